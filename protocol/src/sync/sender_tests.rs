@@ -1,0 +1,157 @@
+//! The sender as a table: each row is a script of events and what the sender then does.
+
+use super::*;
+use crate::id::StreamId;
+
+const SESSION: SessionId = SessionId::from_bytes([1; 16]);
+
+struct Bench {
+    sender: Sender,
+    now: Tick,
+    log: Vec<String>,
+}
+
+impl Bench {
+    /// Runs `script`: `+3` journal grows by 3, `up` connected, `welcome 2` resume at 2, `ack 5` / `ack 5 miss 3..4`,
+    /// `old 5` an ACK of another session, `bad 5` a wrong hash, `credit 0`, `wait 1000`, `down`.
+    fn run(script: &str) -> String {
+        let mut bench = Bench { sender: Sender::new(Seq(0), Mark::ZERO), now: Tick(0), log: Vec::new() };
+        let mut credit = 1_000_000;
+        for step in script.split(';').map(str::trim) {
+            let words: Vec<&str> = step.split_whitespace().collect();
+            let number = |index: usize| words[index].parse::<u64>().unwrap();
+            match words[0] {
+                "up" => bench.sender.handle_connected(SESSION, bench.now),
+                "down" => bench.sender.handle_disconnected(),
+                "credit" => credit = number(1),
+                "wait" => bench.now = bench.now.plus(number(1)),
+                "welcome" => bench.sender.handle_resume(mark(number(1)), credit, bench.now),
+                "ack" | "old" | "bad" => bench.ack(&words, credit),
+                grow => {
+                    let head = bench.sender.head().plus(grow[1..].parse().unwrap());
+                    bench.sender.handle_head(head);
+                }
+            }
+            bench.drain();
+        }
+        bench.log.join(" ")
+    }
+
+    fn ack(&mut self, words: &[&str], credit: u64) {
+        let stored = mark(words[1].parse().unwrap());
+        let missing = words.get(3).map(|range| {
+            let (first, last) = range.split_once("..").unwrap();
+            SeqRange { first: Seq(first.parse().unwrap()), last: Seq(last.parse().unwrap()) }
+        });
+        let session = if words[0] == "old" { SessionId::from_bytes([9; 16]) } else { SESSION };
+        let own = if words[0] == "bad" { Some(Hash::ZERO) } else { Some(stored.hash) };
+        let ack = Ack {
+            session,
+            stream: StreamId::from_bytes([0; 16]),
+            stored,
+            processed: Seq(0),
+            prunable: Seq(0),
+            missing: missing.into_iter().collect(),
+            credit,
+            retry_after_ms: 0,
+        };
+        self.sender.handle_ack(&ack, own, self.now);
+    }
+
+    fn drain(&mut self) {
+        for _ in 0..20 {
+            match self.sender.poll_command(self.now) {
+                None => return,
+                Some(Command::Hello) => {
+                    self.log.push("hello".into());
+                    self.sender.handle_hello_sent(self.now);
+                }
+                Some(Command::Rebuild) => self.log.push("rebuild".into()),
+                Some(Command::Batch(range)) => {
+                    let last = Seq(range.last.0.min(range.first.0 + 299));
+                    let sent = SeqRange { first: range.first, last };
+                    self.log.push(format!("{}-{}", sent.first, sent.last));
+                    self.sender.handle_sent(sent, 30_000, self.now);
+                }
+            }
+        }
+        panic!("the sender does not come to rest: {}", self.log.join(" "));
+    }
+}
+
+fn mark(seq: u64) -> Mark {
+    Mark { seq: Seq(seq), hash: Hash::from_bytes([seq as u8 + 1; 32]) }
+}
+
+fn check(script: &str, expected: &str) {
+    assert_eq!(Bench::run(script), expected, "{script}");
+}
+
+#[test]
+fn the_drain_starts_by_itself_after_a_welcome() {
+    check("+5", "");
+    check("+5; up; welcome 0", "hello 1-5");
+    check("+5; up; welcome 3", "hello 4-5");
+    check("+5; up; welcome 5", "hello");
+}
+
+#[test]
+fn new_entries_wait_for_the_batch_before_them_unless_they_fill_one() {
+    check("+1; up; welcome 0; +1; +1; ack 1", "hello 1-1 2-3");
+    check("+1; up; welcome 0; +300", "hello 1-1 2-301");
+}
+
+#[test]
+fn credit_bounds_what_is_in_flight() {
+    check("credit 70000; +2000; up; welcome 0", "hello 1-300 301-600 601-900");
+    check("credit 70000; +2000; up; welcome 0; ack 300", "hello 1-300 301-600 601-900 901-1200");
+}
+
+#[test]
+fn at_zero_credit_one_batch_probes_per_timer() {
+    check("credit 0; +9; up; welcome 0", "hello");
+    check("credit 0; +9; up; welcome 0; wait 1000", "hello 1-9");
+    check("credit 0; +9; up; welcome 0; wait 1000; credit 9; ack 0; ack 9", "hello 1-9");
+}
+
+#[test]
+fn silence_leads_to_two_resends_a_hello_and_a_new_connection() {
+    check("+2; up; welcome 0; wait 999", "hello 1-2");
+    check("+2; up; welcome 0; wait 1000", "hello 1-2 1-2");
+    check("+2; up; welcome 0; wait 1000; wait 2000", "hello 1-2 1-2 1-2");
+    check("+2; up; welcome 0; wait 1000; wait 2000; wait 4000", "hello 1-2 1-2 1-2 hello");
+    check("+2; up; welcome 0; wait 1000; wait 2000; wait 4000; wait 8000", "hello 1-2 1-2 1-2 hello rebuild");
+}
+
+#[test]
+fn an_unanswered_hello_is_repeated_then_the_connection_rebuilt() {
+    check("up; wait 1000; wait 2000; wait 4000; wait 8000", "hello hello hello hello rebuild");
+}
+
+#[test]
+fn what_the_receiver_lacks_is_resent_alone_and_once() {
+    check("+900; up; welcome 0; wait 300; ack 0 miss 301..600", "hello 1-300 301-600 601-900 301-600");
+    check(
+        "+900; up; welcome 0; wait 300; ack 0 miss 301..600; ack 0 miss 301..600",
+        "hello 1-300 301-600 601-900 301-600",
+    );
+    check("+9; up; welcome 0; wait 300; ack 0 miss 5..4; ack 0 miss 1..99", "hello 1-9");
+}
+
+#[test]
+fn only_a_fitting_acknowledgement_counts() {
+    check("+5; up; welcome 0; old 5; +1", "hello 1-5");
+    check("+5; up; welcome 0; bad 5", "hello 1-5 hello");
+    check("+5; up; welcome 0; ack 5; ack 3", "hello 1-5 hello");
+    check("+5; up; welcome 0; ack 6", "hello 1-5 hello");
+}
+
+#[test]
+fn a_welcome_may_set_the_mark_back() {
+    check("+5; up; welcome 0; ack 5; down; up; welcome 2", "hello 1-5 hello 3-5");
+}
+
+#[test]
+fn a_lost_connection_forgets_what_was_in_flight() {
+    check("+5; up; welcome 0; down; wait 60000; up; welcome 0", "hello 1-5 hello 1-5");
+}
