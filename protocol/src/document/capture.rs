@@ -284,3 +284,7 @@ fn refused(refusal: &Refusal) -> Problem {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "capture_tests.rs"]
+mod tests;

@@ -52,7 +52,8 @@ fn check(kind: &str, acts: &str, expected: &str) {
 #[test]
 fn acts_lead_through_the_flow_and_no_other_way() {
     check("repair_order", "book check_in estimate confirm assign issue_parts work finish release close", "closed");
-    check("repair_order", "check_in estimate decline close", "closed");
+    check("repair_order", "check_in estimate decline", "declined");
+    check("repair_order", "check_in estimate decline close", "wrong_state");
     check("repair_order", "check_in estimate confirm assign work finish fail_qc finish", "qc");
     check("repair_order", "check_in confirm", "wrong_state");
     check("repair_order", "estimate", "unknown_act");

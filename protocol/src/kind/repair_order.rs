@@ -74,7 +74,7 @@ crate::fields! {
     pub YEAR: Text = "year" "制造年份" / "Year of manufacture";
     pub CUSTOMER: Text = "customer" "客户" / "Customer", searched;
     pub PHONE: Text = "phone" "电话" / "Phone";
-    pub SLOT: Time = "slot" "预约时间" / "Booked slot", from BOOKED;
+    pub SLOT: Time = "slot" "预约时间" / "Booked slot";
     pub CHECKED_IN_AT: Time = "checked_in_at" "接车时间" / "Checked in at", from CHECKED_IN;
     pub PRE_INSPECTION: Text = "pre_inspection" "初检" / "Pre-inspection", from CHECKED_IN;
     pub PROMISED_AT: Due = "promised_at" "承诺交车" / "Promised at", from ESTIMATED;
@@ -184,11 +184,19 @@ pub static REPAIR_ORDER: Kind = Kind {
         step("finish", "完工", "Finish", &[WORKING], QC).by(&[Role::Technician]),
         step("fail_qc", "返工", "Fail quality check", &[QC], WORKING).by(&[Role::Advisor]),
         step("release", "提车", "Release", &[QC], RELEASED).by(&[Role::Advisor]),
-        step("close", "关闭", "Close", &[RELEASED, DECLINED], CLOSED).by(&[Role::Advisor]),
+        step("close", "关闭", "Close", &[RELEASED], CLOSED).by(&[Role::Advisor]),
         stay("correct", "更正", "Correct", &[BOOKED, CHECKED_IN, ASSIGNED, WORKING]).by(&[Role::Advisor]),
     ],
     fill: None,
-    checks: &[has_one_subject, vin_is_sound, odometer_rises, promise_follows_check_in, one_currency, passed_to_release],
+    checks: &[
+        has_one_subject,
+        a_booking_has_its_slot,
+        vin_is_sound,
+        odometer_rises,
+        promise_follows_check_in,
+        one_currency,
+        passed_to_release,
+    ],
     effects: Some(effects),
     measures: &[&REPAIR, &FAULTS],
     facts,
@@ -199,6 +207,14 @@ fn has_one_subject(change: &Change<'_>) -> Vec<Problem> {
         return Vec::new();
     }
     vec![Problem::at(VIN.name(), "须填车架号或产品类别", "a VIN or a product category is required")]
+}
+
+/// A walk-in has no slot, so this is not a matter of the order of states.
+fn a_booking_has_its_slot(change: &Change<'_>) -> Vec<Problem> {
+    if change.after.state == BOOKED.name && change.after.get(SLOT).is_none() {
+        return vec![Problem::at(SLOT.name(), "预约须填预约时间", "a booking states its slot")];
+    }
+    Vec::new()
 }
 
 /// A wrong check digit is an error where the digit is mandatory, nothing where it is not.
