@@ -1,0 +1,380 @@
+//! Between what people and programs write and what documents hold: JSON and text to values and back, by declared type.
+//!
+//! The API, lists, exports and the import mapping all go through here, so a date or an amount is read in one way. What
+//! is read without a zone, currency or unit takes those of its [`Reading`]. No floating point is involved.
+
+mod decimal;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::civil;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use serde_json::{Value as Json, json};
+use waystation_protocol::document::Document;
+use waystation_protocol::document::capture::Problem;
+use waystation_protocol::document::field::{Field, Key};
+use waystation_protocol::kind::Kind;
+use waystation_protocol::time::{Day, Timestamp};
+use waystation_protocol::value::{Type, Value};
+
+/// The currency of an amount that names none.
+pub const DEFAULT_CURRENCY: &str = "CNY";
+/// The unit of a quantity that names none.
+pub const DEFAULT_UNIT: &str = "件";
+
+/// How text that does not say everything is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// The zone of dates and times that name none.
+    pub zone: &'a TimeZone,
+    /// The currency of amounts or the unit of quantities that name none.
+    pub unit: Option<&'a str>,
+    /// Formats of dates and times, in strptime's letters, tried in turn; ISO 8601 where empty.
+    pub formats: &'a [String],
+}
+
+/// A language of the outlet's screens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lang {
+    /// Chinese as written in China.
+    #[default]
+    Zh,
+    /// English.
+    En,
+}
+
+/// What was given is not of the field's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
+}
+
+impl<'a> Reading<'a> {
+    /// ISO dates in `zone`, the usual currency and unit.
+    pub const fn plain(zone: &'a TimeZone) -> Reading<'a> {
+        Reading { zone, unit: None, formats: &[] }
+    }
+}
+
+impl Lang {
+    /// One of two wordings.
+    pub const fn pick<'a>(self, zh: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Lang::Zh => zh,
+            Lang::En => en,
+        }
+    }
+}
+
+/// Reads the `set` object of a request. Everything that is wrong is said at once.
+pub fn set_from_json(
+    kind: &Kind,
+    set: &serde_json::Map<String, Json>,
+    zone: &TimeZone,
+) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (key, json) in set {
+        match value_from_json(kind, key, json, zone) {
+            Ok(value) => {
+                values.insert(key.clone(), value);
+            }
+            Err(wrong) => problems.push(Problem::at(key, wrong.zh, wrong.en)),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+fn value_from_json(kind: &Kind, key: &str, json: &Json, zone: &TimeZone) -> Result<Value, Mismatch> {
+    if let Some(Key::Custom(_)) = Key::parse(key) {
+        return serde_json::from_value(json.clone()).map_err(|error| Mismatch {
+            zh: "须为空、是否、整数、文字或其列表".into(),
+            en: format!("expected null, a flag, a whole number, text or a list of these: {error}"),
+        });
+    }
+    let field = field_of(kind, key).ok_or_else(|| Mismatch {
+        zh: format!("{}没有这个字段", kind.zh),
+        en: format!("{} has no such field", kind.name),
+    })?;
+    from_json(field.ty, json, &Reading::plain(zone))
+}
+
+/// The declaration of the field a key names: of the document, of a line, or one every kind has.
+pub fn field_of(kind: &Kind, key: &str) -> Option<&'static Field> {
+    match Key::parse(key)? {
+        Key::Field(name) => kind.field(name),
+        Key::Line { group, field, .. } => kind.line_field(group, field),
+        Key::Custom(_) => None,
+    }
+}
+
+/// Reads one JSON value as a value of `ty`.
+pub fn from_json(ty: Type, json: &Json, reading: &Reading<'_>) -> Result<Value, Mismatch> {
+    let refuse = || mismatch(ty, &json.to_string());
+    match (ty, json) {
+        (_, Json::Null) => Ok(Value::Null),
+        (Type::Flag, Json::Bool(flag)) => Ok(Value::Flag(*flag)),
+        (Type::Text, Json::String(text)) => Ok(Value::from(text.as_str())),
+        (_, Json::String(text)) => from_text(ty, text, reading).map_err(|_| refuse()),
+        (Type::Integer | Type::Km | Type::Labour | Type::Quantity | Type::Money, Json::Number(number)) => {
+            from_text(ty, &number.to_string(), reading).map_err(|_| refuse())
+        }
+        (Type::Money, Json::Object(parts)) => measured(parts.get("amount"), parts.get("currency"), ty, reading),
+        (Type::Quantity, Json::Object(parts)) => measured(parts.get("quantity"), parts.get("unit"), ty, reading),
+        (Type::Money | Type::Quantity, Json::Array(items)) => match items.as_slice() {
+            [Json::Number(number), Json::String(unit)] => {
+                let value = number.as_i64().map(|number| Value::measured(number, unit)).ok_or_else(refuse)?;
+                checked(ty, value).ok_or_else(refuse)
+            }
+            _ => Err(refuse()),
+        },
+        _ => Err(refuse()),
+    }
+}
+
+fn measured(number: Option<&Json>, unit: Option<&Json>, ty: Type, reading: &Reading<'_>) -> Result<Value, Mismatch> {
+    let shown = || format!("{} {}", number.unwrap_or(&Json::Null), unit.unwrap_or(&Json::Null));
+    let text = match number {
+        Some(Json::String(text)) => text.clone(),
+        Some(Json::Number(number)) => number.to_string(),
+        Some(_) | None => return Err(mismatch(ty, &shown())),
+    };
+    let unit = match unit {
+        None | Some(Json::Null) => reading.unit,
+        Some(Json::String(unit)) => Some(unit.as_str()),
+        Some(_) => return Err(mismatch(ty, &shown())),
+    };
+    from_text(ty, &text, &Reading { unit, ..*reading }).map_err(|_| mismatch(ty, &shown()))
+}
+
+/// Reads text as a value of `ty`. Text fields take it as it stands; elsewhere blanks around it and full-width
+/// characters do not matter, and text that is blank means nothing: null.
+pub fn from_text(ty: Type, text: &str, reading: &Reading<'_>) -> Result<Value, Mismatch> {
+    if ty == Type::Text {
+        return Ok(Value::from(text));
+    }
+    let folded = fold_width(text);
+    let plain = folded.trim();
+    if plain.is_empty() {
+        return Ok(Value::Null);
+    }
+    let value = match ty {
+        Type::Text => Some(Value::from(plain)),
+        Type::Integer | Type::Km => decimal::parse(plain, 0).map(Value::Int),
+        Type::Labour => decimal::parse(plain, 2).map(Value::Int),
+        Type::Quantity => quantity(plain, reading),
+        Type::Money => money(plain, reading),
+        Type::Date => date(plain, reading).map(|day| Value::Int(i64::from(day.0))),
+        Type::Time => instant(plain, reading, |day| day.start(reading.zone)).map(|at| Value::Int(at.0)),
+        Type::Due => instant(plain, reading, |day| day.end(reading.zone)).map(|at| Value::Int(at.0)),
+        Type::Flag => flag(plain).map(Value::Flag),
+        Type::Choice(choices) => choices
+            .iter()
+            .find(|choice| choice.name == plain || choice.zh == plain || choice.en.eq_ignore_ascii_case(plain))
+            .map(|choice| Value::from(choice.name)),
+        Type::Link(_) => Some(Value::from(plain)),
+    };
+    value.and_then(|value| checked(ty, value)).ok_or_else(|| mismatch(ty, text))
+}
+
+fn checked(ty: Type, value: Value) -> Option<Value> {
+    ty.check(&value).is_ok().then_some(value)
+}
+
+/// Digits, signs and letters as a Chinese input method writes them, in ASCII.
+fn fold_width(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let fold = |character: char| match character {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(character) - 0xfee0).unwrap_or(character),
+        '\u{3000}' | '\u{a0}' => ' ',
+        '\u{2212}' => '-',
+        other => other,
+    };
+    Cow::Owned(text.chars().map(fold).collect())
+}
+
+fn quantity(text: &str, reading: &Reading<'_>) -> Option<Value> {
+    let (number, unit) = decimal::split_unit(text);
+    let unit = if unit.is_empty() { reading.unit.unwrap_or(DEFAULT_UNIT) } else { unit };
+    decimal::parse(number, 3).map(|milli| Value::measured(milli, unit))
+}
+
+/// `19.99`, `19.99 CNY`, `CNY 19.99`, `¥19.99`.
+fn money(text: &str, reading: &Reading<'_>) -> Option<Value> {
+    let yuan = text.strip_prefix(['¥', '￥']).map(|rest| (rest.trim(), "CNY"));
+    let code = || {
+        let (before, after) = text.split_once(' ')?;
+        before.bytes().all(|byte| byte.is_ascii_uppercase()).then_some((after.trim(), before))
+    };
+    let (number, currency) = yuan.or_else(code).unwrap_or_else(|| decimal::split_unit(text));
+    let currency = match currency {
+        "" => reading.unit.unwrap_or(DEFAULT_CURRENCY),
+        "元" => "CNY",
+        currency => currency,
+    };
+    decimal::parse(number, 2).map(|minor| Value::measured(minor, currency))
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "y" | "是" => Some(true),
+        "false" | "0" | "no" | "n" | "否" => Some(false),
+        _ => None,
+    }
+}
+
+fn date(text: &str, reading: &Reading<'_>) -> Option<Day> {
+    if reading.formats.is_empty() {
+        return text.parse().ok();
+    }
+    let parsed = reading.formats.iter().find_map(|format| strtime::parse(format, text).ok()?.to_date().ok());
+    parsed.map(Day::from_civil)
+}
+
+/// An instant, or what `whole_day` makes of a date alone.
+fn instant(text: &str, reading: &Reading<'_>, whole_day: impl Fn(Day) -> Timestamp) -> Option<Timestamp> {
+    for format in reading.formats {
+        let Ok(parsed) = strtime::parse(format, text) else { continue };
+        if parsed.hour().is_none() {
+            return parsed.to_date().ok().map(|date| whole_day(Day::from_civil(date)));
+        }
+        return match parsed.to_timestamp() {
+            Ok(at) => Some(Timestamp(at.as_millisecond())),
+            Err(_) => parsed.to_datetime().ok().map(|at| Timestamp::from_civil(at, reading.zone)),
+        };
+    }
+    if !reading.formats.is_empty() {
+        return None;
+    }
+    if !text.contains(':') {
+        return text.parse::<Day>().ok().map(whole_day);
+    }
+    let stated = text.parse::<Timestamp>().ok();
+    stated.or_else(|| text.parse::<civil::DateTime>().ok().map(|at| Timestamp::from_civil(at, reading.zone)))
+}
+
+/// A value as JSON: amounts and quantities as objects with decimal text, dates and instants as ISO text.
+pub fn to_json(ty: Type, value: &Value, zone: &TimeZone) -> Json {
+    match (ty, value) {
+        (Type::Money, value) => match value.as_measured() {
+            Some((minor, currency)) => json!({ "amount": decimal::print(minor, 2), "currency": currency }),
+            None => raw_json(value),
+        },
+        (Type::Quantity, value) => match value.as_measured() {
+            Some((milli, unit)) => json!({ "quantity": decimal::print_short(milli, 3), "unit": unit }),
+            None => raw_json(value),
+        },
+        (Type::Labour | Type::Date | Type::Time | Type::Due, Value::Int(_)) => Json::String(to_text(ty, value, zone)),
+        (_, value) => raw_json(value),
+    }
+}
+
+/// A value as this build's JSON writes it where no declaration says more.
+fn raw_json(value: &Value) -> Json {
+    serde_json::to_value(value).unwrap_or(Json::Null)
+}
+
+/// A value as text that [`from_text`] reads back: for CSV files.
+pub fn to_text(ty: Type, value: &Value, zone: &TimeZone) -> String {
+    match (ty, value) {
+        (Type::Labour, Value::Int(hundredths)) => decimal::print_short(*hundredths, 2),
+        (Type::Date, Value::Int(day)) => {
+            i32::try_from(*day).map_or_else(|_| day.to_string(), |day| Day(day).to_string())
+        }
+        (Type::Time | Type::Due, Value::Int(ms)) => exact_rfc3339(Timestamp(*ms), zone),
+        (Type::Money, value) => value.as_measured().map_or_else(
+            || raw_json(value).to_string(),
+            |(minor, currency)| format!("{} {currency}", decimal::print(minor, 2)),
+        ),
+        (Type::Quantity, value) => value.as_measured().map_or_else(
+            || raw_json(value).to_string(),
+            |(milli, unit)| format!("{} {unit}", decimal::print_short(milli, 3)).trim_end().to_owned(),
+        ),
+        (_, Value::Null) => String::new(),
+        (_, Value::Flag(flag)) => flag.to_string(),
+        (_, Value::Int(number)) => number.to_string(),
+        (_, Value::Text(text)) => text.clone(),
+        (_, Value::List(_)) => raw_json(value).to_string(),
+    }
+}
+
+/// A value as people read it: labels for choices, local time to the minute.
+pub fn display(ty: Type, value: &Value, zone: &TimeZone, lang: Lang) -> String {
+    match (ty, value) {
+        (Type::Choice(choices), Value::Text(name)) => {
+            let choice = choices.iter().find(|choice| choice.name == name);
+            choice.map_or_else(|| name.clone(), |choice| lang.pick(choice.zh, choice.en).to_owned())
+        }
+        (Type::Flag, Value::Flag(flag)) => {
+            if *flag { lang.pick("是", "yes") } else { lang.pick("否", "no") }.to_owned()
+        }
+        (Type::Time | Type::Due, Value::Int(ms)) => local_minute(Timestamp(*ms), zone),
+        _ => to_text(ty, value, zone),
+    }
+}
+
+/// `2026-11-23 08:30` in `zone`.
+pub fn local_minute(at: Timestamp, zone: &TimeZone) -> String {
+    at.civil(zone).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// The fields of a document as JSON. Fields hidden until a later state are left out.
+pub fn fields_json(kind: Option<&Kind>, document: &Document, zone: &TimeZone) -> serde_json::Map<String, Json> {
+    let shown = |(key, value): (&String, &Value)| {
+        let field = kind.and_then(|kind| field_of(kind, key));
+        match (kind, field) {
+            (Some(kind), Some(field)) => {
+                let is_hidden = field.hidden_until.is_some_and(|until| !kind.has_reached(&document.state, until));
+                (!is_hidden).then(|| (key.clone(), to_json(field.ty, value, zone)))
+            }
+            _ => Some((key.clone(), raw_json(value))),
+        }
+    };
+    document.fields.iter().filter_map(shown).collect()
+}
+
+/// RFC 3339, with milliseconds where there are any: a due at the end of a day must not lose its last second.
+fn exact_rfc3339(at: Timestamp, zone: &TimeZone) -> String {
+    let mut text = at.rfc3339(zone);
+    let ms = at.0.rem_euclid(1000);
+    if ms != 0 {
+        text.insert_str("2026-11-23T08:30:00".len(), &format!(".{ms:03}"));
+    }
+    text
+}
+
+fn mismatch(ty: Type, given: &str) -> Mismatch {
+    let given: String = given.chars().take(60).collect();
+    Mismatch {
+        zh: format!("“{given}”不符：须为{}", expectation_zh(ty)),
+        en: format!("'{given}' does not fit: expected {}", ty.expectation()),
+    }
+}
+
+fn expectation_zh(ty: Type) -> String {
+    match ty {
+        Type::Text => "文字".into(),
+        Type::Integer => "整数".into(),
+        Type::Km => "不小于 0 的整数公里".into(),
+        Type::Quantity => "数量，最多三位小数，如 2.5".into(),
+        Type::Money => "金额，最多两位小数，如 19.99".into(),
+        Type::Labour => "工时，最多两位小数，如 1.25".into(),
+        Type::Date => "日期，如 2026-11-23".into(),
+        Type::Time | Type::Due => "时间，如 2026-11-23 08:30，或日期".into(),
+        Type::Flag => "是或否".into(),
+        Type::Choice(choices) => {
+            let labels: Vec<&str> = choices.iter().map(|choice| choice.zh).collect();
+            format!("以下之一：{}", labels.join("、"))
+        }
+        Type::Link(kind) => format!("一张 {kind} 单据的标识"),
+    }
+}

@@ -1,0 +1,108 @@
+//! Which encoding a file is in.
+//!
+//! A byte-order mark wins over the map, so that a rejects file (which has one) is read by the map of its original.
+//! Guessing must not garble: GBK is only guessed where nearly all its characters are common hanzi; in doubt a file
+//! counts as UTF-8, and its undecodable rows are rejected aloud.
+
+use encoding_rs::{Encoding, GB18030, UTF_8};
+
+/// The encoding a map names.
+pub fn named(name: &str) -> Option<&'static Encoding> {
+    let label = if name.eq_ignore_ascii_case("latin-1") { "iso-8859-1" } else { name };
+    Encoding::for_label(label.as_bytes())
+}
+
+/// What a file's first bytes say where the map says nothing; GB 18030 stands for GBK, which it contains.
+pub fn guess(sample: &[u8]) -> &'static Encoding {
+    if let Some((encoding, _)) = Encoding::for_bom(sample) {
+        return encoding;
+    }
+    let (good, bad) = utf8_characters(sample);
+    if bad > good && is_plausible_gbk(sample) { GB18030 } else { UTF_8 }
+}
+
+/// Characters beyond ASCII that are UTF-8, and places that are not. The sample may end within a character.
+fn utf8_characters(sample: &[u8]) -> (usize, usize) {
+    let (mut good, mut bad) = (0, 0);
+    let mut rest = sample;
+    loop {
+        rest = match std::str::from_utf8(rest) {
+            Ok(text) => return (good + beyond_ascii(text), bad),
+            Err(error) => {
+                let (text, after) = rest.split_at(error.valid_up_to());
+                good += std::str::from_utf8(text).map_or(0, beyond_ascii);
+                let Some(length) = error.error_len() else { return (good, bad) };
+                bad += 1;
+                &after[length..]
+            }
+        };
+    }
+}
+
+fn beyond_ascii(text: &str) -> usize {
+    text.chars().filter(|character| !character.is_ascii()).count()
+}
+
+/// At least nine in ten of its double bytes are of GB 2312 (hanzi and Chinese punctuation), and nothing is broken.
+/// Latin-1 fails: its accented letters stand beside ASCII letters.
+fn is_plausible_gbk(sample: &[u8]) -> bool {
+    let (mut common, mut all, mut at) = (0_usize, 0_usize, 0);
+    while at < sample.len() {
+        if sample[at].is_ascii() {
+            at += 1;
+            continue;
+        }
+        let Some(second) = sample.get(at + 1) else { break };
+        match (sample[at], *second) {
+            (0xa1..=0xf7, 0xa1..=0xfe) => common += 1,
+            (0x81..=0xfe, 0x30..=0x39) => at += 2,
+            (0x81..=0xfe, 0x40..=0x7e | 0x80..=0xfe) => {}
+            _ => return false,
+        }
+        all += 1;
+        at += 2;
+    }
+    all > 0 && common * 10 >= all * 9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sample: &[u8], expected: &str) {
+        assert_eq!(guess(sample).name(), expected, "{:?}", String::from_utf8_lossy(&sample[..sample.len().min(40)]));
+    }
+
+    #[test]
+    fn encodings_are_told_apart() {
+        let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
+        check(b"plain,ascii\n", "UTF-8");
+        check("网点,单号\n".as_bytes(), "UTF-8");
+        check(b"\xef\xbb\xbfa", "UTF-8");
+        check(b"\xff\xfea\0", "UTF-16LE");
+        check(b"\xfe\xff\0a", "UTF-16BE");
+        check(&gbk("网点,单号\n城东站,1\n"), "gb18030");
+        check(&gbk("a,单"), "gb18030");
+        check(b"Gen\xe8ve,g\xe9n\xe9ral\n", "UTF-8");
+        check(b"caf\xe9\n", "UTF-8");
+    }
+
+    #[test]
+    fn one_bad_byte_does_not_change_a_files_encoding() {
+        check(b"C\xc3\xb4te d'Ivoire,1\nM\xc3lville,2\n", "UTF-8");
+        check(&[b"\xc4\xe3,".as_slice(), "城东站漏油".as_bytes()].concat(), "UTF-8");
+    }
+
+    #[test]
+    fn a_sample_may_end_within_a_character() {
+        for text in ["漏油,复查\n".repeat(9), format!("x{}", "漏油,复查\n".repeat(9))] {
+            let gbk = encoding_rs::GBK.encode(&text).0.into_owned();
+            for cut in 20..gbk.len() {
+                check(&gbk[..cut], "gb18030");
+            }
+            for cut in 20..text.len() {
+                check(&text.as_bytes()[..cut], "UTF-8");
+            }
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The map file: what the columns of someone else's table mean here.
+//!
+//! TOML, documented with examples in docs/import.md. Unknown keys are errors; every error names file, line and cure.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::civil;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use toml::de::DeTable;
+
+/// A map file's contents.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Map {
+    /// The kind of document each row becomes.
+    pub kind: String,
+    /// The file's encoding, where detection would be wrong: utf-8, gbk, gb18030, utf-16le, utf-16be, latin-1.
+    pub encoding: Option<String>,
+    /// One character; detected among comma, tab and semicolon where absent.
+    pub delimiter: Option<char>,
+    /// Whether the first row names the columns. Without a header they are called `#1`, `#2` …
+    #[serde(default = "yes")]
+    pub header: bool,
+    /// The IANA time zone of dates and times; the site's where absent.
+    pub time_zone: Option<String>,
+    /// The namespace of row identities; the kind where absent. Rows of two sources never count as duplicates.
+    pub source: Option<String>,
+    /// The columns that identify a row, together with its occurrence in the file; the whole row where empty.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// Who is named as the author; `import` where absent.
+    pub author: Option<String>,
+    /// Which site a row belongs to; the agent's own where absent.
+    pub site: Option<Mapping>,
+    /// The state a row's document is in.
+    pub state: Mapping,
+    /// Field, or group#number.field, to where its value comes from.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Mapping>,
+    /// Where its keys stand.
+    #[serde(skip)]
+    pub(super) lines: BTreeMap<String, usize>,
+}
+
+/// Where a value comes from and how its text is read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// The column to read.
+    pub column: Option<String>,
+    /// The same value for every row.
+    pub constant: Option<String>,
+    /// Translations of cell texts, tried before anything else.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+    /// What stands for cells that `values` does not list; without it they are refused, unless `keep`.
+    pub default: Option<String>,
+    /// Cells that `values` does not list stay as they are.
+    #[serde(default)]
+    pub keep: bool,
+    /// Cell texts that mean nothing is known, besides the empty one.
+    #[serde(default)]
+    pub null: Vec<String>,
+    /// Formats of dates and times in strptime's letters, tried in turn; ISO 8601 where absent.
+    #[serde(default)]
+    pub date: Vec<String>,
+    /// The currency of amounts, or the unit of quantities.
+    pub unit: Option<String>,
+    /// Multiplies a quantity by −1: a sale of 6 moves stock by −6.
+    #[serde(default)]
+    pub negate: bool,
+}
+
+/// A map that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The file cannot be read.
+    #[error("cannot read the map {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a key no map has.
+    #[error("{path}, line {line}: {reason}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// Two keys contradict each other.
+    #[error("{path}, line {line}, [{place}]: {reason}")]
+    Meaning {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The table or key.
+        place: String,
+        /// What is wrong there, and the cure.
+        reason: String,
+    },
+}
+
+impl Map {
+    /// Reads and checks a map file.
+    pub fn read(path: &Path) -> Result<Map, MapError> {
+        let text = std::fs::read_to_string(path).map_err(|source| MapError::Io { path: path.to_owned(), source })?;
+        Map::parse(&text, path)
+    }
+
+    /// Checks a map's text; `path` names it in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Map, MapError> {
+        let syntax = |error: toml::de::Error| MapError::Syntax {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_at(text, span.start)),
+            reason: error.message().to_owned(),
+        };
+        let mut map: Map = toml::from_str(text).map_err(syntax)?;
+        map.lines = lines(text, DeTable::parse(text).map_err(syntax)?.get_ref());
+        match map.contradiction() {
+            None => Ok(map),
+            Some((place, reason)) => {
+                let line = map.line_of(&place).unwrap_or(1);
+                Err(MapError::Meaning { path: path.to_owned(), line, place, reason })
+            }
+        }
+    }
+
+    /// The first thing that is wrong with this map whatever the file: its place, and the cure.
+    fn contradiction(&self) -> Option<(String, String)> {
+        if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || delimiter == '"') {
+            return Some(("delimiter".to_owned(), "one ASCII character other than the quote".to_owned()));
+        }
+        let places = self.fields.iter().map(|(name, mapping)| (format!("fields.{name}"), mapping));
+        let places = places.chain([("state".to_owned(), &self.state)]);
+        let mut places = places.chain(self.site.as_ref().map(|site| ("site".to_owned(), site)));
+        places.find_map(|(place, mapping)| mapping.contradiction().map(|reason| (place, reason)))
+    }
+
+    /// The line, from 1, of a top-level key, or of `fields.` and a field's name.
+    pub(super) fn line_of(&self, place: &str) -> Option<usize> {
+        self.lines.get(place).copied()
+    }
+
+    /// Every column this map reads.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        let mappings = self.fields.values().chain([&self.state]).chain(&self.site);
+        mappings.filter_map(|mapping| mapping.column.as_deref()).chain(self.key.iter().map(String::as_str))
+    }
+}
+
+impl Mapping {
+    fn contradiction(&self) -> Option<String> {
+        if self.column.is_some() == self.constant.is_some() {
+            return Some("name either a column or a constant".to_owned());
+        }
+        if self.default.is_some() && self.keep {
+            return Some("a default leaves nothing to keep: drop one of them".to_owned());
+        }
+        self.date.iter().find_map(|format| unreadable(format))
+    }
+
+    /// The text this mapping gives for a cell: translated, defaulted, or as it is; none where nothing is known.
+    pub fn text<'a>(&'a self, cell: &'a str) -> Result<Option<&'a str>, &'static str> {
+        let cell = self.constant.as_deref().unwrap_or(cell);
+        if let Some(translated) = self.values.get(cell) {
+            return Ok((!translated.is_empty()).then_some(translated));
+        }
+        let trimmed = cell.trim();
+        if trimmed.is_empty() || self.null.iter().any(|null| null == trimmed) {
+            return Ok(None);
+        }
+        if self.values.is_empty() || self.keep {
+            return Ok(Some(cell));
+        }
+        self.default.as_deref().map(Some).ok_or("the map's values do not list it, and there is no default")
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is wrong with a date format. What it prints of a date it must read again, the date at least.
+fn unreadable(format: &str) -> Option<String> {
+    let sample = civil::date(2006, 6, 2).at(13, 4, 5, 0).to_zoned(TimeZone::UTC).ok()?;
+    let read = strtime::format(format, &sample).and_then(|text| strtime::parse(format, text));
+    match read.map(|read| read.to_date()) {
+        Ok(Ok(_)) => None,
+        Ok(Err(_)) => Some(format!("the date format '{format}' gives no day, month and year: add %d, %m and %Y")),
+        Err(error) => Some(format!("'{format}' is no date format such as %Y-%m-%d: {error}")),
+    }
+}
+
+/// Where the top-level keys and the fields of a map stand.
+fn lines(text: &str, table: &DeTable<'_>) -> BTreeMap<String, usize> {
+    let fields = table.iter().filter(|(key, _)| key.get_ref() == "fields");
+    let fields = fields.filter_map(|(_, value)| value.get_ref().as_table()).flat_map(DeTable::iter);
+    let fields = fields.map(|(key, _)| (format!("fields.{}", key.get_ref()), key.span().start));
+    let top = table.iter().map(|(key, _)| (key.get_ref().to_string(), key.span().start));
+    top.chain(fields).map(|(place, at)| (place, line_at(text, at))).collect()
+}
+
+fn line_at(text: &str, byte: usize) -> usize {
+    text.as_bytes()[..byte.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+kind = "delivery_item"
+key = ["ID"]
+site = { column = "Country" }
+state = { constant = "delivered" }
+[fields.due_at]
+column = "Scheduled Delivery Date"
+date = ["%d-%b-%y"]
+"#;
+
+    fn refused(change: &dyn Fn(&str) -> String) -> String {
+        Map::parse(&change(GOOD), Path::new("m.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_map_names_its_columns() {
+        let map = Map::parse(GOOD, Path::new("m.toml")).unwrap();
+        assert_eq!(map.columns().collect::<Vec<_>>(), ["Scheduled Delivery Date", "Country", "ID"]);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_cure() {
+        assert!(refused(&|good| good.replace("date =", "dates =")).contains("m.toml, line 8"));
+        assert!(refused(&|good| good.replace("key =", "keys =")).contains("m.toml, line 3"));
+        assert!(
+            refused(&|good| format!("{good}constant = \"x\""))
+                .contains("m.toml, line 6, [fields.due_at]: name either a column or a constant")
+        );
+        assert!(
+            refused(&|good| format!("delimiter = \"站\"\n{good}")).contains("m.toml, line 1, [delimiter]: one ASCII")
+        );
+    }
+
+    #[test]
+    fn date_formats_are_checked_before_the_first_row() {
+        let with = |format: &str| GOOD.replace("%d-%b-%y", format);
+        for good in ["%d-%b-%y", "%Y-%m-%d %H:%M", "%m/%d/%Y %I:%M %p", "%F %T %z", "%Y年%m月%d日", "%Y-%j"] {
+            Map::parse(&with(good), Path::new("m.toml")).unwrap();
+        }
+        for (bad, expected) in [
+            ("%Y-%!", "m.toml, line 6, [fields.due_at]: '%Y-%!' is no date format"),
+            ("%Y-%m-%d %", "is no date format"),
+            ("%d-%b", "the date format '%d-%b' gives no day, month and year"),
+            ("YYYY-MM-DD", "gives no day"),
+        ] {
+            let found = refused(&|_| with(bad));
+            assert!(found.contains(expected), "{bad}: {found}");
+        }
+    }
+
+    #[test]
+    fn cells_are_translated_nulled_defaulted_or_kept() {
+        let values = BTreeMap::from([("Fixed".to_owned(), "fixed".to_owned()), ("-".to_owned(), String::new())]);
+        let strict = Mapping { values: values.clone(), ..Mapping::default() };
+        assert_eq!(strict.text("Fixed"), Ok(Some("fixed")));
+        assert_eq!(strict.text("-"), Ok(None));
+        assert_eq!(strict.text(" "), Ok(None));
+        assert!(strict.text("Broken").is_err());
+        let keep = Mapping { values: values.clone(), keep: true, ..Mapping::default() };
+        assert_eq!(keep.text("Broken"), Ok(Some("Broken")));
+        let default = Mapping { values, default: Some("unknown".into()), ..Mapping::default() };
+        assert_eq!(default.text("Broken"), Ok(Some("unknown")));
+        let null = Mapping { null: vec!["N/A".into()], ..Mapping::default() };
+        assert_eq!((null.text("N/A"), null.text("x")), (Ok(None), Ok(Some("x"))));
+    }
+}

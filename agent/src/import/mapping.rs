@@ -1,0 +1,452 @@
+//! One row of someone else's table becomes one row to import, by the map and the kind's declaration.
+//!
+//! Everything that can be wrong with the map itself is found before the first row: unknown fields, columns the file
+//! lacks, constants that are not of their field's type.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use waystation_protocol::document::flow::VOID;
+use waystation_protocol::kind::{self, Kind, header};
+use waystation_protocol::site::{SiteId, Sites};
+use waystation_protocol::value::{Type, Value};
+
+use super::identity::Identity;
+use super::map::{Map, Mapping};
+use crate::form::{self, Reading};
+use crate::store::ImportRow;
+
+/// Who is named where the map names nobody.
+const AUTHOR: &str = "import";
+
+/// A map that does not fit the kinds, or the file.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MappingError {
+    /// Nobody knows this kind.
+    #[error("there is no kind '{found}'; known kinds: {known}")]
+    UnknownKind {
+        /// The name given.
+        found: String,
+        /// All names.
+        known: String,
+    },
+    /// The command and the map name different kinds.
+    #[error("--kind says '{asked}' but the map is for '{mapped}': use the map's kind, or another map")]
+    OtherKind {
+        /// The command's.
+        asked: String,
+        /// The map's.
+        mapped: String,
+    },
+    /// The kind has no such field.
+    #[error("[fields.{field}]: {kind} has no such field; it has {known}")]
+    UnknownField {
+        /// The map's key.
+        field: String,
+        /// The kind's name.
+        kind: &'static str,
+        /// The kind's fields.
+        known: String,
+    },
+    /// A field every document has, that the importer fills itself.
+    #[error("[fields.{0}]: the importer sets this itself; use the map's own keys for site, state and identity")]
+    ReservedField(String),
+    /// A constant is not of its field's type.
+    #[error("[{place}]: {reason}")]
+    Constant {
+        /// The table.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The time zone is unknown.
+    #[error("time_zone: '{0}' is not an IANA time zone, such as Asia/Shanghai")]
+    Zone(String),
+    /// The file lacks a column that the map names.
+    #[error("the file has no column '{column}', which the map names; its columns are: {columns}")]
+    MissingColumn {
+        /// The column.
+        column: String,
+        /// The file's.
+        columns: String,
+    },
+    /// No row could say which site it belongs to.
+    #[error("the map names no site and this agent stands for several: add site = {{ column = \"…\" }} or a constant")]
+    NoSite,
+}
+
+impl MappingError {
+    /// The table or key of the map that is to blame, where it is one.
+    pub(super) fn place(&self) -> Option<String> {
+        match self {
+            MappingError::UnknownKind { .. } | MappingError::OtherKind { .. } => Some("kind".to_owned()),
+            MappingError::UnknownField { field, .. } | MappingError::ReservedField(field) => {
+                Some(format!("fields.{field}"))
+            }
+            MappingError::Constant { place, .. } => Some(place.clone()),
+            MappingError::Zone(_) => Some("time_zone".to_owned()),
+            MappingError::MissingColumn { .. } | MappingError::NoSite => None,
+        }
+    }
+}
+
+/// Why a row was not mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCell {
+    /// The column's name.
+    pub column: String,
+    /// What is wrong, and the cure.
+    pub reason: String,
+}
+
+/// What became of a row.
+#[derive(Debug)]
+pub enum Mapped {
+    /// It can be imported.
+    Row(Box<ImportRow>),
+    /// It belongs to a site this agent does not stand for.
+    Skipped,
+    /// A cell cannot be read.
+    Bad(BadCell),
+}
+
+/// A map made ready for the columns of one file.
+pub struct Mapper<'a> {
+    map: &'a Map,
+    kind: &'static Kind,
+    zone: TimeZone,
+    sites: &'a Sites,
+    plan: Vec<Planned<'a>>,
+    site: Option<Cell<'a>>,
+    state: Cell<'a>,
+    key: Vec<usize>,
+}
+
+/// A field, and where its value comes from.
+struct Planned<'a> {
+    key: &'a str,
+    ty: Type,
+    from: From<'a>,
+}
+
+enum From<'a> {
+    /// Read once.
+    Constant(Value),
+    Cell(Cell<'a>),
+}
+
+/// A mapping and the index of its column; none for constants.
+struct Cell<'a> {
+    mapping: &'a Mapping,
+    index: Option<usize>,
+}
+
+/// The kind that the command and the map agree on.
+pub fn kind_of(map: &Map, asked: &str) -> Result<&'static Kind, MappingError> {
+    let known = || kind::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    let unknown = |found: &str| MappingError::UnknownKind { found: found.to_owned(), known: known() };
+    kind::find(asked).ok_or_else(|| unknown(asked))?;
+    let found = kind::find(&map.kind).ok_or_else(|| unknown(&map.kind))?;
+    if found.name == asked {
+        Ok(found)
+    } else {
+        Err(MappingError::OtherKind { asked: asked.to_owned(), mapped: map.kind.clone() })
+    }
+}
+
+impl<'a> Mapper<'a> {
+    /// Checks `map` against `kind` and the file's `columns`. `zone` is the site's, where the map names none.
+    pub fn new(
+        map: &'a Map,
+        kind: &'static Kind,
+        columns: &[String],
+        sites: &'a Sites,
+        zone: &TimeZone,
+    ) -> Result<Mapper<'a>, MappingError> {
+        let zone = match map.time_zone.as_deref() {
+            None => zone.clone(),
+            Some(name) => waystation_protocol::time::zone(name).map_err(|_| MappingError::Zone(name.to_owned()))?,
+        };
+        if map.site.is_none() && sites.default_site().is_none() {
+            return Err(MappingError::NoSite);
+        }
+        let cell = |mapping: &'a Mapping| -> Result<Cell<'a>, MappingError> {
+            let index = mapping.column.as_deref().map(|column| index_of(columns, column)).transpose()?;
+            Ok(Cell { mapping, index })
+        };
+        let mut mapper = Mapper {
+            map,
+            kind,
+            zone,
+            sites,
+            plan: Vec::with_capacity(map.fields.len()),
+            site: map.site.as_ref().map(cell).transpose()?,
+            state: cell(&map.state)?,
+            key: map.key.iter().map(|column| index_of(columns, column)).collect::<Result<_, _>>()?,
+        };
+        if mapper.state.index.is_none() {
+            let state =
+                mapper.state(&[]).map_err(|bad| MappingError::Constant { place: "state".into(), reason: bad.reason });
+            state?;
+        }
+        for (key, mapping) in &map.fields {
+            let planned = mapper.planned(key, mapping, cell(mapping)?)?;
+            mapper.plan.push(planned);
+        }
+        Ok(mapper)
+    }
+
+    fn planned(&self, key: &'a str, mapping: &'a Mapping, cell: Cell<'a>) -> Result<Planned<'a>, MappingError> {
+        let reserved = [header::SITE, header::STATE, header::SOURCE_KEY].map(|column| column.name());
+        if reserved.contains(&key) || key == header::SOURCE_OCCURRENCE.name() {
+            return Err(MappingError::ReservedField(key.to_owned()));
+        }
+        let field = form::field_of(self.kind, key).ok_or_else(|| MappingError::UnknownField {
+            field: key.to_owned(),
+            kind: self.kind.name,
+            known: self.kind.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "),
+        })?;
+        let constant = |reason: String| MappingError::Constant { place: format!("fields.{key}"), reason };
+        let can_negate = matches!(field.ty, Type::Integer | Type::Quantity | Type::Money);
+        if mapping.negate && !can_negate {
+            return Err(constant(format!("negate needs a number, {key} holds {}", field.ty.name())));
+        }
+        let from = match cell.index {
+            Some(_) => From::Cell(cell),
+            None => From::Constant(self.value(field.ty, mapping, "").map_err(constant)?),
+        };
+        Ok(Planned { key, ty: field.ty, from })
+    }
+
+    /// The key cells of a row; all blank only where the map names no key.
+    pub fn key_cells<'r>(&self, cells: &'r [String]) -> Result<Vec<&'r str>, BadCell> {
+        let key: Vec<&str> = self.key.iter().map(|index| cells[*index].as_str()).collect();
+        let is_blank = !key.is_empty() && key.iter().all(|cell| cell.trim().is_empty());
+        if is_blank {
+            return Err(BadCell {
+                column: self.map.key.join(", "),
+                reason: "this is empty, but the map makes it the row's identity: fill it in".into(),
+            });
+        }
+        Ok(key)
+    }
+
+    /// Maps the cells of a row, as many as there are columns.
+    pub fn map(&self, cells: &[String], identity: Identity) -> Mapped {
+        match self.row(cells, identity) {
+            Ok(Some(row)) => Mapped::Row(Box::new(row)),
+            Ok(None) => Mapped::Skipped,
+            Err(bad) => Mapped::Bad(bad),
+        }
+    }
+
+    fn row(&self, cells: &[String], identity: Identity) -> Result<Option<ImportRow>, BadCell> {
+        let site = self.site(cells)?;
+        if !self.sites.include(&site) {
+            return Ok(None);
+        }
+        let state = self.state(cells)?;
+        let mut set = BTreeMap::new();
+        for planned in &self.plan {
+            let value = match &planned.from {
+                From::Constant(value) => value.clone(),
+                From::Cell(cell) => {
+                    let text = cell.text(cells);
+                    let bad = |reason| BadCell { column: cell.name(), reason };
+                    self.value(planned.ty, cell.mapping, text).map_err(bad)?
+                }
+            };
+            if value != Value::Null {
+                set.insert(planned.key.to_owned(), value);
+            }
+        }
+        Ok(Some(ImportRow {
+            kind: self.kind.name.to_owned(),
+            site: site.into(),
+            state,
+            set,
+            source: self.map.source.clone().unwrap_or_else(|| self.kind.name.to_owned()),
+            key: identity.key,
+            occurrence: identity.occurrence,
+            author: self.map.author.clone().unwrap_or_else(|| AUTHOR.to_owned()),
+        }))
+    }
+
+    fn site(&self, cells: &[String]) -> Result<SiteId, BadCell> {
+        let Some(cell) = &self.site else {
+            let default = self.sites.default_site().cloned();
+            return default.ok_or_else(|| BadCell { column: "site".into(), reason: "no site is named".into() });
+        };
+        let bad = |reason: String| BadCell { column: cell.name(), reason };
+        let text = cell.mapping.text(cell.text(cells)).map_err(|reason| bad(reason.to_owned()))?;
+        let text = text.ok_or_else(|| bad("this is empty, but it names the site".to_owned()))?;
+        text.parse().map_err(|error: waystation_protocol::site::BadSite| bad(error.to_string()))
+    }
+
+    fn state(&self, cells: &[String]) -> Result<String, BadCell> {
+        let cell = &self.state;
+        let bad = |reason: String| BadCell { column: cell.name(), reason };
+        let text = cell.mapping.text(cell.text(cells)).map_err(|reason| bad(reason.to_owned()))?;
+        let text = text.ok_or_else(|| bad("this is empty, but it names the state".to_owned()))?.trim();
+        let mut states = self.kind.states.iter().chain([&VOID]);
+        let found = states.find(|state| state.name == text || state.zh == text || state.en.eq_ignore_ascii_case(text));
+        found.map(|state| state.name.to_owned()).ok_or_else(|| {
+            let known: Vec<&str> = self.kind.states.iter().map(|state| state.name).collect();
+            bad(format!("'{text}' is not a state of {}: expected one of {}", self.kind.name, known.join(", ")))
+        })
+    }
+
+    fn value(&self, ty: Type, mapping: &Mapping, cell: &str) -> Result<Value, String> {
+        let Some(text) = mapping.text(cell).map_err(|reason| format!("'{cell}': {reason}"))? else {
+            return Ok(Value::Null);
+        };
+        let reading = Reading { zone: &self.zone, unit: mapping.unit.as_deref(), formats: &mapping.date };
+        let value = form::from_text(ty, text, &reading).map_err(|wrong| match mapping.date.as_slice() {
+            formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
+            formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
+        })?;
+        if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
+    }
+}
+
+impl Cell<'_> {
+    fn text<'r>(&self, cells: &'r [String]) -> &'r str {
+        self.index.and_then(|index| cells.get(index)).map_or("", String::as_str)
+    }
+
+    fn name(&self) -> String {
+        self.mapping.column.clone().unwrap_or_else(|| "constant".to_owned())
+    }
+}
+
+fn negated(value: Value) -> Option<Value> {
+    match value {
+        Value::Int(number) => number.checked_neg().map(Value::Int),
+        value => match value.as_measured() {
+            Some((number, unit)) => number.checked_neg().map(|number| Value::measured(number, unit)),
+            None => Some(value),
+        },
+    }
+}
+
+fn index_of(columns: &[String], name: &str) -> Result<usize, MappingError> {
+    columns
+        .iter()
+        .position(|column| column.trim() == name.trim())
+        .ok_or_else(|| MappingError::MissingColumn { column: name.to_owned(), columns: columns.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const COLUMNS: &str = "ID|Site|State|Due|Result|Qty|Price";
+    const MAP: &str = r#"
+kind = "delivery_item"
+key = ["ID"]
+site = { column = "Site" }
+state = { column = "State", values = { Done = "delivered", "在网点" = "at_site" } }
+[fields]
+number = { column = "ID" }
+class = { constant = "goods" }
+due_at = { column = "Due", date = ["%d-%b-%y"], null = ["N/A"] }
+quantity = { column = "Qty", unit = "箱", negate = true }
+value = { column = "Price", unit = "USD" }
+item = { column = "Result", values = { a = "A" }, keep = true }
+"#;
+
+    fn columns() -> Vec<String> {
+        COLUMNS.split('|').map(str::to_owned).collect()
+    }
+
+    /// What the map (after replacing `change` by its second half) makes of a row of cells parted by `|`.
+    fn mapped(change: (&str, &str), cells: &str) -> String {
+        let map = Map::parse(&MAP.replace(change.0, change.1), Path::new("m.toml")).unwrap();
+        let sites = Sites::Only(vec!["3702".parse().unwrap()]);
+        let zone = waystation_protocol::time::zone("").unwrap();
+        let columns = columns();
+        let mapper = match Mapper::new(&map, kind_of(&map, "delivery_item").unwrap(), &columns, &sites, &zone) {
+            Ok(mapper) => mapper,
+            Err(error) => return error.to_string(),
+        };
+        let cells: Vec<String> = cells.split('|').map(str::to_owned).collect();
+        if let Err(bad) = mapper.key_cells(&cells) {
+            return format!("{}: {}", bad.column, bad.reason);
+        }
+        match mapper.map(&cells, Identity { key: "k".into(), occurrence: 1 }) {
+            Mapped::Skipped => "skipped".to_owned(),
+            Mapped::Bad(bad) => format!("{}: {}", bad.column, bad.reason),
+            Mapped::Row(row) => {
+                let kind = kind::find(&row.kind).unwrap();
+                let show = |(key, value): (&String, &Value)| {
+                    let field = form::field_of(kind, key).unwrap();
+                    format!("{key}={}", form::to_text(field.ty, value, &zone))
+                };
+                let set: Vec<String> = row.set.iter().map(show).collect();
+                format!("{} {} {}", row.site, row.state, set.join(" "))
+            }
+        }
+    }
+
+    fn check(cells: &str, expected: &str) {
+        let found = mapped(("", ""), cells);
+        assert!(found.contains(expected), "{cells}: {found}");
+    }
+
+    #[test]
+    fn cells_become_values_by_declared_type() {
+        check(
+            "7|3702|Done|02-Jun-06|x|6|551.5",
+            "3702 delivered class=goods due_at=2006-06-02T23:59:59.999+08:00 item=x number=7 quantity=-6 箱 value=551.50 USD",
+        );
+        check("7|3702|在网点|N/A|a||", "3702 at_site class=goods item=A number=7");
+        check("7|other|Done|||1|", "skipped");
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_its_column_and_the_cure() {
+        check("7|3702|Lost|||1|", "State: the map's values do not list it");
+        check("7|3702|Done|2006-06-02||1|", "Due: '2006-06-02' does not fit the map's date formats: %d-%b-%y");
+        check("7|3702|Done|||many|", "Qty: 'many' does not fit: expected a quantity");
+        check("7||Done|||1|", "Site: this is empty");
+        check(" |3702|Done|||1|", "ID: this is empty, but the map makes it the row's identity");
+    }
+
+    #[test]
+    fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
+        for (from, to, expected) in [
+            (
+                "column = \"Due\"",
+                "column = \"Dew\"",
+                "the file has no column 'Dew', which the map names; its columns are: ID,",
+            ),
+            ("due_at =", "dew_at =", "[fields.dew_at]: delivery_item has no such field"),
+            ("\"goods\"", "\"gods\"", "[fields.class]: 'gods' does not fit: expected one of letter"),
+            ("class = {", "site = {", "the importer sets this itself"),
+            (
+                "unit = \"USD\" }",
+                "negate = true }\nbarcode = { column = \"ID\", negate = true }",
+                "negate needs a number",
+            ),
+            ("key = [\"ID\"]", "time_zone = \"Moon\"", "not an IANA time zone"),
+            (
+                "column = \"State\", values = { Done = \"delivered\", \"在网点\" = \"at_site\" }",
+                "constant = \"gone\"",
+                "[state]: 'gone' is not a state",
+            ),
+        ] {
+            let found = mapped((from, to), "7|3702|Done|||1|");
+            assert!(found.contains(expected), "{to}: {found}");
+        }
+        let map = Map::parse(MAP, Path::new("m.toml")).unwrap();
+        assert!(kind_of(&map, "moon").unwrap_err().to_string().contains("known kinds: repair_order"));
+        assert!(kind_of(&map, "survey").unwrap_err().to_string().contains("--kind says 'survey'"));
+        let zone = waystation_protocol::time::zone("").unwrap();
+        let siteless = Map { site: None, ..map };
+        let mapper =
+            Mapper::new(&siteless, kind_of(&siteless, "delivery_item").unwrap(), &columns(), &Sites::All, &zone);
+        assert_eq!(mapper.err(), Some(MappingError::NoSite));
+    }
+}

@@ -1,0 +1,19 @@
+//! Import: history from spreadsheets becomes documents, once.
+//!
+//! The walk of a file: `source` opens and decodes it, `rows` splits it, `table` names its columns, `identity` tells
+//! rows apart, `map` says what columns mean, `mapping` makes typed values of them, `reading` puts these steps together,
+//! `clerk` captures what they give, and `rejects` keeps what could not be taken.
+
+mod clerk;
+pub mod encoding;
+pub mod identity;
+pub mod limits;
+pub mod map;
+pub mod mapping;
+mod reading;
+pub mod rejects;
+pub mod rows;
+pub mod run;
+mod scan;
+pub mod source;
+pub mod table;

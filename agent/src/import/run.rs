@@ -1,0 +1,158 @@
+//! The walk of a whole file: read and map on one thread, capture on another, count everything.
+//!
+//! Rows travel in chunks, one commit each. Good rows are captured whatever else the file holds; what is not taken
+//! goes to the rejects file. How chunks are captured is the caller's: in this process, or through a running agent.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use waystation_protocol::site::Sites;
+
+use super::clerk::Clerk;
+use super::map::{Map, MapError};
+use super::mapping::{Mapper, MappingError, kind_of};
+use super::reading::Reading;
+use super::source::{Source, SourceError};
+use super::table::{Table, TableError};
+use crate::store::ImportRow;
+
+/// Chunks between the two threads.
+const CHUNKS_AHEAD: usize = 3;
+
+/// What is to be imported, and how.
+pub struct Order<'a> {
+    /// The kind's name, as the command gives it.
+    pub kind: &'a str,
+    /// The map file.
+    pub map: &'a Path,
+    /// The table.
+    pub file: &'a Path,
+    /// Whether nothing is captured.
+    pub dry_run: bool,
+    /// The sites the agent stands for.
+    pub sites: &'a Sites,
+    /// The site's zone.
+    pub zone: &'a TimeZone,
+    /// Where rejects go if the file's own folder cannot be written.
+    pub fallback: &'a Path,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Rows read, the header not among them.
+    pub rows: u64,
+    /// Documents opened; in a dry run, those that would be.
+    pub captured: u64,
+    /// Rows imported before.
+    pub duplicate: u64,
+    /// Rows of other sites.
+    pub skipped: u64,
+    /// Rows not taken.
+    pub rejected: u64,
+    /// Where they are.
+    pub rejects_file: Option<PathBuf>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What became of a captured row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It opened a document.
+    Captured,
+    /// It was imported before.
+    Duplicate,
+    /// It was refused, for this reason, in this field if it concerns one.
+    Refused {
+        /// The field's key.
+        field: Option<String>,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Why a file was not imported to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The map cannot be used.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// The map does not fit.
+    #[error("{map}")]
+    Mapping {
+        /// The map file, and the line where one is to blame.
+        map: String,
+        /// Why.
+        #[source]
+        source: MappingError,
+    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It is no table, or breaks off.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The rejects file cannot be written.
+    #[error("cannot write the rejects file {path}: make room or name a folder that can be written")]
+    Rejects {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Capturing failed.
+    #[error("capturing failed after {rows} rows: import the file again afterwards, nothing is captured twice")]
+    Capture {
+        /// Rows done before.
+        rows: u64,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Captures a chunk; the answers come in the order of the rows.
+pub type Capture<'a> = dyn FnMut(Vec<ImportRow>) -> Result<Vec<Taken>, Box<dyn std::error::Error + Send + Sync>> + 'a;
+
+/// Someone who watches.
+pub trait Watch: Sync {
+    /// `read` of `total` bytes of the file are read.
+    fn progress(&self, read: u64, total: u64);
+    /// Something to tell at once: a row that was not taken.
+    fn tell(&self, line: &str);
+}
+
+/// Imports a file. `seconds` of the summary are left to the caller's clock.
+pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> Result<Summary, ImportError> {
+    let map = Map::read(order.map)?;
+    let unfit = |source: MappingError| {
+        let line = source.place().and_then(|place| map.line_of(&place));
+        let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+        ImportError::Mapping { map: format!("{}{line}", order.map.display()), source }
+    };
+    let kind = kind_of(&map, order.kind).map_err(unfit)?;
+    let source = Source::open(order.file, map.encoding.as_deref())?;
+    let (bytes_read, bytes_total) = (Arc::clone(&source.bytes_read), source.bytes_total);
+    let table = Table::open(source, order.file, &map)?;
+    let mapper = Mapper::new(&map, kind, table.columns(), order.sites, order.zone).map_err(unfit)?;
+    let mut clerk = Clerk::new(order, &map, &table, watch);
+    let mut reading = Reading::new(table, &mapper, bytes_read, bytes_total);
+    std::thread::scope(|scope| {
+        let (give, take) = mpsc::sync_channel(CHUNKS_AHEAD);
+        let reading = scope.spawn(|| reading.read(give, watch));
+        let captured = clerk.capture_all(take, capture);
+        let read = reading.join().expect("the reading thread does not panic");
+        captured.and(read)
+    })?;
+    clerk.finish()
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

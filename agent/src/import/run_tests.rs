@@ -1,0 +1,225 @@
+//! Whole files as tables: what they hold, and what becomes of it.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use super::*;
+
+const MAP: &str = r##"
+kind = "survey"
+key = ["ID"]
+site = { column = "Site" }
+state = { constant = "answered" }
+[fields]
+form = { column = "ID" }
+score = { column = "Score" }
+"##;
+
+struct Quiet(Mutex<Vec<String>>);
+
+impl Watch for Quiet {
+    fn progress(&self, _read: u64, _total: u64) {}
+    fn tell(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    seen: Vec<(String, u32)>,
+    told: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { folder: tempfile::tempdir().unwrap(), seen: Vec::new(), told: Vec::new() }
+    }
+
+    fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// Imports into a memory that refuses scores above 100.
+    fn import(&mut self, file: &Path, map: &str, dry_run: bool) -> Result<Summary, ImportError> {
+        let map = self.file("map.toml", map);
+        let sites = Sites::Only(vec!["a".parse().unwrap()]);
+        let zone = waystation_protocol::time::zone("").unwrap();
+        let fallback = self.folder.path().to_owned();
+        let order = Order { kind: "survey", map: &map, file, dry_run, sites: &sites, zone: &zone, fallback: &fallback };
+        let seen = &mut self.seen;
+        let mut capture = |rows: Vec<ImportRow>| {
+            let mut take = |row: ImportRow| {
+                let identity = (row.key.clone(), row.occurrence);
+                if row.set.get("score").and_then(|score| score.as_int()) > Some(100) {
+                    return Taken::Refused { field: Some("score".into()), reason: "too high".into() };
+                }
+                if seen.contains(&identity) {
+                    return Taken::Duplicate;
+                }
+                seen.push(identity);
+                Taken::Captured
+            };
+            Ok(rows.into_iter().map(&mut take).collect())
+        };
+        let quiet = Quiet(Mutex::new(Vec::new()));
+        let summary = run(&order, &mut capture, &quiet);
+        self.told = quiet.0.into_inner().unwrap();
+        summary
+    }
+
+    fn counts(&mut self, file: &Path, map: &str) -> [u64; 5] {
+        let summary = self.import(file, map, false).unwrap();
+        [summary.rows, summary.captured, summary.duplicate, summary.skipped, summary.rejected]
+    }
+}
+
+#[test]
+fn good_rows_are_captured_and_the_rest_can_be_mended_and_imported_again() {
+    let mut bench = Bench::new();
+    let text = "ID,Site,Score\n1,a,7\n2,b,8\n3,a,nine\n4,a\n5,a,101\n\"6\"x,a,1\n7,a,7\n1,a,7\n";
+    let file = bench.file("scores.csv", text);
+    assert_eq!(bench.counts(&file, MAP), [8, 3, 0, 1, 4]);
+    let told = |index: usize, expected: &str| assert!(bench.told[index].contains(expected), "{:?}", bench.told);
+    told(0, "scores.csv, line 4, column 'Score': 'nine' does not fit: expected a whole number");
+    told(1, "scores.csv, line 5, column 4: expected 3 cells, found 2");
+    let text = bench.read("scores.rejects.csv");
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert_eq!(bench.counts(&file, MAP), [8, 0, 3, 1, 4]);
+
+    let mended = text.replace(",nine,", ",9,").replace("\"4,a\"", "\"4,a,4\"").replace(",101,", ",100,");
+    let rejects = bench.file("scores.rejects.csv", mended.replace("\"\"\"6\"\"x,", "\"6,"));
+    assert_eq!(bench.counts(&rejects, MAP), [4, 4, 0, 0, 0]);
+    assert_eq!(bench.counts(&rejects, MAP), [4, 0, 4, 0, 0]);
+    assert_eq!(bench.seen.len(), 7);
+    assert!(bench.seen.contains(&("1".to_owned(), 2)), "equal keys are told apart by their occurrence");
+}
+
+#[test]
+fn an_earlier_rejects_file_is_never_overwritten() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,x\n");
+    bench.file("scores.rejects.csv", "half corrected by a clerk");
+    let summary = bench.import(&file, MAP, false).unwrap();
+    assert_eq!(summary.rejects_file, Some(bench.folder.path().join("scores.rejects-2.csv")));
+    let summary = bench.import(&summary.rejects_file.unwrap(), MAP, false).unwrap();
+    assert_eq!(summary.rejects_file, Some(bench.folder.path().join("scores.rejects-3.csv")));
+    assert_eq!(bench.read("scores.rejects.csv"), "half corrected by a clerk");
+}
+
+#[test]
+fn a_row_corrected_into_the_likeness_of_another_is_not_lost() {
+    for key in ["key = []", "key = [\"ID\"]"] {
+        let map = MAP.replace("key = [\"ID\"]", key);
+        let mut bench = Bench::new();
+        let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n1,a,seven\n1,a\n");
+        assert_eq!(bench.counts(&file, &map), [3, 1, 0, 0, 2], "{key}");
+        // Corrected in two rounds: the second rejects file remembers as much as the first.
+        let mended = bench.read("scores.rejects.csv").replace("1,a,seven", "1,a,7");
+        let file = bench.file("scores.rejects.csv", mended);
+        assert_eq!(bench.counts(&file, &map), [2, 1, 0, 0, 1], "{key}");
+        let mended = bench.read("scores.rejects-2.csv").replace("\"1,a\"", "\"1,a,7\"");
+        assert!(mended.contains("\r\n,,,4,1,#raw:"), "the line of the first file: {mended}");
+        let file = bench.file("scores.rejects-2.csv", mended);
+        assert_eq!(bench.counts(&file, &map), [1, 1, 0, 0, 0], "{key}");
+        assert_eq!(bench.counts(&file, &map), [1, 0, 1, 0, 0], "{key}");
+        assert_eq!(bench.seen.len(), 3, "{key}");
+    }
+}
+
+#[test]
+fn a_key_filled_in_later_never_takes_another_rows_place() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n,a,8\n");
+    assert_eq!(bench.counts(&file, MAP), [2, 1, 0, 0, 1]);
+    assert!(bench.told[0].contains("line 3, column 'ID': this is empty"), "{:?}", bench.told);
+    let mended = bench.read("scores.rejects.csv").replace("\n,a,8", "\n1,a,8");
+    let file = bench.file("scores.rejects.csv", mended);
+    assert_eq!(bench.counts(&file, MAP), [1, 1, 0, 0, 0]);
+}
+
+#[test]
+fn surplus_cells_and_torn_rows_stand_in_the_rejects_and_are_split_again() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7,surplus\n2,a,\"8\n3,a,9\n");
+    assert_eq!(bench.counts(&file, MAP), [3, 1, 0, 0, 2]);
+    let text = bench.read("scores.rejects.csv");
+    assert!(text.contains("\"1,a,7,surplus\"") && text.contains("\"2,a,\"\"8\""), "{text}");
+    let again = bench.file("scores.rejects.csv", &text);
+    assert_eq!(bench.counts(&again, MAP), [2, 0, 0, 0, 2]);
+    let mended = bench.file("mended.csv", text.replace(",surplus", "").replace("\"\"8\"", "8\""));
+    assert_eq!(bench.counts(&mended, MAP), [2, 2, 0, 0, 0]);
+}
+
+#[test]
+fn rejects_are_written_as_their_map_will_read_them() {
+    let mut bench = Bench::new();
+    let map = format!("encoding = \"gbk\"\ndelimiter = \";\"\n{MAP}").replace("ID", "编号");
+    let (gbk, _, _) = encoding_rs::GBK.encode("编号;Site;Score\n漏,油;a;七\n");
+    let file = bench.file("scores.txt", gbk);
+    assert_eq!(bench.counts(&file, &map), [1, 0, 0, 0, 1]);
+    let text = bench.read("scores.rejects.csv");
+    assert!(text.starts_with("\u{feff}编号;Site;Score;_line;_occurrence;_key;_column;_reason;_raw\r\n"), "{text}");
+    let mended = bench.file("scores.rejects.csv", text.replace(";七;", ";7;"));
+    assert_eq!(bench.counts(&mended, &map), [1, 1, 0, 0, 0]);
+    assert_eq!(bench.seen, [("漏,油".to_owned(), 1)]);
+}
+
+#[test]
+fn a_dry_run_captures_nothing_and_writes_nothing() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n2,a,x\n");
+    let summary = bench.import(&file, MAP, true).unwrap();
+    assert_eq!((summary.captured, summary.rejected, summary.rejects_file), (1, 1, None));
+    assert!(bench.seen.is_empty() && !bench.folder.path().join("scores.rejects.csv").exists());
+}
+
+#[test]
+fn tables_without_a_header_in_other_encodings_and_many_chunks_are_read() {
+    let mut bench = Bench::new();
+    let headless =
+        MAP.replace("kind", "header = false\nkind").replace("Site", "#2").replace("ID", "#1").replace("Score", "#3");
+    let file = bench.file("bare.tsv", "1\ta\t7\n2\ta\tx\n");
+    assert_eq!(bench.counts(&file, &headless), [2, 1, 0, 0, 1]);
+    let mended = bench.read("bare.rejects.csv").replace("2\ta\tx", "2\ta\t8");
+    let mended = bench.file("bare.rejects.csv", mended);
+    assert_eq!(bench.counts(&mended, &headless), [1, 1, 0, 0, 0]);
+
+    let (gbk, _, _) = encoding_rs::GBK.encode("编号,网点,得分\n甲,a,1\n乙,a,2\n");
+    let file = bench.file("gbk.csv", gbk);
+    let chinese = MAP.replace("ID", "编号").replace("Site", "网点").replace("Score", "得分");
+    assert_eq!(bench.counts(&file, &chinese), [2, 2, 0, 0, 0]);
+
+    let many: String = (0..2_500).map(|number| format!("m{number},a,{}\n", number % 100)).collect();
+    let file = bench.file("many.csv", format!("ID,Site,Score\n{many}"));
+    assert_eq!(bench.counts(&file, MAP), [2_500, 2_500, 0, 0, 0]);
+}
+
+#[test]
+fn what_cannot_be_begun_captures_nothing_and_says_why() {
+    let mut bench = Bench::new();
+    let good = bench.file("good.csv", "ID,Site,Score\n1,a,7\n");
+    let empty = bench.file("empty.csv", "");
+    let twice = bench.file("twice.csv", "ID,Site,ID\n1,a,7\n");
+    let folder = bench.folder.path().to_owned();
+    for (file, map, expected) in [
+        (&empty, MAP.to_owned(), "is empty"),
+        (&folder, MAP.to_owned(), "is a folder"),
+        (&folder.join("none.csv"), MAP.to_owned(), "cannot read"),
+        (&good, MAP.replace("\"Score\"", "\"Points\""), "the file has no column 'Points'"),
+        (&good, MAP.replace("\"survey\"", "\"moon\""), "there is no kind 'moon'"),
+        (&good, MAP.replace("state =", "stat ="), "line 5"),
+        (&good, MAP.replace("score =", "points ="), "map.toml, line 8: [fields.points]: survey has no such field"),
+        (&good, MAP.replace("\"Score\"", "\"Score\", date = [\"%!\"]"), "map.toml, line 8, [fields.score]: '%!'"),
+        (&twice, MAP.to_owned(), "twice.csv, line 1: columns 1 and 3 are both named 'ID'"),
+    ] {
+        let error = bench.import(file, &map, false).map(|_| ()).map_err(anyhow::Error::new).unwrap_err();
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+    }
+    assert!(bench.seen.is_empty());
+}

@@ -1,0 +1,286 @@
+//! Opens a file and gives its text as UTF-8, whatever it was written in, in constant memory.
+//!
+//! UTF-8 passes through unchecked here; `rows` checks it row by row, so that bad bytes cost one row and not the file.
+//! Other encodings are transcoded; what cannot be read becomes U+FFFD, which `rows` finds in the same way.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use encoding_rs::{CoderResult, Decoder, Encoding};
+use flate2::read::MultiGzDecoder;
+
+use super::encoding;
+use super::limits::READ_BYTES;
+pub use super::limits::SAMPLE_BYTES;
+
+/// Why a file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It is a folder.
+    #[error("{0} is a folder: name the file in it that is to be imported")]
+    Folder(PathBuf),
+    /// It holds nothing.
+    #[error("{0} is empty: check that the export that made it was finished")]
+    Empty(PathBuf),
+    /// The system refused.
+    #[error("cannot read {path}: check the path and who may read it")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a workbook or another archive.
+    #[error("{0} is a spreadsheet or an archive, not a text table: save it as CSV UTF-8 and import that")]
+    Spreadsheet(PathBuf),
+    /// It holds NUL bytes.
+    #[error(
+        "{path} is not a text file (NUL at byte {byte}): if it is UTF-16 without a byte-order mark, name that in the \
+         map: encoding = \"utf-16le\""
+    )]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// Where the NUL stands, from 1.
+        byte: usize,
+    },
+    /// The map names an encoding nobody knows.
+    #[error("unknown encoding '{0}': use utf-8, gbk, gb18030, utf-16le, utf-16be or latin-1")]
+    Encoding(String),
+}
+
+/// A decoded file: reading it gives UTF-8 bytes, unchecked where the file itself is UTF-8.
+pub struct Source {
+    text: Box<dyn Read + Send>,
+    /// The encoding's usual name.
+    pub encoding: &'static str,
+    /// The beginning of the text, for telling its delimiter and width.
+    pub sample: String,
+    /// Whether the sample is all there is.
+    pub is_sample_whole: bool,
+    /// The file's size in bytes, as it lies on the disk; 0 where unknown, as of a pipe.
+    pub bytes_total: u64,
+    /// Bytes of the file read so far, for a progress bar: compressed bytes if it is compressed.
+    pub bytes_read: Arc<AtomicU64>,
+}
+
+impl Source {
+    /// Opens `path`; `named` is the map's encoding, where it names one.
+    pub fn open(path: &Path, named: Option<&str>) -> Result<Source, SourceError> {
+        let io = |source| SourceError::Io { path: path.to_owned(), source };
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if metadata.is_dir() {
+            return Err(SourceError::Folder(path.to_owned()));
+        }
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let file = Counted { inner: File::open(path).map_err(io)?, read: Arc::clone(&bytes_read) };
+        let mut source = Source::decode(BufReader::with_capacity(SAMPLE_BYTES, file), named, path)?;
+        source.bytes_total = metadata.len();
+        source.bytes_read = bytes_read;
+        Ok(source)
+    }
+
+    /// Decodes any reader; `path` only names it in errors.
+    pub fn decode(reader: impl Read + Send + 'static, named: Option<&str>, path: &Path) -> Result<Source, SourceError> {
+        let io = |source| SourceError::Io { path: path.to_owned(), source };
+        let (magic, reader) = peek(reader, 4).map_err(io)?;
+        if magic.starts_with(b"PK\x03\x04") || magic.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+            return Err(SourceError::Spreadsheet(path.to_owned()));
+        }
+        let plain: Box<dyn Read + Send> =
+            if magic.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        let (sample, mut reader) = peek(plain, SAMPLE_BYTES).map_err(io)?;
+        let encoding = choose(&sample, named)?;
+        let bom = Encoding::for_bom(&sample).map_or(0, |(_, length)| length);
+        if sample.len() == bom {
+            return Err(SourceError::Empty(path.to_owned()));
+        }
+        if let Some(at) = sample.iter().position(|byte| *byte == 0)
+            && ![encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding)
+        {
+            return Err(SourceError::Binary { path: path.to_owned(), byte: at + 1 });
+        }
+        io::copy(&mut reader.by_ref().take(bom as u64), &mut io::sink()).map_err(io)?;
+        let text: Box<dyn Read + Send> = match encoding == encoding_rs::UTF_8 {
+            true => Box::new(reader),
+            false => Box::new(Transcoded::new(reader, encoding)),
+        };
+        Ok(Source {
+            text,
+            encoding: encoding.name(),
+            is_sample_whole: sample.len() < SAMPLE_BYTES,
+            sample: encoding.decode_without_bom_handling(&sample[bom..]).0.into_owned(),
+            bytes_total: 0,
+            bytes_read: Arc::default(),
+        })
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.text.read(buffer)
+    }
+}
+
+/// What a byte-order mark says; else the map's encoding; else a guess.
+fn choose(sample: &[u8], named: Option<&str>) -> Result<&'static Encoding, SourceError> {
+    let Some(name) = named else { return Ok(encoding::guess(sample)) };
+    let encoding = encoding::named(name).ok_or_else(|| SourceError::Encoding(name.to_owned()))?;
+    Ok(Encoding::for_bom(sample).map_or(encoding, |(marked, _)| marked))
+}
+
+/// A reader whose first bytes were looked at and are given again.
+type Peeked<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// The first bytes of a reader, and a reader that gives them again.
+fn peek<R: Read>(mut reader: R, bytes: usize) -> io::Result<(Vec<u8>, Peeked<R>)> {
+    let mut sample = Vec::new();
+    reader.by_ref().take(bytes as u64).read_to_end(&mut sample)?;
+    Ok((sample.clone(), io::Cursor::new(sample).chain(reader)))
+}
+
+struct Counted {
+    inner: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// Reads another encoding as UTF-8.
+struct Transcoded<R> {
+    inner: R,
+    decoder: Decoder,
+    input: Vec<u8>,
+    start: usize,
+    output: Vec<u8>,
+    taken: usize,
+    at_end: bool,
+}
+
+impl<R: Read> Transcoded<R> {
+    fn new(inner: R, encoding: &'static Encoding) -> Transcoded<R> {
+        let decoder = encoding.new_decoder_without_bom_handling();
+        Transcoded { inner, decoder, input: Vec::new(), start: 0, output: Vec::new(), taken: 0, at_end: false }
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        if self.start == self.input.len() {
+            self.input.resize(READ_BYTES, 0);
+            let read = self.inner.read(&mut self.input);
+            self.input.truncate(read.as_ref().map_or(0, |count| *count));
+            self.start = 0;
+            self.at_end = read? == 0;
+        }
+        self.output.resize(READ_BYTES, 0);
+        self.taken = 0;
+        let (result, read, written, _) =
+            self.decoder.decode_to_utf8(&self.input[self.start..], &mut self.output, self.at_end);
+        self.start += read;
+        self.output.truncate(written);
+        if matches!(result, CoderResult::OutputFull) {
+            self.at_end = false;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Transcoded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.output.len() && !self.at_end {
+            self.fill()?;
+        }
+        let count = buffer.len().min(self.output.len() - self.taken);
+        buffer[..count].copy_from_slice(&self.output[self.taken..self.taken + count]);
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn text(bytes: &[u8], named: Option<&str>) -> Result<String, SourceError> {
+        let mut source = Source::decode(io::Cursor::new(bytes.to_vec()), named, Path::new("file.csv"))?;
+        let mut text = String::new();
+        source.read_to_string(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn every_encoding_gives_the_same_text() {
+        let expected = "网点,单号\n城东站,1\n";
+        let utf16 = |big: bool| -> Vec<u8> {
+            let bytes = |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+            std::iter::once(0xfeff).chain(expected.encode_utf16()).flat_map(bytes).collect()
+        };
+        let gbk = encoding_rs::GBK.encode(expected).0.into_owned();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(expected.as_bytes()).unwrap();
+        let with_bom = [b"\xef\xbb\xbf", expected.as_bytes()].concat();
+        for (bytes, named) in [
+            (expected.as_bytes().to_vec(), None),
+            (with_bom, None),
+            (gbk.clone(), None),
+            (gbk, Some("gbk")),
+            (utf16(false), None),
+            (utf16(true), None),
+            (gz.finish().unwrap(), None),
+        ] {
+            assert_eq!(text(&bytes, named).unwrap(), expected, "{named:?} {:02x?}", &bytes[..4]);
+        }
+        let marked = utf16(true);
+        assert_eq!(text(&marked[2..], Some("utf-16be")).unwrap(), expected);
+        assert_eq!(text(b"caf\xe9", Some("latin-1")).unwrap(), "café");
+    }
+
+    #[test]
+    fn a_long_transcoded_file_is_whole_wherever_its_sample_ends() {
+        for begin in ["", "x"] {
+            let long = format!("{begin}{}", "漏油，建议复查\n".repeat(50_000));
+            let bytes = encoding_rs::GBK.encode(&long).0.into_owned();
+            assert!(text(&bytes, Some("gbk")).unwrap() == long);
+            assert!(text(&bytes, None).unwrap() == long);
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_wins_over_the_map() {
+        assert_eq!(text("\u{feff}站".as_bytes(), Some("gbk")).unwrap(), "站");
+    }
+
+    #[test]
+    fn progress_counts_the_compressed_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv.gz");
+        let mut gz = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
+        gz.write_all(&b"a,b\n".repeat(500_000)).unwrap();
+        gz.finish().unwrap();
+        let mut source = Source::open(&path, None).unwrap();
+        assert_eq!(io::copy(&mut source, &mut io::sink()).unwrap(), 2_000_000);
+        assert_eq!(source.bytes_read.load(Ordering::Relaxed), source.bytes_total);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_to_do() {
+        assert!(matches!(text(b"", None), Err(SourceError::Empty(_))));
+        assert!(matches!(text(b"\xef\xbb\xbf", None), Err(SourceError::Empty(_))));
+        assert!(matches!(text(b"PK\x03\x04rest", None), Err(SourceError::Spreadsheet(_))));
+        assert!(matches!(text(b"a\0b\0", None), Err(SourceError::Binary { byte: 2, .. })));
+        assert!(matches!(text(b"x", Some("klingon")), Err(SourceError::Encoding(_))));
+        assert!(matches!(Source::open(Path::new("/tmp"), None), Err(SourceError::Folder(_))));
+        assert!(matches!(Source::open(Path::new("/no/such"), None), Err(SourceError::Io { .. })));
+    }
+}

@@ -1,0 +1,279 @@
+//! A text table: columns with names, and rows as wide as its header.
+//!
+//! A rejects file is recognised by its last columns, whatever the map says of headers; they are dropped, and each row
+//! takes its line and identity back from them.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::map::Map;
+use super::rejects::ADDED;
+use super::rows::{BadRow, Row, Rows, detect_delimiter, usual_width};
+use super::source::Source;
+
+/// Why a table cannot be read, or not further.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Reading failed on the way; the rows before were good.
+    #[error("cannot read {path} beyond line {line}: import it again once it is whole, nothing is captured twice")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The line reached.
+        line: u64,
+        /// What the system or the decompression said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nothing but blank lines.
+    #[error("{0} holds only blank lines: check that the export that made it was finished")]
+    Blank(PathBuf),
+    /// The header itself is a bad row.
+    #[error("{path}, line {line}, column {column}, in the header: {reason}")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The line of the trouble.
+        line: u64,
+        /// The column of the trouble.
+        column: u64,
+        /// What is wrong, and the cure.
+        reason: String,
+    },
+    /// Two columns have one name.
+    #[error(
+        "{path}, line 1: columns {first} and {second} are both named '{name}': rename one, or set header = false and \
+         remove the first line"
+    )]
+    Duplicate {
+        /// The file.
+        path: PathBuf,
+        /// Their name.
+        name: String,
+        /// The first column's number, from 1.
+        first: usize,
+        /// The other's.
+        second: usize,
+    },
+}
+
+/// What a rejects file remembers of a row's first import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The line in the original file.
+    pub line: u64,
+    /// Which occurrence of its key it was; none where that was not known.
+    pub occurrence: Option<u32>,
+    /// Its key, where the corrected cells cannot give it again.
+    pub key: Option<String>,
+}
+
+/// A row, or why it is none, and where it stood first if it comes back from a rejects file.
+#[derive(Debug)]
+pub struct Record {
+    /// The row as wide as the table, or a bad row.
+    pub row: Result<Row, BadRow>,
+    /// Where it stood first.
+    pub origin: Option<Origin>,
+}
+
+/// A table read row by row.
+pub struct Table<R> {
+    rows: Rows<R>,
+    path: PathBuf,
+    columns: Vec<String>,
+    delimiter: u8,
+    is_rejects: bool,
+    pending: Option<Result<Row, BadRow>>,
+}
+
+impl Table<Source> {
+    /// Reads the header of `source`, with the map's delimiter and header where it names them.
+    pub fn open(source: Source, path: &Path, map: &Map) -> Result<Table<Source>, TableError> {
+        let named = map.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok());
+        let delimiter = named.unwrap_or_else(|| detect_delimiter(&source.sample));
+        let width = usual_width(&source.sample, delimiter);
+        let encoding = source.encoding;
+        Table::begin(Rows::new(source, delimiter, encoding), path, delimiter, map.header, width)
+    }
+}
+
+impl<R: Read> Table<R> {
+    /// Begins with the first row; without a header, rows are `width` cells wide.
+    fn begin(
+        mut rows: Rows<R>,
+        path: &Path,
+        delimiter: u8,
+        header: bool,
+        width: usize,
+    ) -> Result<Table<R>, TableError> {
+        if !header {
+            rows.expect_columns(width);
+        }
+        let first = match rows.next_row() {
+            Ok(first) => first.ok_or_else(|| TableError::Blank(path.to_owned()))?,
+            Err(source) => return Err(TableError::Read { path: path.to_owned(), line: rows.line(), source }),
+        };
+        let is_rejects = matches!(&first, Ok(row) if row.cells.ends_with(&ADDED.map(str::to_owned)));
+        let mut table =
+            Table { rows, path: path.to_owned(), columns: Vec::new(), delimiter, is_rejects, pending: None };
+        if !header && !is_rejects {
+            table.columns = (1..=width).map(|number| format!("#{number}")).collect();
+            table.pending = Some(first);
+            return Ok(table);
+        }
+        match first {
+            Ok(row) => table.name_columns(row.cells)?,
+            Err(BadRow { line, column, reason, .. }) => {
+                return Err(TableError::Header { path: table.path, line, column, reason });
+            }
+        }
+        Ok(table)
+    }
+
+    fn name_columns(&mut self, cells: Vec<String>) -> Result<(), TableError> {
+        self.rows.expect_columns(cells.len());
+        let width = cells.len() - if self.is_rejects { ADDED.len() } else { 0 };
+        for (index, cell) in cells.iter().take(width).enumerate() {
+            let name = match cell.trim() {
+                "" => format!("#{}", index + 1),
+                name => name.to_owned(),
+            };
+            if let Some(first) = self.index(&name) {
+                let (first, second) = (first + 1, index + 1);
+                return Err(TableError::Duplicate { path: self.path.clone(), name, first, second });
+            }
+            self.columns.push(name);
+        }
+        Ok(())
+    }
+
+    /// The columns' names; `#1`, `#2` … where there is no header or a blank one.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The place of the column with this name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    /// What stands between cells.
+    pub fn delimiter(&self) -> u8 {
+        self.delimiter
+    }
+
+    /// The next row; none at the end. An error is the file's, a `BadRow` only one row's.
+    pub fn next_record(&mut self) -> Result<Option<Record>, TableError> {
+        let row = match self.pending.take() {
+            Some(row) => Some(row),
+            None => self.rows.next_row().map_err(|source| TableError::Read {
+                path: self.path.clone(),
+                line: self.rows.line(),
+                source,
+            })?,
+        };
+        Ok(row.map(|row| match row {
+            Ok(row) if self.is_rejects => self.take_back(row),
+            row => Record { row, origin: None },
+        }))
+    }
+
+    /// A row of a rejects file as the row it was: from its cells, or from `_raw` if they are all empty.
+    fn take_back(&self, mut row: Row) -> Record {
+        let mut added = row.cells.split_off(self.columns.len());
+        let raw = added.pop().unwrap_or_default();
+        let origin = Some(Origin {
+            line: added[0].trim().parse().unwrap_or(row.line),
+            occurrence: added[1].trim().parse().ok().filter(|occurrence| *occurrence > 0),
+            key: Some(std::mem::take(&mut added[2])).filter(|key| !key.is_empty()),
+        });
+        let is_split = raw.is_empty() || row.cells.iter().any(|cell| !cell.is_empty());
+        Record { row: if is_split { Ok(row) } else { self.split_again(raw, row.line) }, origin }
+    }
+
+    fn split_again(&self, raw: String, row_line: u64) -> Result<Row, BadRow> {
+        let mut rows = Rows::new(raw.as_bytes(), self.delimiter, "UTF-8");
+        rows.expect_columns(self.columns.len());
+        let (line, column, reason) = if raw.contains(char::REPLACEMENT_CHARACTER) {
+            let reason = "this row still holds the mark of what could not be read or was cut off: correct it in _raw";
+            (row_line, 1, reason.to_owned())
+        } else {
+            match (rows.next_row(), rows.next_row()) {
+                (Ok(Some(Ok(split))), Ok(None)) => return Ok(Row { line: row_line, ..split }),
+                (Ok(Some(Err(again))), _) => (row_line + again.line - 1, again.column, again.reason),
+                _ => (row_line, 1, "_raw must hold exactly one row: give each its own line of this file".to_owned()),
+            }
+        };
+        Err(BadRow { row_line, line, column, raw, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, header: bool) -> Result<Vec<String>, TableError> {
+        let path = Path::new("f.csv");
+        let map = format!("kind = \"x\"\nheader = {header}\nstate = {{ constant = \"s\" }}");
+        let map = Map::parse(&map, Path::new("m.toml")).unwrap();
+        let source = Source::decode(io::Cursor::new(text.to_owned()), None, path).unwrap();
+        let mut table = Table::open(source, path, &map)?;
+        let mut seen = vec![table.columns().join("|")];
+        while let Some(record) = table.next_record()? {
+            seen.push(match record.row {
+                Ok(row) => row.cells.join("|"),
+                Err(bad) => format!("{}.{}! {}", bad.line, bad.column, bad.reason),
+            });
+        }
+        Ok(seen)
+    }
+
+    fn check_refused(text: &str, expected: &str) {
+        let refused = read(text, true).unwrap_err().to_string();
+        assert!(refused.starts_with(expected), "{refused}");
+    }
+
+    #[test]
+    fn columns_have_names() {
+        assert_eq!(read("a, b ,\n1,2,3\n", true).unwrap(), ["a|b|#3", "1|2|3"]);
+        assert_eq!(read("1,2\n3,4\n", false).unwrap(), ["#1|#2", "1|2", "3|4"]);
+        assert_eq!(read("a\n1\n", true).unwrap(), ["a", "1"]);
+    }
+
+    #[test]
+    fn without_a_header_most_rows_decide_on_the_width() {
+        let rows = read("a title\n1,2\n3,4\n", false).unwrap();
+        assert_eq!(rows[1..3], ["1.8! expected 2 cells, found 1: check the row's delimiters and quotes", "1|2"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_table_is_refused_with_its_place() {
+        check_refused("\n\n", "f.csv holds only blank lines");
+        check_refused("a,b,a\n", "f.csv, line 1: columns 1 and 3 are both named 'a': rename one");
+        check_refused("a,\"b\n1,2\n", "f.csv, line 1, column 3, in the header: this quote never closes");
+    }
+
+    #[test]
+    fn a_compressed_file_that_breaks_off_names_the_line_reached() {
+        use std::io::Write;
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for row in 0..200_000 {
+            writeln!(gz, "{row},x").unwrap();
+        }
+        let mut bytes = gz.finish().unwrap();
+        bytes.truncate(bytes.len() / 2);
+        let map = Map::parse("kind = \"x\"\nstate = { constant = \"s\" }", Path::new("m.toml")).unwrap();
+        let source = Source::decode(io::Cursor::new(bytes), None, Path::new("f.csv.gz")).unwrap();
+        let mut table = Table::open(source, Path::new("f.csv.gz"), &map).unwrap();
+        let mut rows = 0;
+        let broken = loop {
+            match table.next_record() {
+                Ok(Some(_)) => rows += 1,
+                Ok(None) => panic!("the end was not missed"),
+                Err(error) => break error,
+            }
+        };
+        assert!(rows > 1000 && matches!(broken, TableError::Read { line, .. } if line == rows + 2), "{rows} {broken}");
+    }
+}

@@ -1,0 +1,373 @@
+//! What the agent concludes from each frame and does next, without I/O: the sender, the meeting, the pinned key.
+//!
+//! Frames count only if the hub's key signed them and they answer this very session. The first WELCOME's key is
+//! trusted and pinned. A meeting that needs a person stops sending on this stream, and is tried again with each
+//! heartbeat, because the hub may have been mended.
+
+use ed25519_dalek::VerifyingKey;
+use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
+use waystation_protocol::frame::{Frame, FrameError, FrameType};
+use waystation_protocol::id::{SessionId, StreamId};
+use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::sync::meeting::OwnJournal;
+use waystation_protocol::sync::{AckOutcome, Command, Meeting, Sender, meet};
+use waystation_protocol::time::{Tick, Timestamp};
+use waystation_protocol::{PROTOCOL_VERSION, frame};
+
+use super::heartbeat::Timetable;
+
+/// What the shell is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Send a HELLO, then call [`Driver::handle_hello_sent`].
+    Hello,
+    /// Send one batch beginning here, then call [`Driver::handle_sent`].
+    Batch(SeqRange),
+    /// Send a heartbeat, then call [`Driver::handle_heartbeat_sent`].
+    Heartbeat,
+    /// Drop the client and build a new one.
+    Rebuild,
+}
+
+/// Why nothing is sent although the hub answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The hub holds entries this journal lacks.
+    Diverged {
+        /// The last seq both agree on.
+        common: Seq,
+    },
+    /// Entries deleted here are absent there.
+    Lost {
+        /// The first of them.
+        first: Seq,
+        /// The last of them.
+        last: Seq,
+    },
+    /// Nothing in common is known.
+    Strangers,
+    /// The hub speaks no protocol this build speaks.
+    Protocol {
+        /// What it asked for.
+        offered: u8,
+    },
+}
+
+/// What a frame meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// The hub welcomed this session.
+    Welcomed {
+        /// What it holds, as far as both agree; none where a person must look.
+        stored: Option<Mark>,
+        /// How far it has processed.
+        processed: Seq,
+        /// What may be deleted.
+        prunable: Seq,
+        /// Its key, where it is to be pinned now.
+        pin: Option<[u8; 32]>,
+        /// The letter it assigned.
+        letter: Option<char>,
+        /// Whether it holds less than it once confirmed.
+        is_rolled_back: bool,
+    },
+    /// The hub acknowledged.
+    Acked {
+        /// What it holds.
+        stored: Mark,
+        /// How far it has processed.
+        processed: Seq,
+        /// What may be deleted.
+        prunable: Seq,
+    },
+    /// An acknowledgement contradicts this journal; a HELLO follows.
+    Doubt,
+    /// Of an earlier session, or late: no harm.
+    Stale,
+    /// Damaged, wrongly signed, or out of place.
+    Dropped(String),
+}
+
+/// The journal as the driver needs it.
+pub(super) struct Journal<'a> {
+    /// Up to where it is deleted here.
+    pub(super) pruned: Seq,
+    /// The chain's hash at a seq.
+    pub(super) hash_at: &'a dyn Fn(Seq) -> Option<Hash>,
+}
+
+/// The agent's end of the protocol.
+#[derive(Debug)]
+pub(super) struct Driver {
+    stream: StreamId,
+    sender: Sender,
+    session: Option<SessionId>,
+    last_session: Option<SessionId>,
+    hub_key: Option<VerifyingKey>,
+    hello_left_at: Option<Timestamp>,
+    clock_offset_ms: Option<i64>,
+    trouble: Option<Trouble>,
+    heartbeats: Option<Timetable>,
+}
+
+impl Driver {
+    /// For the journal `stream` that goes to `head`, of which the hub holds `stored`.
+    pub(super) fn new(stream: StreamId, head: Seq, stored: Mark, hub_key: Option<[u8; 32]>) -> Driver {
+        Driver {
+            stream,
+            sender: Sender::new(head, stored),
+            session: None,
+            last_session: None,
+            hub_key: hub_key.and_then(|key| VerifyingKey::from_bytes(&key).ok()),
+            hello_left_at: None,
+            clock_offset_ms: None,
+            trouble: None,
+            heartbeats: None,
+        }
+    }
+
+    /// The current session.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.session
+    }
+
+    /// The last session the hub acknowledged anything in.
+    pub(super) fn last_session(&self) -> Option<SessionId> {
+        self.last_session
+    }
+
+    /// What the hub is known to hold.
+    pub(super) fn stored(&self) -> Mark {
+        self.sender.stored()
+    }
+
+    /// Whether the hub welcomed this session and entries flow.
+    pub(super) fn is_open(&self) -> bool {
+        self.sender.is_open()
+    }
+
+    /// Why nothing is sent although the hub answers.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.trouble
+    }
+
+    /// This clock minus the hub's, in milliseconds.
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
+        self.clock_offset_ms
+    }
+
+    /// A connection stands; `session` is new.
+    pub(super) fn handle_connected(&mut self, session: SessionId, now: Tick) {
+        self.session = Some(session);
+        self.trouble = None;
+        self.heartbeats = None;
+        self.sender.handle_connected(session, now);
+    }
+
+    /// The connection is gone.
+    pub(super) fn handle_disconnected(&mut self) {
+        self.session = None;
+        self.heartbeats = None;
+        self.sender.handle_disconnected();
+    }
+
+    /// The journal grew.
+    pub(super) fn handle_head(&mut self, head: Seq) {
+        self.sender.handle_head(head.max(self.sender.head()));
+    }
+
+    /// The HELLO left, at this wall time.
+    pub(super) fn handle_hello_sent(&mut self, t1: Timestamp, now: Tick) {
+        self.hello_left_at = Some(t1);
+        self.sender.handle_hello_sent(now);
+    }
+
+    /// A batch left: its seqs and its bytes on the wire.
+    pub(super) fn handle_sent(&mut self, range: SeqRange, bytes: u64, now: Tick) {
+        self.sender.handle_sent(range, bytes, now);
+    }
+
+    /// A heartbeat left. `random` is any random bits.
+    pub(super) fn handle_heartbeat_sent(&mut self, now: Tick, random: u64) {
+        let has_backlog = self.has_backlog();
+        if let Some(heartbeats) = &mut self.heartbeats {
+            heartbeats.sent(has_backlog, now, random);
+        }
+    }
+
+    /// A frame arrived on the down topic, at wall time `t4`.
+    pub(super) fn handle_frame(&mut self, bytes: &[u8], journal: &Journal<'_>, t4: Timestamp, now: Tick) -> Heard {
+        let frame = match Frame::parse(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return Heard::Dropped(error.to_string()),
+        };
+        let heard = match frame.kind {
+            FrameType::Welcome => self.handle_welcome(&frame, journal, t4, now),
+            FrameType::Ack => self.handle_ack(&frame, journal, now),
+            FrameType::Hello | FrameType::Batch | FrameType::Heartbeat | FrameType::Death => {
+                return Heard::Dropped(format!("a {:?} frame does not travel down", frame.kind));
+            }
+        };
+        heard.unwrap_or_else(Heard::Dropped)
+    }
+
+    fn handle_welcome(
+        &mut self,
+        frame: &Frame<'_>,
+        journal: &Journal<'_>,
+        t4: Timestamp,
+        now: Tick,
+    ) -> Result<Heard, String> {
+        let decode = |body: &[u8]| Welcome::from_body(body).map_err(|error| error.to_string());
+        let key = match self.hub_key {
+            Some(key) => key,
+            None => claimed_key(&decode(frame.unverified_body())?)?,
+        };
+        let welcome = decode(verified(frame, &key)?)?;
+        if self.session != Some(welcome.session) || welcome.stream != self.stream {
+            return Ok(Heard::Stale);
+        }
+        let pin = self.hub_key.is_none().then(|| key.to_bytes());
+        self.hub_key = Some(key);
+        self.last_session = self.session;
+        self.clock_offset_ms = self.hello_left_at.map(|t1| offset_ms(t1, welcome.t2, welcome.t3, t4));
+        let own = OwnJournal {
+            head: self.sender.head(),
+            stored: self.sender.stored().seq,
+            pruned: journal.pruned,
+            hash_at: journal.hash_at,
+        };
+        let (resumed, is_rolled_back) = if welcome.protocol == PROTOCOL_VERSION {
+            conclude(&welcome.ladder, &own)
+        } else {
+            (Err(Trouble::Protocol { offered: welcome.protocol }), false)
+        };
+        match resumed {
+            Ok(mark) => {
+                self.trouble = None;
+                self.sender.handle_resume(mark, welcome.credit, now);
+            }
+            Err(trouble) => self.trouble = Some(trouble),
+        }
+        if self.heartbeats.is_none() {
+            self.heartbeats = Some(Timetable::begin(now));
+        }
+        Ok(Heard::Welcomed {
+            stored: resumed.ok(),
+            processed: welcome.processed,
+            prunable: welcome.prunable,
+            pin,
+            letter: welcome.letter,
+            is_rolled_back,
+        })
+    }
+
+    fn handle_ack(&mut self, frame: &Frame<'_>, journal: &Journal<'_>, now: Tick) -> Result<Heard, String> {
+        let key = self.hub_key.ok_or("an ACK before any WELCOME")?;
+        let ack = Ack::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
+        let is_current = self.session == Some(ack.session) && ack.stream == self.stream && self.is_open();
+        if !is_current || self.trouble.is_some() {
+            return Ok(Heard::Stale);
+        }
+        let own_hash = (journal.hash_at)(ack.stored.seq);
+        match self.sender.handle_ack(&ack, own_hash, now) {
+            AckOutcome::Doubt => Ok(Heard::Doubt),
+            AckOutcome::Progress | AckOutcome::Ignored => {
+                Ok(Heard::Acked { stored: ack.stored, processed: ack.processed, prunable: ack.prunable })
+            }
+        }
+    }
+
+    /// What to do now, if anything. Call again until it says none.
+    pub(super) fn poll_order(&mut self, now: Tick) -> Option<Order> {
+        self.session?;
+        if self.trouble.is_none()
+            && let Some(command) = self.sender.poll_command(now)
+        {
+            return Some(match command {
+                Command::Hello => Order::Hello,
+                Command::Batch(range) => Order::Batch(range),
+                Command::Rebuild => Order::Rebuild,
+            });
+        }
+        let has_backlog = self.has_backlog();
+        let heartbeats = self.heartbeats.as_mut()?;
+        heartbeats.note_backlog(has_backlog, now);
+        (heartbeats.due() <= now).then_some(Order::Heartbeat)
+    }
+
+    /// When to ask again at the latest, absent other events.
+    pub(super) fn poll_timer(&self) -> Option<Tick> {
+        let sender = self.trouble.is_none().then(|| self.sender.poll_timer()).flatten();
+        let heartbeat = self.heartbeats.as_ref().map(Timetable::due);
+        match (sender, heartbeat) {
+            (Some(sender), Some(heartbeat)) => Some(sender.min(heartbeat)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.sender.head() > self.sender.stored().seq
+    }
+}
+
+fn conclude(ladder: &[Mark], own: &OwnJournal<'_>) -> (Result<Mark, Trouble>, bool) {
+    match meet(ladder, own) {
+        Meeting::Resume(mark) => (Ok(mark), false),
+        Meeting::HubRolledBack(mark) => (Ok(mark), true),
+        Meeting::Diverged(mark) => (Err(Trouble::Diverged { common: mark.seq }), false),
+        Meeting::Lost { common, pruned } => (Err(Trouble::Lost { first: common.seq.next(), last: pruned }), false),
+        Meeting::Strangers => (Err(Trouble::Strangers), false),
+    }
+}
+
+/// The key a first WELCOME says it is signed with.
+fn claimed_key(welcome: &Welcome) -> Result<VerifyingKey, String> {
+    let bytes: [u8; 32] =
+        welcome.public_key.as_slice().try_into().map_err(|_| "the hub's key is not 32 bytes".to_owned())?;
+    VerifyingKey::from_bytes(&bytes).map_err(|_| "the hub's key is no Ed25519 key".to_owned())
+}
+
+fn verified<'a>(frame: &Frame<'a>, key: &VerifyingKey) -> Result<&'a [u8], String> {
+    if frame.key_id != frame::key_id(key) {
+        return Err(FrameError::Signature.to_string());
+    }
+    frame.verified_body(key).map_err(|error| error.to_string())
+}
+
+/// This clock minus the hub's: half the difference of the two ways (RFC 5905, section 8), with its sign turned.
+fn offset_ms(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> i64 {
+    let there = i128::from(t1.0) - i128::from(t2.0);
+    let back = i128::from(t4.0) - i128::from(t3.0);
+    i64::try_from((there + back) / 2).unwrap_or(i64::MAX)
+}
+
+impl Trouble {
+    /// What it means, in Chinese.
+    pub fn zh(&self) -> String {
+        match self {
+            Trouble::Diverged { common } => {
+                format!("需运维处理：中心持有本机没有的条目（共同前缀到 {common}）；本机数据可能由旧备份恢复或被复制")
+            }
+            Trouble::Lost { first, last } => format!("需运维处理：条目 {first}–{last} 本机已清理而中心没有"),
+            Trouble::Strangers => "需运维处理：与中心没有共同的条目".to_owned(),
+            Trouble::Protocol { offered } => format!("需运维处理：中心使用协议 {offered}，本机不支持"),
+        }
+    }
+
+    /// What it means, in English.
+    pub fn en(&self) -> String {
+        match self {
+            Trouble::Diverged { common } => format!(
+                "needs ops: the hub holds entries this journal lacks (both agree up to {common}); this disk was restored or copied"
+            ),
+            Trouble::Lost { first, last } => {
+                format!("needs ops: entries {first} to {last} are deleted here and absent at the hub")
+            }
+            Trouble::Strangers => "needs ops: this journal and the hub have nothing in common".to_owned(),
+            Trouble::Protocol { offered } => {
+                format!("needs ops: the hub speaks protocol {offered}, this agent does not")
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The driver as tables: each row is a story between an agent and a hub, and what the agent does.
+
+use ed25519_dalek::SigningKey;
+use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::frame::seal;
+use waystation_protocol::id::{SessionId, StreamId};
+use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::time::{Tick, Timestamp};
+
+use super::driver::{Driver, Heard, Journal, Order};
+
+const STREAM: StreamId = StreamId::from_bytes([7; 16]);
+
+struct Story {
+    driver: Driver,
+    head: u64,
+    now: Tick,
+    hub: SigningKey,
+    session: u8,
+    log: Vec<String>,
+}
+
+fn mark(chain: u8, seq: u64) -> Mark {
+    (0..seq).fold(Mark::ZERO, |mark, _| mark.extend(&[chain]))
+}
+
+impl Story {
+    /// Runs `script`: `+3` the journal grows, `up`, `down`, `wait 900`, `welcome 2`, `ack 3`, `other 5` a WELCOME of a
+    /// hub whose chain differs, `protocol 9`, `forged 3` an ACK by another key, `old 3` an ACK of another session.
+    fn run(script: &str) -> Story {
+        let mut story = Story {
+            driver: Driver::new(STREAM, Seq(0), Mark::ZERO, None),
+            head: 0,
+            now: Tick(0),
+            hub: SigningKey::from_bytes(&[1; 32]),
+            session: 0,
+            log: Vec::new(),
+        };
+        for step in script.split(';').map(str::trim) {
+            let (word, number) = step.split_once(' ').unwrap_or((step, "0"));
+            let number = number.parse().unwrap_or(0);
+            match word {
+                "up" => {
+                    story.session += 1;
+                    story.driver.handle_connected(SessionId::from_bytes([story.session; 16]), story.now);
+                }
+                "down" => story.driver.handle_disconnected(),
+                "wait" => story.now = story.now.plus(number),
+                "welcome" => story.welcome(mark(b'e', number), 1),
+                "other" => story.welcome(mark(b'x', number), 1),
+                "protocol" => story.welcome(Mark::ZERO, 9),
+                "ack" => story.ack(number, story.session, 1),
+                "old" => story.ack(number, story.session + 1, 1),
+                "forged" => story.ack(number, story.session, 2),
+                grow => {
+                    story.head += grow[1..].parse::<u64>().unwrap();
+                    story.driver.handle_head(Seq(story.head));
+                }
+            }
+            story.obey();
+        }
+        story
+    }
+
+    fn welcome(&mut self, stored: Mark, protocol: u8) {
+        let welcome = Welcome {
+            session: SessionId::from_bytes([self.session; 16]),
+            hub: vec![9].into(),
+            public_key: self.hub.verifying_key().to_bytes().to_vec().into(),
+            hub_epoch: 0,
+            stream: STREAM,
+            ladder: vec![stored, Mark::ZERO],
+            processed: Seq(0),
+            prunable: Seq(0),
+            credit: 1_000_000,
+            letter: None,
+            challenge: None,
+            protocol,
+            capabilities: Vec::new(),
+            t2: Timestamp(1_000),
+            t3: Timestamp(1_010),
+        };
+        let frame = seal(Welcome::FRAME, &welcome.to_body(), &self.hub);
+        self.hear(&frame);
+    }
+
+    fn ack(&mut self, seq: u64, session: u8, key: u8) {
+        let ack = Ack {
+            session: SessionId::from_bytes([session; 16]),
+            stream: STREAM,
+            stored: mark(b'e', seq),
+            processed: Seq(0),
+            prunable: Seq(0),
+            missing: Vec::new(),
+            credit: 1_000_000,
+            retry_after_ms: 0,
+        };
+        let frame = seal(Ack::FRAME, &ack.to_body(), &SigningKey::from_bytes(&[key; 32]));
+        self.hear(&frame);
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        let hash_at = |seq: Seq| (seq.0 <= self.head).then(|| mark(b'e', seq.0).hash);
+        let journal = Journal { pruned: Seq(0), hash_at: &hash_at };
+        let heard = match self.driver.handle_frame(frame, &journal, Timestamp(5_030), self.now) {
+            Heard::Welcomed { stored, is_rolled_back, .. } => match stored {
+                Some(mark) if is_rolled_back => format!("back:{}", mark.seq),
+                Some(mark) => format!("open:{}", mark.seq),
+                None => "trouble".to_owned(),
+            },
+            Heard::Acked { stored, .. } => format!("stored:{}", stored.seq),
+            Heard::Doubt => "doubt".to_owned(),
+            Heard::Stale => "stale".to_owned(),
+            Heard::Dropped(_) => "dropped".to_owned(),
+        };
+        self.log.push(heard);
+    }
+
+    fn obey(&mut self) {
+        for _ in 0..20 {
+            match self.driver.poll_order(self.now) {
+                None => return,
+                Some(Order::Hello) => {
+                    self.log.push("hello".to_owned());
+                    self.driver.handle_hello_sent(Timestamp(5_000), self.now);
+                }
+                Some(Order::Batch(range)) => {
+                    self.log.push(format!("{}-{}", range.first, range.last));
+                    self.driver.handle_sent(range, 1_000, self.now);
+                }
+                Some(Order::Heartbeat) => {
+                    self.log.push("beat".to_owned());
+                    self.driver.handle_heartbeat_sent(self.now, 6_000);
+                }
+                Some(Order::Rebuild) => self.log.push("rebuild".to_owned()),
+            }
+        }
+        panic!("the driver does not come to rest: {}", self.log.join(" "));
+    }
+}
+
+fn check(script: &str, expected: &str) {
+    assert_eq!(Story::run(script).log.join(" "), expected, "{script}");
+}
+
+#[test]
+fn a_session_opens_drains_and_beats() {
+    check("+3; up; welcome 0; ack 3", "hello open:0 1-3 beat stored:3");
+    check("up; welcome 0; wait 59000; +1; ack 1; wait 1000", "hello open:0 beat 1-1 stored:1 beat");
+    check("up; welcome 0; wait 2000; +1; wait 999", "hello open:0 beat 1-1");
+    check("up; welcome 0; wait 2000; +1; wait 1000", "hello open:0 beat 1-1 1-1 beat");
+}
+
+#[test]
+fn a_lost_connection_starts_over_from_what_the_hub_holds() {
+    check("+2; up; welcome 0; down; +1; up; welcome 1", "hello open:0 1-2 beat hello open:1 2-3 beat");
+    check("+2; up; welcome 2; down; up; welcome 1", "hello open:2 beat hello back:1 2-2 beat");
+}
+
+#[test]
+fn silence_leads_to_a_new_client() {
+    check("up; wait 1000; wait 2000; wait 4000; wait 8000", "hello hello hello hello rebuild");
+}
+
+#[test]
+fn only_the_pinned_hub_is_believed() {
+    check("up; forged 0", "hello dropped");
+    check("+1; up; welcome 0; forged 1", "hello open:0 1-1 beat dropped");
+    check("+1; up; welcome 0; old 1", "hello open:0 1-1 beat stale");
+    let mut story = Story::run("up; welcome 0");
+    story.hub = SigningKey::from_bytes(&[2; 32]);
+    story.welcome(Mark::ZERO, 1);
+    assert_eq!(story.log.last().map(String::as_str), Some("dropped"));
+}
+
+#[test]
+fn a_meeting_that_needs_a_person_stops_sending_and_is_tried_again() {
+    check("+3; up; other 2; wait 30000", "hello trouble beat");
+    check("+3; up; welcome 5", "hello trouble beat");
+    check("+3; up; protocol 9; wait 60000", "hello trouble beat beat");
+    check("+3; up; other 2; welcome 2", "hello trouble beat open:2 3-3");
+    check("+3; up; other 2; down; up; welcome 2", "hello trouble beat hello open:2 3-3 beat");
+    let story = Story::run("+3; up; other 2");
+    assert!(story.driver.trouble().is_some_and(|trouble| trouble.en().contains("needs ops")));
+}
+
+#[test]
+fn the_clock_is_compared_with_the_hubs() {
+    // sent at 5.000, arrived at 5.030 of this clock; the hub took 10 ms at 1.000 of its own
+    assert_eq!(Story::run("up; welcome 0").driver.clock_offset_ms(), Some(4_010));
+}

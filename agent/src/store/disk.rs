@@ -1,0 +1,187 @@
+//! The data folder: who holds it, how its database is opened, and how much room is left.
+//!
+//! One process at a time holds the folder, by a lock on the file `lock` that outlives a reopened database. The file
+//! `reserve` occupies room that is given up when the disk runs full, so that sync and pruning can go on.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{Builder, Database, DatabaseError};
+
+use super::error::StoreError;
+
+/// redb's page cache. The journal is written at its end and read in order: more gains nothing.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// At this use of its disk, in percent, capturing stops …
+const FULL_PERCENT: u64 = 95;
+/// … unless this much is free all the same: 5 % of a large disk is room for years.
+const AMPLE_BYTES: u64 = 1 << 30;
+
+/// Opens the database at a path, and creates it where there is none.
+pub(super) type Opener = Arc<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Opens the database as a file.
+pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(CACHE_BYTES).create(path)
+}
+
+/// A data folder held by this process.
+pub(super) struct Folder {
+    dir: PathBuf,
+    reserve_bytes: u64,
+    _lock: File,
+}
+
+/// Room on the disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) used: u64,
+    pub(super) free: u64,
+}
+
+impl Room {
+    /// Whether what is left is kept for sync.
+    pub(super) fn is_short(self) -> bool {
+        let whole = u128::from(self.used) + u128::from(self.free);
+        u128::from(self.used) * 100 >= whole * u128::from(FULL_PERCENT) && self.free < AMPLE_BYTES
+    }
+}
+
+impl Folder {
+    /// Creates the folder if need be, readable by its owner alone, and holds it until dropped.
+    pub(super) fn take(dir: &Path, reserve_bytes: u64) -> Result<Folder, StoreError> {
+        let doing = || format!("create the data folder {}", dir.display());
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io(doing()))?;
+        let path = dir.join("lock");
+        let lock = private().write(true).create(true).truncate(false).open(&path);
+        let lock = lock.map_err(StoreError::io(format!("open {}", path.display())))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Folder { dir: dir.to_owned(), reserve_bytes, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(StoreError::io(format!("lock {}", path.display()))(error)),
+        }
+    }
+
+    pub(super) fn has_database(&self) -> bool {
+        self.database().exists()
+    }
+
+    /// Opens the database that is there.
+    pub(super) fn open(&self, opener: &Opener) -> Result<Database, StoreError> {
+        match opener(&self.database()) {
+            Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::InUse { dir: self.dir.clone() }),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Creates a database, lets `fill` write its first rows, and only then gives it its name: a start that is cut
+    /// short leaves nothing behind that looks like a store.
+    pub(super) fn create(
+        &self,
+        opener: &Opener,
+        fill: impl FnOnce(&Database) -> Result<(), StoreError>,
+    ) -> Result<Database, StoreError> {
+        let unnamed = self.dir.join("store.redb.new");
+        let io = |doing: &str| StoreError::io(format!("{doing} {}", unnamed.display()));
+        match fs::remove_file(&unnamed) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("remove")(error)),
+            Ok(()) | Err(_) => {}
+        }
+        private().write(true).create_new(true).open(&unnamed).map_err(io("create"))?;
+        let database = opener(&unnamed)?;
+        fill(&database)?;
+        fs::rename(&unnamed, self.database()).map_err(io("rename"))?;
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync the folder of"))?;
+        Ok(database)
+    }
+
+    /// How much room there is.
+    pub(super) fn room(&self) -> Result<Room, StoreError> {
+        room(&self.dir)
+    }
+
+    /// Occupies the reserve, if it is not and the room for it is there.
+    pub(super) fn occupy_reserve(&self) -> Result<(), StoreError> {
+        let path = self.reserve();
+        let held = fs::metadata(&path).map_or(0, |meta| meta.len());
+        if held >= self.reserve_bytes {
+            return Ok(());
+        }
+        let room = self.room()?;
+        let left = Room { used: room.used + self.reserve_bytes, free: room.free.saturating_sub(self.reserve_bytes) };
+        if left.is_short() {
+            return Ok(());
+        }
+        let written = self.write_reserve(&path);
+        if written.is_err() {
+            self.give_up_reserve();
+        }
+        written.map_err(StoreError::io(format!("write {}", path.display())))
+    }
+
+    /// Gives the reserve back to the disk.
+    pub(super) fn give_up_reserve(&self) {
+        if let Err(error) = fs::remove_file(self.reserve())
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "the reserve could not be given up");
+        }
+    }
+
+    fn write_reserve(&self, path: &Path) -> io::Result<()> {
+        let mut file = private().write(true).create(true).truncate(true).open(path)?;
+        let block = [0u8; 16 * 1024];
+        let mut left = self.reserve_bytes;
+        while left > 0 {
+            let length = left.min(block.len() as u64);
+            file.write_all(&block[..length as usize])?;
+            left -= length;
+        }
+        file.sync_all()
+    }
+
+    fn database(&self) -> PathBuf {
+        self.dir.join("store.redb")
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+}
+
+/// How much room there is on the disk of `dir`.
+pub(super) fn room(dir: &Path) -> Result<Room, StoreError> {
+    let doing = format!("ask for the room under {}", dir.display());
+    let stat = rustix::fs::statvfs(dir).map_err(|errno| StoreError::io(doing)(errno.into()))?;
+    let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+    Ok(Room { used, free: stat.f_bavail.saturating_mul(stat.f_frsize) })
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_short_at_95_percent_of_a_small_disk() {
+        const MIB: u64 = 1 << 20;
+        for (used, free, expected) in [
+            (94 * MIB, 6 * MIB, false),
+            (95 * MIB, 5 * MIB, true),
+            (100 * MIB, 0, true),
+            (99_000 * MIB, 1_000 * MIB, true),
+            (3_900_000 * MIB, 100_000 * MIB, false),
+        ] {
+            assert_eq!(Room { used, free }.is_short(), expected, "{used} used, {free} free");
+        }
+    }
+}

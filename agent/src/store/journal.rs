@@ -1,0 +1,180 @@
+//! The journal as sync reads it: marks, batches, what is still unsent.
+//!
+//! Batches are read in one pass from the row before them, and the chain is recomputed on the way: damaged bytes are
+//! noticed here and never sent.
+
+use redb::{Database, ReadableDatabase, ReadableTable};
+use serde::{Deserialize, Serialize};
+
+use waystation_protocol::batch;
+use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
+use waystation_protocol::codec;
+use waystation_protocol::entry::Entry;
+use waystation_protocol::time::Timestamp;
+
+use super::error::StoreError;
+use super::tables::{JOURNAL, META, Row, follow};
+
+const PROGRESS: &str = "progress";
+
+/// What [`super::Store::fill_batch`] put into a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    /// The chain's hash before the first entry.
+    pub prev_hash: Hash,
+    /// The last entry taken; the seq before the first where the builder took none.
+    pub last: Seq,
+}
+
+/// What the hub has not confirmed to have stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    /// How many entries.
+    pub entries: u64,
+    /// Their bytes, uncompressed.
+    pub bytes: u64,
+    /// When the oldest of them was recorded.
+    pub oldest_at: Option<Timestamp>,
+}
+
+/// What the hub said it has, kept across restarts. Losing the latest costs nothing: a WELCOME says it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Confirmed {
+    pub(super) stored: Mark,
+    pub(super) processed: Seq,
+    pub(super) prunable: Seq,
+}
+
+/// How far everything goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    pub(super) head: Mark,
+    pub(super) head_total: u64,
+    pub(super) confirmed: Confirmed,
+    pub(super) stored_total: u64,
+    pub(super) oldest_at: Option<Timestamp>,
+    /// Whether `confirmed` is newer than what the disk has.
+    pub(super) is_unsaved: bool,
+}
+
+impl Confirmed {
+    const NONE: Confirmed = Confirmed { stored: Mark::ZERO, processed: Seq(0), prunable: Seq(0) };
+}
+
+impl Progress {
+    pub(super) const EMPTY: Progress = Progress {
+        head: Mark::ZERO,
+        head_total: 0,
+        confirmed: Confirmed::NONE,
+        stored_total: 0,
+        oldest_at: None,
+        is_unsaved: false,
+    };
+
+    /// Reads it from the disk. A stored mark that this journal does not have is forgotten.
+    pub(super) fn load(database: &Database) -> Result<Progress, StoreError> {
+        let read = database.begin_read()?;
+        let mut progress = Progress::EMPTY;
+        if let Some((seq, row)) = read.open_table(JOURNAL)?.last()? {
+            let seq = Seq(seq.value());
+            let row = Row::parse(seq, row.value())?;
+            progress.head = Mark { seq, hash: row.hash };
+            progress.head_total = row.total;
+        }
+        let meta = read.open_table(META)?;
+        let saved = meta.get(PROGRESS)?.and_then(|bytes| codec::decode_own::<Confirmed>(bytes.value()).ok());
+        if let Some(saved) = saved {
+            match total_at(database, saved.stored)? {
+                Some(total) => (progress.confirmed, progress.stored_total) = (saved, total),
+                None => tracing::warn!(seq = saved.stored.seq.0, "the journal lacks what the hub was known to have"),
+            }
+        }
+        progress.oldest_at = recorded_at(database, progress.confirmed.stored.seq.next())?;
+        Ok(progress)
+    }
+
+    pub(super) fn save(&self, write: &redb::WriteTransaction) -> Result<(), StoreError> {
+        write.open_table(META)?.insert(PROGRESS, codec::encode(&self.confirmed).as_slice())?;
+        Ok(())
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog {
+            entries: self.head.seq.0 - self.confirmed.stored.seq.0,
+            bytes: self.head_total - self.stored_total,
+            oldest_at: self.oldest_at,
+        }
+    }
+}
+
+/// The chain's hash at `seq`, where the journal has it.
+pub(super) fn hash_at(database: &Database, seq: Seq) -> Result<Option<Hash>, StoreError> {
+    if seq == Seq(0) {
+        return Ok(Some(Hash::ZERO));
+    }
+    let journal = database.begin_read()?.open_table(JOURNAL)?;
+    let Some(row) = journal.get(seq.0)? else { return Ok(None) };
+    Ok(Some(Row::parse(seq, row.value())?.hash))
+}
+
+/// The bytes of all entries up to a mark; none if the journal does not have it.
+pub(super) fn total_at(database: &Database, mark: Mark) -> Result<Option<u64>, StoreError> {
+    if mark.seq == Seq(0) {
+        return Ok((mark == Mark::ZERO).then_some(0));
+    }
+    let journal = database.begin_read()?.open_table(JOURNAL)?;
+    let Some(row) = journal.get(mark.seq.0)? else { return Ok(None) };
+    let row = Row::parse(mark.seq, row.value())?;
+    Ok((row.hash == mark.hash).then_some(row.total))
+}
+
+/// When the entry at `seq` was recorded.
+pub(super) fn recorded_at(database: &Database, seq: Seq) -> Result<Option<Timestamp>, StoreError> {
+    Ok(entry_at(database, seq)?.map(|entry| entry.occurred_at))
+}
+
+/// The entry at `seq`.
+pub(super) fn entry_at(database: &Database, seq: Seq) -> Result<Option<Entry>, StoreError> {
+    let journal = database.begin_read()?.open_table(JOURNAL)?;
+    let Some(row) = journal.get(seq.0)? else { return Ok(None) };
+    decode(seq, Row::parse(seq, row.value())?.entry).map(Some)
+}
+
+pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Entry, StoreError> {
+    codec::decode_own(bytes).map_err(|error| StoreError::Damaged(format!("journal entry {seq}: {error}")))
+}
+
+/// Puts entries of `range` into `builder` until it is full or the journal ends.
+pub(super) fn fill_batch(
+    database: &Database,
+    range: SeqRange,
+    builder: &mut batch::Builder,
+) -> Result<Filled, StoreError> {
+    let journal = database.begin_read()?.open_table(JOURNAL)?;
+    let before = Seq(range.first.0.saturating_sub(1));
+    let mut rows = journal.range(before.0.max(1)..=range.last.0)?;
+    let prev_hash = if before == Seq(0) {
+        Hash::ZERO
+    } else {
+        let absent = || StoreError::Damaged(format!("the journal lacks entry {before}"));
+        let (seq, row) = rows.next().ok_or_else(absent)??;
+        if seq.value() != before.0 {
+            return Err(absent());
+        }
+        Row::parse(before, row.value())?.hash
+    };
+    let mut mark = Mark { seq: before, hash: prev_hash };
+    for row in rows {
+        let (seq, row) = row?;
+        if seq.value() != mark.seq.next().0 {
+            return Err(StoreError::Damaged(format!("the journal lacks entry {}", mark.seq.next())));
+        }
+        let row = Row::parse(mark.seq.next(), row.value())?;
+        let next = follow(mark, &row)?;
+        if !builder.push(row.entry) {
+            break;
+        }
+        mark = next;
+    }
+    Ok(Filled { prev_hash, last: mark.seq })
+}

@@ -1,0 +1,359 @@
+//! The agent's store: one redb file that holds the journal, and a cache of what its entries fold to.
+//!
+//! A capture is confirmed only after one durable commit of the journal. Documents, lists and sums are memory above a
+//! watermark and cache tables below it, always a fold of the journal. All calls block; one thread writes. Nothing
+//! here knows of MQTT, HTTP or clocks.
+
+mod cache;
+mod disk;
+mod drafts;
+mod error;
+mod journal;
+mod list;
+mod numbers;
+mod open;
+mod overlay;
+mod shared;
+mod stage;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use jiff::tz::TimeZone;
+use redb::ReadableDatabase;
+use tokio::sync::watch;
+
+use waystation_protocol::batch;
+use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
+use waystation_protocol::document::Document;
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{DocId, EntryId};
+use waystation_protocol::site::Sites;
+use waystation_protocol::time::{ClockQuality, Timestamp};
+
+pub use drafts::{Draft, DraftId};
+pub use error::{CaptureError, StoreError};
+pub use journal::{Backlog, Filled};
+pub use list::{Filter, PAGE_LIMIT, Page};
+pub use open::Identity;
+pub use stage::{ImportOutcome, ImportRow, Receipt};
+
+use cache::Snapshot;
+use disk::{Folder, Opener};
+use list::{Fresh, Wanted};
+use numbers::Leases;
+use open::Birth;
+use shared::Shared;
+use writer::{Keep, QUEUE, Reply, Request, WriterThread};
+
+/// When an act is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Wall time.
+    pub now: Timestamp,
+    /// Milliseconds since this process started.
+    pub mono_ms: u64,
+}
+
+/// What opening needs to be told.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// The sites this agent captures for.
+    pub sites: Sites,
+    /// What a fresh store puts into printed numbers.
+    pub letter: char,
+    /// Fresh at every process start: entry ids begin with it.
+    pub random: [u8; 10],
+    /// Which process start this is.
+    pub boot: u32,
+    /// The agent's and the stream's id of a fresh store.
+    pub new_ids: [[u8; 16]; 2],
+    /// The signing key's seed of a fresh store.
+    pub new_key: [u8; 32],
+    /// In whose days numbers and facts are counted.
+    pub zone: TimeZone,
+    /// Room kept on the disk, so that sync goes on when it is full.
+    pub reserve_bytes: u64,
+}
+
+/// What the store did since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Entries captured.
+    pub entries: u64,
+    /// Durable commits, those of the cache included.
+    pub commits: u64,
+}
+
+/// The store. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    calls: Arc<Calls>,
+}
+
+/// The way to the writer, which finishes and stops with it.
+struct Calls {
+    requests: SyncSender<Request>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, and creates it where there is none.
+    pub fn open(dir: &Path, options: OpenOptions) -> Result<Store, StoreError> {
+        Store::open_with(dir, options, Arc::new(disk::open_file))
+    }
+
+    fn open_with(dir: &Path, options: OpenOptions, opener: Opener) -> Result<Store, StoreError> {
+        let folder = Folder::take(dir, options.reserve_bytes)?;
+        let birth = Birth { ids: options.new_ids, key: options.new_key, letter: options.letter };
+        let opened = match open::open(&folder, &opener, &birth, &options.zone) {
+            Err(StoreError::DiskFull) => {
+                folder.give_up_reserve();
+                open::open(&folder, &opener, &birth, &options.zone)
+            }
+            opened => opened,
+        };
+        let (database, loaded) = opened?;
+        if let Err(error) = folder.occupy_reserve() {
+            tracing::warn!(%error, "the reserve could not be taken");
+        }
+        let is_short = folder.room()?.is_short();
+        let total = loaded.progress.head_total;
+        let shared = Arc::new(Shared::new(dir, options, database, loaded, is_short)?);
+        let (requests, received) = mpsc::sync_channel(QUEUE);
+        let writer = WriterThread {
+            shared: Arc::clone(&shared),
+            requests: received,
+            folder,
+            opener,
+            leases: Leases::default(),
+            company: 1,
+            is_short,
+            commits_unlooked: 0,
+            total_looked: total,
+        };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
+        let thread = thread.map_err(StoreError::io("start the writer"))?;
+        Ok(Store { shared, calls: Arc::new(Calls { requests, writer: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Who this agent is.
+    pub fn identity(&self) -> Identity {
+        self.shared.identity()
+    }
+
+    /// Captures an act with its effects. Returns once it is durable.
+    pub fn capture(&self, wish: Wish, at: At) -> Result<Receipt, CaptureError> {
+        self.capture_seen(wish, None, at)
+    }
+
+    /// As [`Store::capture`], but only if the document's head is still the entry its author saw.
+    pub fn capture_seen(&self, wish: Wish, seen: Option<EntryId>, at: At) -> Result<Receipt, CaptureError> {
+        self.ask(|reply| Request::Capture { wish: Box::new(wish), seen, at, reply })?
+    }
+
+    /// Imports rows in one durable commit; their outcomes come in their order. Callers send at most a few thousand.
+    pub fn capture_import(&self, rows: Vec<ImportRow>, at: At) -> Result<Vec<ImportOutcome>, CaptureError> {
+        self.ask(|reply| Request::Import { rows, at, reply })?
+    }
+
+    /// A document.
+    pub fn document(&self, id: DocId) -> Result<Option<Document>, StoreError> {
+        if let Some(held) = self.shared.overlay().documents.get(&id) {
+            return Ok(Some(held.document.clone()));
+        }
+        Ok(Snapshot::open(&*self.shared.database()?)?.held(id)?.map(|held| held.document))
+    }
+
+    /// A page of documents, the newest change first.
+    pub fn documents(&self, filter: &Filter) -> Result<Page, StoreError> {
+        let wanted = Wanted::new(filter)?;
+        let database = self.shared.database()?;
+        let (read, fresh) = {
+            let overlay = self.shared.overlay();
+            (database.begin_read()?, Fresh::of(&overlay, &wanted))
+        };
+        list::page(&read, &fresh, &wanted)
+    }
+
+    /// A document's entries, in their order; empty if there is no such document.
+    pub fn history(&self, id: DocId) -> Result<Vec<(Seq, Entry)>, StoreError> {
+        let seqs = self.seqs(id)?;
+        let database = self.shared.database()?;
+        let mut history = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let entry = journal::entry_at(&database, seq)?;
+            history.push((seq, entry.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {seq}")))?));
+        }
+        Ok(history)
+    }
+
+    /// Where a document's last entry stands in the journal: at or below [`Store::stored`], the hub has it.
+    pub fn last_seq(&self, id: DocId) -> Result<Option<Seq>, StoreError> {
+        Ok(self.seqs(id)?.last().copied())
+    }
+
+    /// Saves a draft, durably, as a new one or over the one named.
+    pub fn save_draft(&self, id: Option<DraftId>, draft: Draft) -> Result<DraftId, StoreError> {
+        let id = id.unwrap_or_else(|| DraftId::new(self.shared.draw()));
+        self.keep(Keep::Draft(id, Some(draft)))?;
+        Ok(id)
+    }
+
+    /// A draft.
+    pub fn draft(&self, id: DraftId) -> Result<Option<Draft>, StoreError> {
+        drafts::find(&*self.shared.database()?, id)
+    }
+
+    /// All drafts, the last saved first.
+    pub fn drafts(&self) -> Result<Vec<(DraftId, Draft)>, StoreError> {
+        drafts::all(&*self.shared.database()?)
+    }
+
+    /// Drops a draft, if it is there.
+    pub fn drop_draft(&self, id: DraftId) -> Result<(), StoreError> {
+        self.keep(Keep::Draft(id, None))
+    }
+
+    /// How far the journal goes.
+    pub fn head(&self) -> Mark {
+        self.shared.progress().head
+    }
+
+    /// The chain's hash at `seq`, where the journal has it.
+    pub fn hash_at(&self, seq: Seq) -> Option<Hash> {
+        let found = self.shared.database().and_then(|database| journal::hash_at(&database, seq));
+        found.unwrap_or_else(|error| {
+            tracing::error!(%error, seq = seq.0, "the journal could not be read");
+            None
+        })
+    }
+
+    /// Up to where entries are deleted here. Nothing deletes any yet.
+    pub fn pruned(&self) -> Seq {
+        Seq(0)
+    }
+
+    /// Puts entries of `range` into `builder` until it is full or the journal ends, and checks their chain.
+    pub fn fill_batch(&self, range: SeqRange, builder: &mut batch::Builder) -> Result<Filled, StoreError> {
+        journal::fill_batch(&*self.shared.database()?, range, builder)
+    }
+
+    /// The mark up to which the hub has stored.
+    pub fn stored(&self) -> Mark {
+        self.shared.progress().confirmed.stored
+    }
+
+    /// How far the hub has processed, and may entries be deleted.
+    pub fn processed_and_prunable(&self) -> (Seq, Seq) {
+        let confirmed = self.shared.progress().confirmed;
+        (confirmed.processed, confirmed.prunable)
+    }
+
+    /// Notes what the hub says it has. The mark may also move back. It reaches the disk within seconds; after a crash
+    /// the hub says it again.
+    pub fn record_stored(&self, mark: Mark, processed: Seq, prunable: Seq) -> Result<(), StoreError> {
+        if self.shared.record_stored(mark, processed, prunable)? {
+            // A full queue wakes the writer all the same.
+            let _ = self.calls.requests.try_send(Request::Progressed);
+        }
+        Ok(())
+    }
+
+    /// What the hub has not confirmed to have.
+    pub fn backlog(&self) -> Backlog {
+        self.shared.progress().backlog()
+    }
+
+    /// The journal's head, as it moves.
+    pub fn watch_head(&self) -> watch::Receiver<Seq> {
+        self.shared.watch_head()
+    }
+
+    /// The hub's public key, once it is pinned.
+    pub fn hub_key(&self) -> Option<[u8; 32]> {
+        self.shared.hub_key()
+    }
+
+    /// Pins the hub's public key, durably.
+    pub fn pin_hub_key(&self, key: [u8; 32]) -> Result<(), StoreError> {
+        self.keep(Keep::HubKey(key))
+    }
+
+    /// Takes the number letter the hub gave, durably; later numbers carry it.
+    pub fn adopt_letter(&self, letter: char) -> Result<(), StoreError> {
+        if self.identity().letter == letter { Ok(()) } else { self.keep(Keep::Letter(letter)) }
+    }
+
+    /// Notes what this machine's clock is worth; entries captured from now on say so.
+    pub fn set_clock_quality(&self, quality: ClockQuality) {
+        self.shared.set_clock_quality(quality);
+    }
+
+    /// Bytes free on the store's disk.
+    pub fn disk_free(&self) -> Result<u64, StoreError> {
+        self.shared.disk_free()
+    }
+
+    /// Whether captures are refused because the disk is full, or nearly.
+    pub fn is_short_of_room(&self) -> bool {
+        self.shared.is_short()
+    }
+
+    /// What was done since opening.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
+    /// Writes the cache, closes the file and gives the folder back. Later calls fail. Dropping the last clone does the
+    /// same.
+    pub fn close(&self) {
+        self.calls.close();
+    }
+
+    fn seqs(&self, id: DocId) -> Result<Vec<Seq>, StoreError> {
+        if let Some(held) = self.shared.overlay().documents.get(&id) {
+            return Ok(held.seqs.clone());
+        }
+        let held = Snapshot::open(&*self.shared.database()?)?.held(id)?;
+        Ok(held.map_or_else(Vec::new, |held| held.seqs))
+    }
+
+    fn keep(&self, what: Keep) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Keep { what, reply })?
+    }
+
+    /// Asks the writer and waits for its answer.
+    fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.calls.requests.send(request(reply)).map_err(|_| StoreError::Closed)?;
+        answer.recv().map_err(|_| StoreError::Closed)
+    }
+}
+
+impl Calls {
+    fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return };
+        // Where nobody receives any more, the writer has stopped already.
+        let _ = self.requests.send(Request::Close);
+        if writer.join().is_err() {
+            tracing::error!("the store's writer had panicked");
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,122 @@
+//! What changed since the document cache was last written: documents, import identities, ledger sums.
+//!
+//! It is always the fold of the journal's entries after the cache's watermark, so it can be lost at any time and is
+//! rebuilt at opening. Nothing here reads or writes the disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use waystation_protocol::chain::Seq;
+use waystation_protocol::document::Document;
+use waystation_protocol::document::fold::{self, Refusal, Writer};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::fact;
+use waystation_protocol::id::DocId;
+use waystation_protocol::kind::{self, header};
+use waystation_protocol::site::Sites;
+use waystation_protocol::time::Timestamp;
+use waystation_protocol::value::Value;
+
+/// The identity of an imported row, hashed.
+pub(super) type ImportKey = [u8; 16];
+
+/// A document together with what the store keeps beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) document: Document,
+    /// The seqs of its entries.
+    pub(super) seqs: Vec<Seq>,
+    /// The state and time under which the cached list shows it; none if it does not yet.
+    pub(super) listed: Option<(String, Timestamp)>,
+}
+
+/// Changes above the watermark.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    pub(super) documents: HashMap<DocId, Arc<Held>>,
+    pub(super) imported: HashMap<ImportKey, DocId>,
+    /// What ledger sums gained, by [`balance_key`].
+    pub(super) balances: HashMap<Vec<u8>, i64>,
+    /// How many entries made it.
+    pub(super) entries: usize,
+}
+
+impl Overlay {
+    /// Takes in one folded entry.
+    pub(super) fn absorb(
+        &mut self,
+        seq: Seq,
+        entry: &Entry,
+        before: Option<&Held>,
+        document: Document,
+        zone: &TimeZone,
+    ) -> Arc<Held> {
+        self.entries += 1;
+        if let Some(key) = import_key_of(entry) {
+            self.imported.insert(key, document.id);
+        }
+        let has_ledger = kind::find(&document.kind).is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
+        if has_ledger {
+            for fact in fact::difference(before.map(|held| &held.document), Some(&document), zone) {
+                if let (true, Some(value)) = (fact.measure.is_ledger, fact.values.first()) {
+                    let keys: Vec<&str> = fact.keys.iter().map(String::as_str).collect();
+                    *self.balances.entry(balance_key(fact.measure.name, &keys)).or_default() += value;
+                }
+            }
+        }
+        let mut seqs = before.map_or_else(Vec::new, |held| held.seqs.clone());
+        seqs.push(seq);
+        let listed = before.and_then(|held| held.listed.clone());
+        let id = document.id;
+        let held = Arc::new(Held { document, seqs, listed });
+        self.documents.insert(id, Arc::clone(&held));
+        held
+    }
+
+    /// Takes in what came later.
+    pub(super) fn merge(&mut self, later: Overlay) {
+        self.documents.extend(later.documents);
+        self.imported.extend(later.imported);
+        for (key, gain) in later.balances {
+            *self.balances.entry(key).or_default() += gain;
+        }
+        self.entries += later.entries;
+    }
+}
+
+/// Folds an entry of this agent's own journal. It was allowed when it was captured, whichever sites the agent stands
+/// for now.
+pub(super) fn fold_own(before: Option<&Held>, entry: &Entry) -> Result<Document, Refusal> {
+    fold::fold(before.map(|held| &held.document), entry, Writer::Agent(&Sites::All), &|_| true)
+}
+
+/// The identity of an imported row: its kind, its key as stored, and which occurrence of it.
+pub(super) fn import_key(kind: &str, source_key: &str, occurrence: i64) -> ImportKey {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(kind.as_bytes()).update(&[0]).update(source_key.as_bytes()).update(&[0]);
+    hasher.update(&occurrence.to_be_bytes());
+    let mut key = [0; 16];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    key
+}
+
+fn import_key_of(entry: &Entry) -> Option<ImportKey> {
+    if entry.act != header::IMPORTED {
+        return None;
+    }
+    let source_key = entry.set.get(header::SOURCE_KEY.name()).and_then(Value::as_text)?;
+    let occurrence = entry.set.get(header::SOURCE_OCCURRENCE.name()).and_then(Value::as_int).unwrap_or(1);
+    Some(import_key(&entry.kind, source_key, occurrence))
+}
+
+/// measure, NUL, keys with NUL between them.
+pub(super) fn balance_key(measure: &str, keys: &[&str]) -> Vec<u8> {
+    let mut key = measure.as_bytes().to_vec();
+    for part in keys {
+        key.push(0);
+        key.extend_from_slice(part.as_bytes());
+    }
+    key
+}

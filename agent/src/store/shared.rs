@@ -1,0 +1,219 @@
+//! What the store's callers and its writer both see.
+//!
+//! Only the writer changes the database, the overlay and the head; everyone reads them. Locks are taken in the order
+//! database, overlay, progress, and held briefly; only a reader of the database keeps its lock for as long as it
+//! reads.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use jiff::tz::TimeZone;
+use redb::Database;
+use tokio::sync::watch;
+
+use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::id::{EntryId, IdSource};
+use waystation_protocol::site::Sites;
+use waystation_protocol::time::ClockQuality;
+
+use super::error::StoreError;
+use super::journal::{self, Confirmed, Progress};
+use super::open::{self, Identity, Loaded};
+use super::overlay::Overlay;
+use super::{Counts, OpenOptions, disk};
+
+pub(super) struct Shared {
+    pub(super) zone: TimeZone,
+    pub(super) sites: Sites,
+    pub(super) boot: u32,
+    dir: PathBuf,
+    database: RwLock<Option<Database>>,
+    overlay: RwLock<Overlay>,
+    progress: Mutex<Progress>,
+    identity: RwLock<Identity>,
+    hub_key: Mutex<Option<[u8; 32]>>,
+    ids: Mutex<IdSource>,
+    head: watch::Sender<Seq>,
+    clock: AtomicU8,
+    is_short: AtomicBool,
+    entries: AtomicU64,
+    commits: AtomicU64,
+}
+
+/// The open database. It is not closed while this is held.
+pub(super) struct Opened<'a>(RwLockReadGuard<'a, Option<Database>>);
+
+impl std::ops::Deref for Opened<'_> {
+    type Target = Database;
+    fn deref(&self) -> &Database {
+        self.0.as_ref().expect("Shared::database gives this only where there is one")
+    }
+}
+
+impl Shared {
+    pub(super) fn new(
+        dir: &Path,
+        options: OpenOptions,
+        database: Database,
+        loaded: Loaded,
+        is_short: bool,
+    ) -> Result<Shared, StoreError> {
+        let identity = open::identity(&database, options.sites.clone())?;
+        let hub_key = open::hub_key(&database)?;
+        let (head, _) = watch::channel(loaded.progress.head.seq);
+        Ok(Shared {
+            zone: options.zone,
+            sites: options.sites,
+            boot: options.boot,
+            dir: dir.to_owned(),
+            database: RwLock::new(Some(database)),
+            overlay: RwLock::new(loaded.overlay),
+            progress: Mutex::new(loaded.progress),
+            identity: RwLock::new(identity),
+            hub_key: Mutex::new(hub_key),
+            ids: Mutex::new(IdSource::new(options.random)),
+            head,
+            clock: AtomicU8::new(ClockQuality::default().code()),
+            is_short: AtomicBool::new(is_short),
+            entries: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn database(&self) -> Result<Opened<'_>, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        if database.is_some() { Ok(Opened(database)) } else { Err(StoreError::Closed) }
+    }
+
+    /// For closing and reopening, by the writer alone. Waits until nobody reads.
+    pub(super) fn database_mut(&self) -> RwLockWriteGuard<'_, Option<Database>> {
+        self.database.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn overlay(&self) -> RwLockReadGuard<'_, Overlay> {
+        self.overlay.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn letter(&self) -> char {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).letter
+    }
+
+    pub(super) fn set_letter(&self, letter: char) {
+        self.identity.write().unwrap_or_else(PoisonError::into_inner).letter = letter;
+    }
+
+    pub(super) fn hub_key(&self) -> Option<[u8; 32]> {
+        *self.hub_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_hub_key(&self, key: [u8; 32]) {
+        *self.hub_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
+    pub(super) fn draw(&self) -> [u8; 16] {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).draw()
+    }
+
+    pub(super) fn draw_entry(&self) -> EntryId {
+        EntryId::from_bytes(self.draw())
+    }
+
+    pub(super) fn watch_head(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    pub(super) fn clock_code(&self) -> u8 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_clock_quality(&self, quality: ClockQuality) {
+        self.clock.store(quality.code(), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_short(&self, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
+    }
+
+    pub(super) fn disk_free(&self) -> Result<u64, StoreError> {
+        Ok(disk::room(&self.dir)?.free)
+    }
+
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts { entries: self.entries.load(Ordering::Relaxed), commits: self.commits.load(Ordering::Relaxed) }
+    }
+
+    /// Entries are durable: everyone may see them.
+    pub(super) fn handle_committed(&self, gained: Overlay, committed: &Progress) {
+        let count = {
+            self.overlay.write().unwrap_or_else(PoisonError::into_inner).merge(gained);
+            let mut progress = self.progress();
+            let count = committed.head.seq.0 - progress.head.seq.0;
+            (progress.head, progress.head_total) = (committed.head, committed.head_total);
+            progress.oldest_at = progress.oldest_at.or(committed.oldest_at);
+            count
+        };
+        self.entries.fetch_add(count, Ordering::Relaxed);
+        self.head.send_replace(committed.head.seq);
+    }
+
+    /// The overlay and the hub's marks, as `saved` has them, are in the cache now.
+    pub(super) fn handle_cached(&self, saved: &Progress) {
+        *self.overlay.write().unwrap_or_else(PoisonError::into_inner) = Overlay::default();
+        let mut progress = self.progress();
+        if progress.confirmed == saved.confirmed {
+            progress.is_unsaved = false;
+        }
+    }
+
+    /// The database was reopened: memory is what the disk says, but what the hub has said stays said.
+    pub(super) fn handle_reopened(&self, database: &Database, loaded: Loaded) -> Result<(), StoreError> {
+        let Loaded { overlay, progress: mut found } = loaded;
+        *self.overlay.write().unwrap_or_else(PoisonError::into_inner) = overlay;
+        let mut progress = self.progress();
+        if let Some(total) = journal::total_at(database, progress.confirmed.stored)? {
+            (found.confirmed, found.stored_total) = (progress.confirmed, total);
+            found.oldest_at = journal::recorded_at(database, found.confirmed.stored.seq.next())?;
+            found.is_unsaved = true;
+        }
+        *progress = found;
+        self.head.send_replace(found.head.seq);
+        Ok(())
+    }
+
+    /// Notes the hub's marks; whether any moved.
+    pub(super) fn record_stored(&self, mark: Mark, processed: Seq, prunable: Seq) -> Result<bool, StoreError> {
+        let database = self.database()?;
+        let mut progress = self.progress();
+        let confirmed = Confirmed { stored: mark, processed, prunable };
+        if progress.confirmed == confirmed {
+            return Ok(false);
+        }
+        if progress.confirmed.stored != mark {
+            let total = journal::total_at(&database, mark)?;
+            let unknown =
+                || StoreError::Damaged(format!("the hub has stored {}, the journal here does not have it", mark.seq));
+            progress.stored_total = total.ok_or_else(unknown)?;
+            progress.oldest_at = journal::recorded_at(&database, mark.seq.next())?;
+        }
+        progress.confirmed = confirmed;
+        progress.is_unsaved = true;
+        Ok(true)
+    }
+}

@@ -1,0 +1,161 @@
+//! The tables of the store's file, and how their keys and rows are made of bytes.
+//!
+//! `journal`, `meta`, `stream`, `counter` and `draft` are the truth. The rest is a cache that can be rebuilt from the
+//! journal: `cache` in `meta` says which form it has and up to which seq it goes.
+
+use redb::TableDefinition;
+
+use waystation_protocol::chain::{Hash, Mark, Seq};
+use waystation_protocol::codec;
+use waystation_protocol::document::Document;
+use waystation_protocol::id::DocId;
+use waystation_protocol::time::Timestamp;
+
+use super::error::StoreError;
+
+/// seq → [`Row`].
+pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+/// Identity and marks, by name.
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Stream → CBOR of its parent, if it is a fork.
+pub(super) const STREAMS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("stream");
+/// Series → the first counter that is not leased yet.
+pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counter");
+/// Draft → CBOR.
+pub(super) const DRAFTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("draft");
+/// Cache: document → [`document_row`].
+pub(super) const DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("document");
+/// Cache: [`list_key`] → site, NUL, searched text.
+pub(super) const LIST: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("list");
+/// Cache: identity of an imported row → its document.
+pub(super) const IMPORTED: TableDefinition<'_, &[u8; 16], &[u8; 16]> = TableDefinition::new("imported");
+/// Cache: measure and keys → running sum of the measure's first value.
+pub(super) const BALANCES: TableDefinition<'_, &[u8], i64> = TableDefinition::new("balance");
+
+/// A journal row: chain hash ‖ bytes of all entries up to here (u64) ‖ the entry as captured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) hash: Hash,
+    /// Bytes of this and all earlier entries: the backlog in bytes is a difference of two.
+    pub(super) total: u64,
+    pub(super) entry: &'a [u8],
+}
+
+const ROW_HEAD: usize = 40;
+
+impl<'a> Row<'a> {
+    pub(super) fn parse(seq: Seq, bytes: &'a [u8]) -> Result<Row<'a>, StoreError> {
+        let torn = || StoreError::Damaged(format!("journal row {seq} is too short"));
+        let (head, entry) = bytes.split_at_checked(ROW_HEAD).ok_or_else(torn)?;
+        let (hash, total) = head.split_at(32);
+        let hash = Hash::from_slice(hash).ok_or_else(torn)?;
+        let total = u64::from_be_bytes(total.try_into().map_err(|_| torn())?);
+        Ok(Row { hash, total, entry })
+    }
+
+    pub(super) fn length(&self) -> usize {
+        ROW_HEAD + self.entry.len()
+    }
+
+    /// Writes the row into `out`, which has its length.
+    pub(super) fn put(&self, out: &mut [u8]) {
+        out[..32].copy_from_slice(self.hash.as_bytes());
+        out[32..ROW_HEAD].copy_from_slice(&self.total.to_be_bytes());
+        out[ROW_HEAD..].copy_from_slice(self.entry);
+    }
+}
+
+/// The mark after `before`, if the row's bytes are what the chain says.
+pub(super) fn follow(before: Mark, row: &Row<'_>) -> Result<Mark, StoreError> {
+    let mark = before.extend(row.entry);
+    if mark.hash == row.hash {
+        Ok(mark)
+    } else {
+        Err(StoreError::Damaged(format!("journal entry {} does not match its hash", mark.seq)))
+    }
+}
+
+/// A cached document: how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR.
+pub(super) fn document_row(document: &Document, seqs: &[Seq]) -> Vec<u8> {
+    let cbor = codec::encode(document);
+    let mut row = Vec::with_capacity(4 + 8 * seqs.len() + cbor.len());
+    row.extend_from_slice(&u32::try_from(seqs.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for seq in seqs {
+        row.extend_from_slice(&seq.0.to_be_bytes());
+    }
+    row.extend_from_slice(&cbor);
+    row
+}
+
+/// Takes a cached document apart.
+pub(super) fn parse_document(id: DocId, row: &[u8]) -> Result<(Document, Vec<Seq>), StoreError> {
+    let damaged = || StoreError::Damaged(format!("cached document {id}"));
+    let (count, rest) = row.split_first_chunk::<4>().ok_or_else(damaged)?;
+    let bytes = usize::try_from(u32::from_be_bytes(*count)).ok().and_then(|count| count.checked_mul(8));
+    let (seqs, cbor) = bytes.and_then(|bytes| rest.split_at_checked(bytes)).ok_or_else(damaged)?;
+    let seqs = seqs.chunks_exact(8).filter_map(|seq| Some(Seq(u64::from_be_bytes(seq.try_into().ok()?)))).collect();
+    let document: Document = codec::decode_own(cbor).map_err(|_| damaged())?;
+    if document.id == id { Ok((document, seqs)) } else { Err(damaged()) }
+}
+
+/// Where a document stands in a list by change: later is greater.
+pub(super) type Place = [u8; 24];
+
+/// The place of a document that changed at `changed_at`.
+pub(super) fn place(changed_at: Timestamp, id: DocId) -> Place {
+    let mut place = [0; 24];
+    place[..8].copy_from_slice(&(changed_at.0 ^ i64::MIN).to_be_bytes());
+    place[8..].copy_from_slice(id.as_bytes());
+    place
+}
+
+/// The start of every list key of a kind and state.
+pub(super) fn list_prefix(kind: &str, state: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(kind.len() + state.len() + 26);
+    key.extend_from_slice(kind.as_bytes());
+    key.push(0);
+    key.extend_from_slice(state.as_bytes());
+    key.push(0);
+    key
+}
+
+/// kind, NUL, state, NUL, place.
+pub(super) fn list_key(kind: &str, state: &str, place: &Place) -> Vec<u8> {
+    let mut key = list_prefix(kind, state);
+    key.extend_from_slice(place);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_survives_and_damage_is_noticed() {
+        let mark = Mark::ZERO.extend(b"entry");
+        let row = Row { hash: mark.hash, total: 5, entry: b"entry" };
+        let mut bytes = vec![0; row.length()];
+        row.put(&mut bytes);
+        let read = Row::parse(Seq(1), &bytes).unwrap();
+        assert_eq!((read.total, follow(Mark::ZERO, &read).unwrap()), (5, mark));
+        for at in (0..32).chain(ROW_HEAD..bytes.len()) {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1;
+            assert!(follow(Mark::ZERO, &Row::parse(Seq(1), &bad).unwrap()).is_err(), "byte {at}");
+        }
+        assert!(Row::parse(Seq(1), &bytes[..39]).is_err());
+    }
+
+    #[test]
+    fn places_sort_by_time_then_id() {
+        let id = |byte| DocId::from_bytes([byte; 16]);
+        let places = [
+            place(Timestamp(i64::MIN), id(9)),
+            place(Timestamp(-1), id(1)),
+            place(Timestamp(0), id(1)),
+            place(Timestamp(0), id(2)),
+            place(Timestamp(i64::MAX), id(0)),
+        ];
+        assert!(places.is_sorted());
+    }
+}

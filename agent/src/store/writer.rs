@@ -1,0 +1,393 @@
+//! The one thread that writes. Requests that wait together share one commit.
+//!
+//! A caller is answered only after the commit that holds its entries is durable. After a failed commit nothing is
+//! confirmed, and the database is reopened before anything else is written. The document cache is written when
+//! nobody waits.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use redb::Database;
+
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::id::EntryId;
+
+use super::cache::{self, Snapshot};
+use super::disk::{Folder, Opener};
+use super::drafts::{self, Draft, DraftId};
+use super::error::{CaptureError, StoreError};
+use super::numbers::Leases;
+use super::shared::Shared;
+use super::stage::{ImportOutcome, ImportRow, Receipt, Stage};
+use super::{At, open};
+
+/// Requests that may wait for the writer; more callers than this wait to be let in.
+pub(super) const QUEUE: usize = 1_024;
+/// Most acts that share a commit: it stays below what a slow disk writes in a few milliseconds.
+const COMMIT_ACTS: usize = 512;
+/// A commit waits this long for callers that shared the last one: they come again at once, or not at all.
+const COMPANY: Duration = Duration::from_micros(200);
+/// So many entries above the cache's watermark are folded in less than 50 ms at opening.
+const CACHE_ENTRIES: usize = 1_000;
+/// At so many the cache is written even if callers wait: it bounds memory, at about 2 KB per entry.
+pub(super) const CACHE_ENTRIES_MOST: usize = 2_000;
+/// How long nobody must have waited before the cache is written, with many entries and with few.
+const PAUSE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_secs(2);
+/// The disk's room is looked at after so many commits or bytes.
+const ROOM_COMMITS: u32 = 32;
+const ROOM_BYTES: u64 = 128 * 1024;
+
+/// A call, and where its answer goes.
+pub(super) enum Request {
+    Capture {
+        wish: Box<Wish>,
+        seen: Option<EntryId>,
+        at: At,
+        reply: Reply<Result<Receipt, CaptureError>>,
+    },
+    Import {
+        rows: Vec<ImportRow>,
+        at: At,
+        reply: Reply<Result<Vec<ImportOutcome>, CaptureError>>,
+    },
+    Keep {
+        what: Keep,
+        reply: Reply<Result<(), StoreError>>,
+    },
+    /// The hub's marks moved; they are saved at the next pause.
+    Progressed,
+    Close,
+}
+
+/// What is kept beside the journal, durably.
+pub(super) enum Keep {
+    Draft(DraftId, Option<Draft>),
+    HubKey([u8; 32]),
+    Letter(char),
+}
+
+pub(super) type Reply<T> = SyncSender<T>;
+
+/// An answer that waits for the commit.
+#[allow(clippy::large_enum_variant, reason = "a few hundred of them live for one commit")]
+enum Pending {
+    Receipt(Reply<Result<Receipt, CaptureError>>, Result<Receipt, CaptureError>),
+    Outcomes(Reply<Result<Vec<ImportOutcome>, CaptureError>>, Result<Vec<ImportOutcome>, CaptureError>),
+}
+
+pub(super) struct WriterThread {
+    pub(super) shared: Arc<Shared>,
+    pub(super) requests: Receiver<Request>,
+    pub(super) folder: Folder,
+    pub(super) opener: Opener,
+    pub(super) leases: Leases,
+    /// How many shared the last commit.
+    pub(super) company: usize,
+    /// Why nothing is captured for now: what is left of the disk is kept for sync.
+    pub(super) is_short: bool,
+    pub(super) commits_unlooked: u32,
+    pub(super) total_looked: u64,
+}
+
+/// What came of waiting.
+enum Waited {
+    Request(Request),
+    Pause,
+    Closed,
+}
+
+impl WriterThread {
+    /// Serves until the store is closed or nobody holds it any more.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.wait() {
+                Waited::Request(Request::Close) | Waited::Closed => break,
+                Waited::Request(first) => {
+                    let (requests, is_closing) = self.gather(first);
+                    self.serve(requests);
+                    if is_closing {
+                        break;
+                    }
+                }
+                Waited::Pause => self.write_cache(),
+            }
+            if self.shared.overlay().entries >= CACHE_ENTRIES_MOST {
+                self.write_cache();
+            }
+        }
+        self.write_cache();
+        *self.shared.database_mut() = None;
+    }
+
+    fn wait(&self) -> Waited {
+        let entries = self.shared.overlay().entries;
+        let can_write_cache = !self.is_short && self.shared.database().is_ok();
+        let patience = match entries {
+            _ if !can_write_cache => None,
+            0 if !self.shared.progress().is_unsaved => None,
+            CACHE_ENTRIES.. => Some(PAUSE),
+            _ => Some(IDLE),
+        };
+        let Some(patience) = patience else {
+            return self.requests.recv().map_or(Waited::Closed, Waited::Request);
+        };
+        match self.requests.recv_timeout(patience) {
+            Ok(request) => Waited::Request(request),
+            Err(RecvTimeoutError::Timeout) => Waited::Pause,
+            Err(RecvTimeoutError::Disconnected) => Waited::Closed,
+        }
+    }
+
+    /// Takes what else waits, and whether the store is to close after it. One import is a commit's worth.
+    fn gather(&self, first: Request) -> (Vec<Request>, bool) {
+        let mut has_import = matches!(first, Request::Import { .. });
+        let mut requests = vec![first];
+        while requests.len() < COMMIT_ACTS && !has_import {
+            let next = match self.requests.try_recv() {
+                Ok(next) => next,
+                Err(_) if requests.len() < self.company => match self.requests.recv_timeout(COMPANY) {
+                    Ok(next) => next,
+                    Err(_) => break,
+                },
+                Err(_) => break,
+            };
+            if matches!(next, Request::Close) {
+                return (requests, true);
+            }
+            has_import = matches!(next, Request::Import { .. });
+            requests.push(next);
+        }
+        (requests, false)
+    }
+
+    fn serve(&mut self, requests: Vec<Request>) {
+        self.company = requests.len();
+        if let Err(error) = self.reopen_if_lost() {
+            let error = Arc::new(error);
+            requests.into_iter().for_each(|request| request.refuse(&error));
+            return;
+        }
+        self.look_at_room();
+        let mut acts = Vec::with_capacity(requests.len());
+        for request in requests {
+            match request {
+                Request::Keep { what, reply } => answer(&reply, self.keep(what)),
+                Request::Capture { .. } | Request::Import { .. } => acts.push(request),
+                Request::Progressed | Request::Close => {}
+            }
+        }
+        if self.is_short {
+            acts.into_iter().for_each(|act| act.refuse(&Arc::new(StoreError::DiskFull)));
+        } else if !acts.is_empty() {
+            self.serve_acts(acts);
+        }
+    }
+
+    fn serve_acts(&mut self, acts: Vec<Request>) {
+        let shared = Arc::clone(&self.shared);
+        let progress = *shared.progress();
+        let snapshot = match shared.database().and_then(|database| Snapshot::open(&database)) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let error = Arc::new(error);
+                acts.into_iter().for_each(|act| act.refuse(&error));
+                return;
+            }
+        };
+        let mut stage = Stage::new(&shared, snapshot, &mut self.leases, progress);
+        let pending: Vec<Pending> = acts.into_iter().filter_map(|act| Pending::stage(act, &mut stage)).collect();
+        if stage.is_empty() {
+            pending.into_iter().for_each(Pending::confirm);
+            return;
+        }
+        match commit(&shared, |write| stage.write(write)) {
+            Ok(()) => {
+                let (gained, progress) = stage.handle_committed();
+                shared.handle_committed(gained, &progress);
+                pending.into_iter().for_each(Pending::confirm);
+                self.commits_unlooked += 1;
+            }
+            Err(error) => {
+                drop(stage);
+                tracing::error!(error = %describe(&error), calls = pending.len(), "a commit failed: it is not confirmed");
+                self.handle_failed(&error);
+                let error = Arc::new(error);
+                pending.into_iter().for_each(|waiting| waiting.fail(&error));
+            }
+        }
+    }
+
+    /// Each in a commit of its own: drafts and keys are rare.
+    fn keep(&mut self, what: Keep) -> Result<(), StoreError> {
+        if self.is_short && matches!(what, Keep::Draft(_, Some(_))) {
+            return Err(StoreError::DiskFull);
+        }
+        let written = commit(&self.shared, |write| match &what {
+            Keep::Draft(id, draft) => drafts::put(write, *id, draft.as_ref()),
+            Keep::HubKey(key) => open::put_hub_key(write, key),
+            Keep::Letter(letter) => open::put_letter(write, *letter),
+        });
+        match (&written, what) {
+            (Ok(()), Keep::HubKey(key)) => self.shared.set_hub_key(key),
+            (Ok(()), Keep::Letter(letter)) => self.shared.set_letter(letter),
+            (Ok(()), Keep::Draft(..)) => {}
+            (Err(error), _) => self.handle_failed(error),
+        }
+        written
+    }
+
+    /// Writes what changed since the last time to the cache tables, with the hub's marks.
+    fn write_cache(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let progress = *shared.progress();
+        let entries = shared.overlay().entries;
+        if self.is_short || (entries == 0 && !progress.is_unsaved) {
+            return;
+        }
+        let written = commit(&shared, |write| {
+            progress.save(write)?;
+            if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq) } else { Ok(()) }
+        });
+        match written {
+            Ok(()) => shared.handle_cached(&progress),
+            Err(error) => {
+                tracing::error!(error = %describe(&error), entries, "the document cache could not be written");
+                self.handle_failed(&error);
+            }
+        }
+    }
+
+    /// After a failed commit: the database is reopened, so that nothing unsynced is taken for written.
+    fn handle_failed(&mut self, error: &StoreError) {
+        if matches!(error, StoreError::DiskFull) {
+            self.folder.give_up_reserve();
+            self.is_short = true;
+            self.shared.set_short(true);
+        }
+        self.leases.forget();
+        self.company = 1;
+        *self.shared.database_mut() = None;
+        if let Err(error) = self.reopen_if_lost() {
+            tracing::error!(error = %describe(&error), "the store could not be reopened; the next call tries again");
+        }
+    }
+
+    fn reopen_if_lost(&mut self) -> Result<(), StoreError> {
+        let mut database = self.shared.database_mut();
+        if database.is_some() {
+            return Ok(());
+        }
+        let opened = self.folder.open(&self.opener)?;
+        let loaded = open::load(&opened, &self.shared.zone)?;
+        self.shared.handle_reopened(&opened, loaded)?;
+        *database = Some(opened);
+        Ok(())
+    }
+
+    /// Notices a disk that runs full before it is, and one that has room again.
+    fn look_at_room(&mut self) {
+        let total = self.shared.progress().head_total;
+        let is_due = self.is_short
+            || self.commits_unlooked >= ROOM_COMMITS
+            || total.saturating_sub(self.total_looked) >= ROOM_BYTES;
+        if !is_due {
+            return;
+        }
+        (self.commits_unlooked, self.total_looked) = (0, total);
+        let is_short = match self.folder.room() {
+            Ok(room) => room.is_short(),
+            Err(error) => {
+                tracing::warn!(error = %describe(&error), "the disk's room is not known");
+                return;
+            }
+        };
+        if is_short != self.is_short {
+            tracing::warn!(is_short, "the room on the disk crossed the limit for capturing");
+        }
+        self.is_short = is_short;
+        self.shared.set_short(is_short);
+        if !is_short && let Err(error) = self.folder.occupy_reserve() {
+            tracing::warn!(error = %describe(&error), "the reserve could not be taken");
+        }
+    }
+}
+
+/// One durable commit: one phase, one sync.
+fn commit(
+    shared: &Shared,
+    fill: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let database = shared.database()?;
+    let database: &Database = &database;
+    let write = database.begin_write()?;
+    fill(&write)?;
+    write.commit()?;
+    shared.count_commit();
+    Ok(())
+}
+
+impl Request {
+    fn refuse(self, error: &Arc<StoreError>) {
+        match self {
+            Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
+            Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
+            Request::Keep { reply, .. } => answer(&reply, Err(StoreError::Closed)),
+            Request::Progressed | Request::Close => {}
+        }
+    }
+}
+
+impl Pending {
+    /// Puts an act onto the stage; none where the request is no act.
+    fn stage(act: Request, stage: &mut Stage<'_>) -> Option<Pending> {
+        match act {
+            Request::Capture { wish, seen, at, reply } => Some(Pending::Receipt(reply, stage.capture(*wish, seen, at))),
+            Request::Import { rows, at, reply } => {
+                let outcomes = rows.into_iter().map(|row| stage.import(row, at)).collect();
+                Some(Pending::Outcomes(reply, outcomes))
+            }
+            Request::Keep { .. } | Request::Progressed | Request::Close => None,
+        }
+    }
+
+    fn confirm(self) {
+        match self {
+            Pending::Receipt(reply, result) => answer(&reply, result),
+            Pending::Outcomes(reply, result) => answer(&reply, result),
+        }
+    }
+
+    /// What was wrong with an act stays the answer; what would have been confirmed is not.
+    fn fail(self, error: &Arc<StoreError>) {
+        match self {
+            Pending::Receipt(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
+            Pending::Outcomes(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
+        }
+    }
+}
+
+fn not_captured(error: &Arc<StoreError>) -> CaptureError {
+    match **error {
+        StoreError::DiskFull => CaptureError::DiskFull,
+        _ => CaptureError::Failed(Arc::clone(error)),
+    }
+}
+
+/// A caller that went away needs no answer.
+fn answer<T>(reply: &Reply<T>, value: T) {
+    let _ = reply.send(value);
+}
+
+/// An error with its causes, for the log.
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
