@@ -1,0 +1,89 @@
+//! Errors as problem+json (RFC 9457): what is wrong, and where there is something to choose, what would be right.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::reports::AnswerError;
+use crate::store::StoreError;
+
+/// An error as its caller sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// A name for this sort of problem: `urn:waystation:problem:` and a word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The sort of problem, for people.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong this time.
+    pub detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Problem {
+        let kind = format!("urn:waystation:problem:{kind}");
+        Problem { kind, title, status: status.as_u16(), detail: detail.into() }
+    }
+
+    /// 400: a parameter makes no sense.
+    #[must_use]
+    pub fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
+    }
+
+    /// 404: there is no such thing.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such thing", detail)
+    }
+
+    /// 403: the request did not come by a name of this machine.
+    #[must_use]
+    pub fn foreign_host(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "foreign-host", "the hub is not known by this name", detail)
+    }
+
+    /// 503: the store failed. The cause is logged here, not told.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the hub cannot read its data", detail)
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        match error {
+            StoreError::BadCursor(_) => Problem::bad_request(error.to_string()),
+            error => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, cause, "the store failed");
+                Problem::unavailable(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Problem {
+        Problem::bad_request(error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(&self)).into_response();
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        response
+    }
+}

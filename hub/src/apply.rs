@@ -1,0 +1,257 @@
+//! Processing: entries as stored become documents, facts, and what was set aside.
+//!
+//! A thread of its own reads raw journals from the processed mark on, folds them on documents at hand, and hands the
+//! writer finished slices. It never holds up storing. Whatever happens to an entry, the mark passes over it: it was
+//! applied, was there before, is in quarantine, or is parked.
+
+pub(crate) mod history;
+mod judge;
+mod mailbox;
+mod reason;
+mod shelf;
+mod slice;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use waystation_protocol::chain::Seq;
+use waystation_protocol::id::DocId;
+
+use crate::store::queue::SLICES;
+use crate::store::{self, Shared, StoreError, raw, seq_at};
+use judge::Draft;
+use mailbox::Mail;
+use shelf::Shelf;
+use waiting::Waiting;
+
+pub(crate) use mailbox::Mailbox;
+pub(crate) use slice::{Slice, Step, write};
+
+/// Most entries in a slice: its commit delays an acknowledgement by some 20 ms at most.
+const SLICE_ENTRIES: usize = 2_000;
+
+/// Most bytes of entries in a slice.
+const SLICE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most entries of one stream before another has its turn.
+const TURN_ENTRIES: usize = 500;
+
+/// After a failure the disk gets a moment.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// One stream on its way through.
+#[derive(Default)]
+struct Journal {
+    /// The last entry judged; slices on the way included.
+    judged: Seq,
+    stored: Seq,
+    open: Option<raw::Stored>,
+}
+
+/// The applier's state; all of it can be read from the database again.
+struct Applier {
+    conn: Connection,
+    shared: Arc<Shared>,
+    journals: BTreeMap<i64, Journal>,
+    /// Streams with entries to judge.
+    due: BTreeSet<i64>,
+    /// The stream that had the last turn.
+    turn: i64,
+    /// Documents whose parked entries may pass now.
+    retry: VecDeque<DocId>,
+    shelf: Shelf,
+    waiting: Waiting,
+    generation: u64,
+}
+
+/// Starts the applier.
+pub(crate) fn spawn(dir: PathBuf, shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("applier".into()).spawn(move || run(&dir, &shared))
+}
+
+/// Works until the store closes; after a failure, from what the database holds.
+fn run(dir: &std::path::Path, shared: &Arc<Shared>) {
+    let mut generation = 0;
+    loop {
+        let ended = Applier::load(dir, shared.clone(), generation).and_then(|mut applier| applier.work());
+        match ended {
+            Ok(End::Stopped) => return,
+            Ok(End::Restart) => {}
+            Err(error) => {
+                tracing::error!(%error, "processing failed; it starts again from what is committed");
+                std::thread::sleep(AFTER_FAILURE);
+                if shared.mailbox.take(false).is_stopping {
+                    return;
+                }
+            }
+        }
+        generation += 1;
+    }
+}
+
+enum End {
+    Stopped,
+    /// A slice failed, or everything derived was dropped.
+    Restart,
+}
+
+impl Applier {
+    fn load(dir: &std::path::Path, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
+        let conn = store::open_reader(dir)?;
+        let (waiting, retry) = Waiting::load(&conn)?;
+        let shelf = Shelf::new(&conn)?;
+        let mut journals = BTreeMap::new();
+        {
+            let mut statement = conn.prepare("SELECT id, processed_seq, stored_seq FROM stream")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let journal = Journal { judged: seq_at(row, 1)?, stored: seq_at(row, 2)?, open: None };
+                journals.insert(row.get::<_, i64>(0)?, journal);
+            }
+        }
+        let due = journals.iter().filter(|(_, journal)| journal.judged < journal.stored).map(|(row, _)| *row).collect();
+        Ok(Applier { conn, shared, journals, due, turn: 0, retry: retry.into(), shelf, waiting, generation })
+    }
+
+    /// Every error leaves with no slice of ours on the way.
+    fn work(&mut self) -> Result<End, StoreError> {
+        let mut on_the_way = 0;
+        let ended = self.build_and_send(&mut on_the_way);
+        self.settle(&mut on_the_way);
+        ended
+    }
+
+    fn build_and_send(&mut self, on_the_way: &mut usize) -> Result<End, StoreError> {
+        loop {
+            let must_wait = *on_the_way >= SLICES || (*on_the_way > 0 && self.shelf.is_full());
+            let is_idle = must_wait || (self.due.is_empty() && self.retry.is_empty());
+            let mail = self.shared.mailbox.take(is_idle);
+            *on_the_way -= mail.settled.min(*on_the_way);
+            if mail.has_failed {
+                return Ok(End::Restart);
+            }
+            if mail.is_stopping {
+                return Ok(End::Stopped);
+            }
+            self.note_grown(&mail);
+            if let Some(reply) = mail.rebuild {
+                self.settle(on_the_way);
+                let dropped = store::run_on_writer(&self.shared.queues, Box::new(drop_derived));
+                // whoever asked may be gone
+                let _ = reply.send(dropped);
+                return Ok(End::Restart);
+            }
+            if *on_the_way >= SLICES || (*on_the_way > 0 && self.shelf.is_full()) {
+                continue;
+            }
+            if self.shelf.is_full() {
+                self.shelf.clear();
+            }
+            let slice = self.build()?;
+            if !slice.is_empty() {
+                self.shared.queues.push_slice(Box::new(slice));
+                *on_the_way += 1;
+            }
+        }
+    }
+
+    /// Waits until no slice is on the way. Mail about growth may be passed over: the caller starts afresh.
+    fn settle(&self, on_the_way: &mut usize) {
+        while *on_the_way > 0 {
+            *on_the_way -= self.shared.mailbox.take_settled().min(*on_the_way);
+        }
+    }
+
+    fn note_grown(&mut self, mail: &Mail) {
+        for (row, stored) in &mail.grown {
+            let journal = self.journals.entry(*row).or_default();
+            journal.stored = journal.stored.max(*stored);
+            self.due.insert(*row);
+        }
+    }
+
+    fn build(&mut self) -> Result<Slice, StoreError> {
+        let mut draft = Draft::new(self.generation);
+        while draft.entries < SLICE_ENTRIES && draft.bytes < SLICE_BYTES {
+            if let Some(document) = self.retry.pop_front() {
+                self.release(&mut draft, document, None)?;
+                continue;
+            }
+            let Some(stream) = self.next_turn() else { break };
+            let before = draft.entries;
+            match self.judge_some(&mut draft, stream) {
+                Ok(()) => {}
+                Err(StoreError::Damaged(damage)) if draft.entries == before => self.set_damaged(stream, &damage)?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish(draft)
+    }
+
+    /// The next stream with something to do, in turn.
+    fn next_turn(&mut self) -> Option<i64> {
+        let after = self.due.range(self.turn + 1..).next().or_else(|| self.due.first()).copied()?;
+        self.turn = after;
+        Some(after)
+    }
+
+    /// Judges entries of one stream, up to the end of a batch, of its turn or of the slice.
+    fn judge_some(&mut self, draft: &mut Draft, stream: i64) -> Result<(), StoreError> {
+        let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
+        let from = journal.judged;
+        let open = match journal.open.take() {
+            Some(open) if open.entries.last().seq > from => open,
+            Some(_) | None => raw::containing(&self.conn, stream, from.next())?,
+        };
+        let sites = draft.sites_of(&self.conn, stream)?;
+        let mut left = TURN_ENTRIES.min(SLICE_ENTRIES - draft.entries);
+        let mut to = from;
+        for (mark, bytes) in open.entries.entries_from(from.next()) {
+            if left == 0 || draft.bytes >= SLICE_BYTES {
+                break;
+            }
+            let place = judge::Place { stream, seq: mark.seq, received_at: open.received_at };
+            self.judge(draft, place, &sites, bytes)?;
+            to = mark.seq;
+            left -= 1;
+        }
+        draft.advance(Step { stream, from, to });
+        let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
+        journal.judged = to;
+        if open.entries.last().seq > to {
+            journal.open = Some(open);
+        }
+        if journal.judged >= journal.stored {
+            self.due.remove(&stream);
+        }
+        Ok(())
+    }
+
+    /// A journal whose stored bytes are damaged stops; every other goes on.
+    fn set_damaged(&mut self, stream: i64, damage: &str) -> Result<(), StoreError> {
+        tracing::error!(stream, damage, "a stored journal is damaged and is no longer processed");
+        self.due.remove(&stream);
+        let damage = damage.to_owned();
+        let job = move |conn: &Connection| {
+            conn.execute("UPDATE stream SET damage = ?2 WHERE id = ?1", rusqlite::params![stream, damage])?;
+            Ok(())
+        };
+        store::run_on_writer(&self.shared.queues, Box::new(job))
+    }
+}
+
+/// Drops everything that raw journals give again.
+fn drop_derived(conn: &Connection) -> Result<(), StoreError> {
+    conn.execute_batch(
+        "DELETE FROM document; DELETE FROM fact; DELETE FROM rollup; DELETE FROM quarantine;
+         UPDATE site SET documents = 0; UPDATE stream SET processed_seq = 0, damage = NULL;",
+    )?;
+    Ok(())
+}

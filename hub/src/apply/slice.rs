@@ -1,0 +1,304 @@
+//! A slice: what a run of entries changes, ready to be written in one commit.
+//!
+//! One row per touched document and one per fact; roll-ups are summed before they are written. Nothing here decides
+//! anything.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use waystation_protocol::chain::Seq;
+use waystation_protocol::fact::Measure;
+use waystation_protocol::id::DocId;
+use waystation_protocol::site::SiteId;
+use waystation_protocol::time::Timestamp;
+
+use super::history;
+use super::reason::Reason;
+use crate::store::{Counters, StoreError, int, presence};
+
+/// Facts are held to what thousands of them can be summed to in 64 bits; thousandths reach nine million millions.
+const FACT_MAX: i64 = 1 << 53;
+
+/// A stream's processed mark moves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub(crate) stream: i64,
+    pub(crate) from: Seq,
+    pub(crate) to: Seq,
+}
+
+/// One slice.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    /// Slices of one generation stand on each other.
+    pub(crate) generation: u64,
+    /// Marks to move.
+    pub(crate) processed: Vec<Step>,
+    pub(super) sites: Vec<SiteUse>,
+    pub(super) documents: Vec<DocumentRow>,
+    pub(super) facts: Vec<FactRow>,
+    pub(super) set_aside: Vec<SetAsideRow>,
+    pub(super) changes: Vec<Change>,
+    pub(super) applied: u64,
+    pub(super) repeated: u64,
+}
+
+/// A site that documents of the slice belong to, with the zone their facts were counted in.
+#[derive(Debug)]
+pub(super) struct SiteUse {
+    pub(super) site: SiteId,
+    pub(super) zone: String,
+}
+
+#[derive(Debug)]
+pub(super) struct DocumentRow {
+    pub(super) n: i64,
+    pub(super) is_new: bool,
+    pub(super) id: DocId,
+    pub(super) kind: String,
+    pub(super) site: usize,
+    pub(super) state: String,
+    pub(super) number: Option<String>,
+    pub(super) opened_at: Timestamp,
+    pub(super) changed_at: Timestamp,
+    pub(super) search: String,
+    pub(super) body: Vec<u8>,
+    pub(super) history: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct FactRow {
+    pub(super) measure: &'static Measure,
+    pub(super) site: usize,
+    pub(super) day: i32,
+    pub(super) document: i64,
+    pub(super) keys: Vec<String>,
+    pub(super) values: Vec<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct SetAsideRow {
+    pub(super) stream: i64,
+    pub(super) seq: Seq,
+    pub(super) site: Option<SiteId>,
+    pub(super) document: Option<DocId>,
+    pub(super) reason: Reason,
+    pub(super) since: Timestamp,
+    pub(super) entry: Vec<u8>,
+}
+
+/// What became of an entry set aside before.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// It was applied, on the arrival of something at this time.
+    Released { stream: i64, seq: Seq, at: Timestamp },
+    /// It needs a person after all, or waits for another reason.
+    Judged { stream: i64, seq: Seq, reason: Reason },
+}
+
+impl Slice {
+    /// Whether it changes nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.processed.is_empty() && self.documents.is_empty() && self.changes.is_empty()
+    }
+
+    /// Adds to the counters what was committed.
+    pub(crate) fn count(&self, counters: &Counters) {
+        let parked = self.set_aside.iter().filter(|row| row.reason.is_parked).count() as u64;
+        counters.entries_applied.add(self.applied);
+        counters.entries_repeated.add(self.repeated);
+        counters.entries_parked.add(parked);
+        counters.entries_quarantined.add(self.set_aside.len() as u64 - parked);
+        let released = self.changes.iter().filter(|change| matches!(change, Change::Released { .. })).count();
+        counters.entries_released.add(released as u64);
+    }
+}
+
+/// Writes a slice within the caller's transaction.
+pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
+    let sites = sites(conn, slice)?;
+    write_documents(conn, slice, &sites)?;
+    write_facts(conn, slice, &sites)?;
+    write_rollups(conn, slice, &sites)?;
+    write_set_aside(conn, slice)
+}
+
+/// The sites' rows. Facts count by days of a zone, so the zone must still be the one they were made with.
+fn sites(conn: &Connection, slice: &Slice) -> Result<Vec<i64>, StoreError> {
+    let mut rows = Vec::with_capacity(slice.sites.len());
+    for used in &slice.sites {
+        let row = presence::ensure_site(conn, &used.site)?;
+        let zone: Option<String> = conn
+            .prepare_cached("SELECT zone FROM site WHERE id = ?1")?
+            .query_row([row], |row| row.get(0))
+            .optional()?;
+        if zone.as_deref() != Some(&used.zone) {
+            return Err(StoreError::ZoneMoved(used.site.to_string()));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn write_documents(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), StoreError> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO document (n, id, kind, site, state, number, opened_at, changed_at, search, body, history)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    let mut update = conn.prepare_cached(
+        "UPDATE document SET state = ?2, number = ?3, changed_at = ?4, search = ?5, body = ?6, history = ?7
+         WHERE n = ?1",
+    )?;
+    let mut opened: HashMap<(i64, Option<i64>), i64> = HashMap::new();
+    for row in &slice.documents {
+        let site = sites[row.site];
+        if row.is_new {
+            let stream = history::read(&row.history).first().map(|record| record.stream);
+            *opened.entry((site, stream)).or_default() += 1;
+            insert.execute(params![
+                row.n,
+                row.id.as_bytes(),
+                row.kind,
+                site,
+                row.state,
+                row.number,
+                row.opened_at.0,
+                row.changed_at.0,
+                row.search,
+                row.body,
+                row.history
+            ])?;
+        } else {
+            update.execute(params![
+                row.n,
+                row.state,
+                row.number,
+                row.changed_at.0,
+                row.search,
+                row.body,
+                row.history
+            ])?;
+        }
+    }
+    for ((site, stream), count) in opened {
+        conn.prepare_cached("UPDATE site SET documents = documents + ?2 WHERE id = ?1")?.execute([site, count])?;
+        // A migration agent names its sites only in its documents.
+        let stands_for = "INSERT OR IGNORE INTO agent_site (agent, site) SELECT agent, ?2 FROM stream WHERE id = ?1";
+        conn.prepare_cached(stands_for)?.execute(params![stream, site])?;
+    }
+    Ok(())
+}
+
+fn write_facts(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), StoreError> {
+    let mut by_measure: BTreeMap<&str, Vec<&FactRow>> = BTreeMap::new();
+    for fact in &slice.facts {
+        by_measure.entry(fact.measure.name).or_default().push(fact);
+    }
+    for (name, facts) in by_measure {
+        let measure = facts[0].measure;
+        let columns = columns(measure);
+        let marks = vec!["?"; 4 + measure.keys.len() + measure.values.len()].join(", ");
+        let sql = format!("INSERT INTO fact (measure, site, day, document{columns}) VALUES ({marks})");
+        let mut insert = conn.prepare_cached(&sql)?;
+        for fact in facts {
+            insert.raw_bind_parameter(1, name)?;
+            insert.raw_bind_parameter(2, sites[fact.site])?;
+            insert.raw_bind_parameter(3, fact.day)?;
+            insert.raw_bind_parameter(4, fact.document)?;
+            let values: Vec<i64> = fact.values.iter().copied().map(held).collect();
+            bind_group(&mut insert, 5, &fact.keys, &values)?;
+            insert.raw_execute()?;
+        }
+    }
+    Ok(())
+}
+
+/// One addition per group of facts, however many documents share it.
+fn write_rollups(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), StoreError> {
+    type Groups<'a> = BTreeMap<(i64, i32, &'a [String]), Vec<i64>>;
+    let mut measures: BTreeMap<&str, (&'static Measure, Groups<'_>)> = BTreeMap::new();
+    for fact in &slice.facts {
+        let (_, groups) = measures.entry(fact.measure.name).or_insert_with(|| (fact.measure, Groups::new()));
+        let sum = groups
+            .entry((sites[fact.site], fact.day, fact.keys.as_slice()))
+            .or_insert_with(|| vec![0; fact.values.len()]);
+        sum.iter_mut().zip(&fact.values).for_each(|(sum, value)| *sum = sum.saturating_add(held(*value)));
+    }
+    for (name, (measure, groups)) in measures {
+        let marks = vec!["?"; 3 + measure.keys.len() + measure.values.len()].join(", ");
+        let adds: Vec<String> =
+            (1..=measure.values.len()).map(|index| format!("v{index} = v{index} + excluded.v{index}")).collect();
+        let sql = format!(
+            "INSERT INTO rollup (measure, site, day{}) VALUES ({marks})
+             ON CONFLICT (measure, site, day, k1, k2, k3, k4) DO UPDATE SET {}",
+            columns(measure),
+            adds.join(", ")
+        );
+        let mut add = conn.prepare_cached(&sql)?;
+        for ((site, day, keys), values) in groups {
+            add.raw_bind_parameter(1, name)?;
+            add.raw_bind_parameter(2, site)?;
+            add.raw_bind_parameter(3, day)?;
+            bind_group(&mut add, 4, keys, &values)?;
+            add.raw_execute()?;
+        }
+    }
+    Ok(())
+}
+
+fn bind_group(
+    statement: &mut CachedStatement<'_>,
+    first: usize,
+    keys: &[String],
+    values: &[i64],
+) -> Result<(), StoreError> {
+    for (index, key) in keys.iter().enumerate() {
+        statement.raw_bind_parameter(first + index, key)?;
+    }
+    for (index, value) in values.iter().enumerate() {
+        statement.raw_bind_parameter(first + keys.len() + index, value)?;
+    }
+    Ok(())
+}
+
+fn write_set_aside(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
+    let insert = "INSERT INTO quarantine (stream, seq, site, document, code, reason, is_parked, since, entry)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    for row in &slice.set_aside {
+        conn.prepare_cached(insert)?.execute(params![
+            row.stream,
+            int(row.seq),
+            row.site.as_ref().map(SiteId::as_str),
+            row.document.as_ref().map(DocId::as_bytes),
+            row.reason.code,
+            row.reason.text,
+            row.reason.is_parked,
+            row.since.0,
+            row.entry
+        ])?;
+    }
+    for change in &slice.changes {
+        match change {
+            Change::Released { stream, seq, at } => {
+                let sql =
+                    "UPDATE quarantine SET resolved_at = ?3, resolution = 'released' WHERE stream = ?1 AND seq = ?2";
+                conn.prepare_cached(sql)?.execute(params![stream, int(*seq), at.0])?;
+            }
+            Change::Judged { stream, seq, reason } => {
+                let sql = "UPDATE quarantine SET code = ?3, reason = ?4, is_parked = ?5 WHERE stream = ?1 AND seq = ?2";
+                let row = params![stream, int(*seq), reason.code, reason.text, reason.is_parked];
+                conn.prepare_cached(sql)?.execute(row)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn columns(measure: &Measure) -> String {
+    let keys = (1..=measure.keys.len()).map(|index| format!(", k{index}"));
+    keys.chain((1..=measure.values.len()).map(|index| format!(", v{index}"))).collect()
+}
+
+fn held(value: i64) -> i64 {
+    value.clamp(-FACT_MAX, FACT_MAX)
+}

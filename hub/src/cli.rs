@@ -1,0 +1,247 @@
+//! The command line: `run`, `site add`, `rebuild`, `quarantine`.
+//!
+//! `site add` and `quarantine` open the store beside a running hub: SQLite lets a second process read and add a row.
+//! `rebuild` takes the folder for itself, so the hub must be stopped.
+
+mod list;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use serde_json::json;
+use waystation_protocol::site::SiteId;
+
+use crate::clock;
+use crate::config::{Config, LogFormat, Settings};
+use crate::store::{Options, Store};
+
+/// Gathers what outlets capture and shows what has arrived.
+#[derive(Debug, Parser)]
+#[command(name = "waystation-hub", version, about, after_help = EXAMPLES)]
+pub struct Cli {
+    /// TOML file of settings: the same names as the flags [env: WAYSTATION_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  waystation-hub run --data /var/lib/waystation-hub
+  waystation-hub run --http 127.0.0.1:0 --mqtt 127.0.0.1:0
+  waystation-hub run --broker mqtt://broker.example:1883
+  waystation-hub site add 3702 --name 城东站
+  waystation-hub quarantine list --json
+
+Every flag is also a key of the TOML file and a variable: --http, http, WAYSTATION_HTTP.
+Exit status: 0 good, 1 failed, 2 bad usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub until SIGTERM; the first line on standard output says where it is
+    Run,
+    /// Sites the hub expects data from
+    Site {
+        #[command(subcommand)]
+        command: SiteCommand,
+    },
+    /// Derive documents, facts and quarantine anew from the stored journals; the hub must be stopped
+    Rebuild,
+    /// Entries that were not applied
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SiteCommand {
+    /// Add a site, or change its name; also while the hub runs
+    Add {
+        /// Its id, as its agent names it
+        id: SiteId,
+        /// Its name for people
+        #[arg(long)]
+        name: String,
+        /// Its IANA time zone [default: Asia/Shanghai]
+        #[arg(long, default_value = "", hide_default_value = true)]
+        zone: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum QuarantineCommand {
+    /// List them, the latest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// One JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one, with the entry as captured
+    Show {
+        /// Its journal and place, as the list writes it: STREAM/SEQ
+        entry: String,
+    },
+}
+
+/// Runs the command line. Whoever calls it prints the error and exits with 1.
+///
+/// # Errors
+///
+/// What was asked for failed.
+pub fn main(cli: Cli) -> anyhow::Result<()> {
+    let config = config(&cli)?;
+    log(&config)?;
+    match cli.command {
+        Command::Run => run(config),
+        Command::Site { command: SiteCommand::Add { id, name, zone } } => {
+            beside(&config)?.add_site(&id, &name, &zone).with_context(|| format!("could not add site {id}"))?;
+            say(format_args!("site {id} is known as {name}"))
+        }
+        Command::Rebuild => rebuild(&config),
+        Command::Quarantine { command } => {
+            let store = beside(&config)?;
+            let text = match command {
+                QuarantineCommand::List { limit, json: true } => list::as_json(&store.quarantine(limit)?),
+                QuarantineCommand::List { limit, json: false } => list::as_text(&store.quarantine(limit)?),
+                QuarantineCommand::Show { entry } => list::one(&store.quarantine(usize::MAX)?, &entry)?,
+            };
+            say(format_args!("{text}"))
+        }
+    }
+}
+
+fn config(cli: &Cli) -> anyhow::Result<Config> {
+    let env = |name: &str| std::env::var(name).ok();
+    let file = cli.config.clone().or_else(|| env("WAYSTATION_CONFIG").map(PathBuf::from));
+    let file = file.map(|path| Settings::from_file(&path)).transpose()?.unwrap_or_default();
+    Ok(Config::resolve(cli.settings.clone().over(Settings::from_env(env)?).over(file))?)
+}
+
+fn log(config: &Config) -> anyhow::Result<()> {
+    #[cfg(feature = "embedded-broker")]
+    let directives = format!("{},{}", crate::broker::LOG_DIRECTIVES, config.log);
+    #[cfg(not(feature = "embedded-broker"))]
+    let directives = config.log.clone();
+    let filter = tracing_subscriber::EnvFilter::try_new(&directives)
+        .with_context(|| format!("'{}' is no log filter such as info or waystation_hub=debug", config.log))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut ending = Ending::listen()?;
+        let broker = config.broker.to_string();
+        let running = crate::run(config).await?;
+        let mqtt = running.mqtt.map_or(broker, |addr| format!("mqtt://{addr}"));
+        let http = format!("http://{}", running.http);
+        say(format_args!("{}", ready(&http, &mqtt)))?;
+        ending.wait().await;
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// The line other programs wait for.
+fn ready(http: &str, mqtt: &str) -> String {
+    format!("{{\"ready\":true,\"http\":{},\"mqtt\":{}}}", json!(http), json!(mqtt))
+}
+
+fn say(text: std::fmt::Arguments<'_>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("could not write to standard output")
+}
+
+fn rebuild(config: &Config) -> anyhow::Result<()> {
+    let store = Store::open(&config.data, Options::new(clock::random()?))?;
+    let mut last = 0;
+    store.rebuild(&mut |done, all| {
+        let tenth = (done * 10).checked_div(all).unwrap_or(10);
+        if tenth != last {
+            last = tenth;
+            tracing::info!(done, all, "rebuilding");
+        }
+    })?;
+    let totals = store.totals()?;
+    store.close();
+    say(format_args!(
+        "{}",
+        json!({ "entries": totals.processed, "documents": totals.documents, "quarantined": totals.quarantined })
+    ))
+}
+
+/// The store, opened beside a hub that may be running.
+fn beside(config: &Config) -> anyhow::Result<Store> {
+    let options = Options { is_visitor: true, ..Options::new(clock::random()?) };
+    Ok(Store::open(&config.data, options)?)
+}
+
+/// SIGTERM and Ctrl+C.
+struct Ending {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Ending {
+    fn listen() -> anyhow::Result<Ending> {
+        Ok(Ending {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .context("could not listen for SIGTERM")?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        #[cfg(unix)]
+        let terminated = self.terminate.recv();
+        #[cfg(not(unix))]
+        let terminated = std::future::pending::<Option<()>>();
+        tokio::select! {
+            _ = terminated => tracing::info!("SIGTERM: stopping"),
+            _ = tokio::signal::ctrl_c() => tracing::info!("interrupted: stopping"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+        for good in [
+            "run --http 127.0.0.1:0 --mqtt 127.0.0.1:0 --broker embedded --insecure --log debug --log-format json",
+            "--data d run",
+            "site add 3702 --name 城东站 --zone Europe/Paris --data d",
+            "rebuild",
+            "quarantine list --json --limit 5",
+            "quarantine show ffffffff-ffff-8fff-bfff-000000000000/3",
+        ] {
+            assert!(Cli::try_parse_from(["hub"].into_iter().chain(good.split(' '))).is_ok(), "{good}");
+        }
+        for bad in ["", "site add 3702", "run --broker nowhere", "quarantine fix", "backup x"] {
+            assert!(Cli::try_parse_from(["hub"].into_iter().chain(bad.split_whitespace())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_ready_line_has_its_keys_in_order() {
+        let line = ready("http://127.0.0.1:1", "mqtt://127.0.0.1:2");
+        assert_eq!(line, r#"{"ready":true,"http":"http://127.0.0.1:1","mqtt":"mqtt://127.0.0.1:2"}"#);
+    }
+}

@@ -1,0 +1,40 @@
+//! The hub's clocks and its random source: the only file that reads either.
+//!
+//! Everything else is given `now`, a tick or a seed.
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use waystation_protocol::time::{Tick, Timestamp};
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The system has no random source; nothing safe can be done without one.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandom(#[source] getrandom::Error);
+
+/// The wall clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.map_or_else(|early| -(early.duration().as_millis() as i64), |since| since.as_millis() as i64);
+    Timestamp(ms)
+}
+
+/// The monotonic clock, in milliseconds since its first reading in this process.
+#[must_use]
+pub fn tick() -> Tick {
+    Tick(START.elapsed().as_millis() as u64)
+}
+
+/// Fresh random bytes from the system.
+///
+/// # Errors
+///
+/// The system has none.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(NoRandom)?;
+    Ok(bytes)
+}

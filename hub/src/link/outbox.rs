@@ -1,0 +1,153 @@
+//! Replies on their way out: completed with credit and the hub's key, signed, published.
+//!
+//! Each reply was queued after the commit it speaks of. A reply that cannot leave is dropped: the agent asks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use rumqttc::v5::mqttbytes::QoS;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use waystation_protocol::PROTOCOL_VERSION;
+use waystation_protocol::frame;
+use waystation_protocol::id::AgentId;
+use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::topic;
+
+use super::Line;
+use super::credit::Shares;
+use crate::clock;
+use crate::ingest::{Acknowledgement, Greeting, Reply};
+use crate::store::Store;
+
+/// The lowest protocol this build still speaks.
+const OLDEST_PROTOCOL: u8 = 1;
+
+/// A reply that waits longer for the event loop, although the connection stands, means a wedged client.
+const STALL: Duration = Duration::from_secs(30);
+
+struct Outbox {
+    store: Store,
+    key: SigningKey,
+    line: Arc<Line>,
+    shares: Shares,
+}
+
+/// Sends replies until the link stops.
+pub(super) async fn run(
+    mut replies: UnboundedReceiver<Reply>,
+    store: Store,
+    key: SigningKey,
+    line: Arc<Line>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut outbox = Outbox { store, key, line, shares: Shares::default() };
+    loop {
+        let reply = tokio::select! {
+            reply = replies.recv() => reply,
+            _ = stopping.changed() => return,
+        };
+        let Some(reply) = reply else { return };
+        let sending = async {
+            match reply {
+                Reply::Welcome(greeting) => outbox.welcome(*greeting).await,
+                Reply::Ack(ack) => outbox.acknowledge(*ack).await,
+            }
+        };
+        tokio::select! {
+            () = sending => {}
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+impl Outbox {
+    async fn welcome(&mut self, greeting: Greeting) {
+        let counters = self.store.counters();
+        let Some(protocol) = negotiate(greeting.protocols) else {
+            counters.protocols_refused.one();
+            tracing::error!(agent = %greeting.agent, protocols = ?greeting.protocols, "HELLO refused: no common protocol");
+            return;
+        };
+        let identity = self.store.identity();
+        let welcome = Welcome {
+            session: greeting.session,
+            hub: identity.id.to_vec().into(),
+            public_key: self.key.verifying_key().as_bytes().to_vec().into(),
+            hub_epoch: identity.epoch,
+            stream: greeting.stream,
+            ladder: greeting.ladder,
+            processed: greeting.processed,
+            prunable: greeting.prunable,
+            credit: self.credit(greeting.agent),
+            letter: greeting.letter,
+            challenge: None,
+            protocol,
+            capabilities: Vec::new(),
+            t2: greeting.received_at,
+            t3: clock::now(),
+        };
+        if self.publish(greeting.agent, &welcome).await {
+            self.store.counters().welcomes_sent.one();
+        }
+    }
+
+    async fn acknowledge(&mut self, ack: Acknowledgement) {
+        let message = Ack {
+            session: ack.session,
+            stream: ack.stream,
+            stored: ack.stored,
+            processed: ack.processed,
+            prunable: ack.prunable,
+            missing: ack.missing,
+            credit: self.credit(ack.agent),
+            retry_after_ms: 0,
+        };
+        if self.publish(ack.agent, &message).await {
+            self.store.counters().acks_sent.one();
+        }
+    }
+
+    fn credit(&mut self, agent: AgentId) -> u64 {
+        self.shares.grant(agent, self.store.counters().queued_bytes.value(), clock::tick())
+    }
+
+    async fn publish<M: Message>(&self, agent: AgentId, message: &M) -> bool {
+        let bytes = frame::seal(M::FRAME, &message.to_body(), &self.key);
+        let client = self.line.client();
+        let sending = client.publish(topic::down(agent), QoS::AtLeastOnce, false, bytes);
+        match tokio::time::timeout(STALL, sending).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%agent, %error, "reply dropped: the client is being rebuilt");
+                false
+            }
+            Err(_) => {
+                if self.line.is_connected() {
+                    self.line.stalled.notify_one();
+                }
+                false
+            }
+        }
+    }
+}
+
+/// The highest protocol both speak.
+fn negotiate((lowest, highest): (u8, u8)) -> Option<u8> {
+    let common = highest.min(PROTOCOL_VERSION);
+    (common >= lowest.max(OLDEST_PROTOCOL)).then_some(common)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_common_protocol_is_spoken() {
+        assert_eq!(negotiate((1, 1)), Some(1));
+        assert_eq!(negotiate((1, 9)), Some(PROTOCOL_VERSION));
+        assert_eq!(negotiate((PROTOCOL_VERSION + 1, 9)), None);
+        assert_eq!(negotiate((0, 0)), None);
+    }
+}

@@ -1,0 +1,152 @@
+//! `/`: the sync board, and its rows as they change.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio_stream::Stream;
+use waystation_protocol::time::Timestamp;
+
+use super::text::{age, ago, grouped};
+use super::{Lang, Shell, Trouble, Visitor};
+use crate::api::App;
+use crate::api::problem::Problem;
+use crate::board::{self, Site};
+use crate::{clock, events, view};
+
+#[derive(Template)]
+#[template(path = "board.html")]
+struct BoardPage {
+    t: Lang,
+    shell: Shell,
+    tallies: Vec<Tally>,
+    documents: String,
+    rows: Vec<Row>,
+}
+
+struct Tally {
+    state: &'static str,
+    word: &'static str,
+    count: usize,
+}
+
+#[derive(Template)]
+#[template(path = "board_row.html")]
+struct RowFragment {
+    t: Lang,
+    row: Row,
+}
+
+/// A row's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    site: String,
+    name: String,
+    state: &'static str,
+    word: &'static str,
+    is_cut: bool,
+    backlog: String,
+    has_backlog: bool,
+    oldest: String,
+    contact: String,
+    contact_exact: String,
+    head: String,
+    stored: String,
+    processed: String,
+    quarantined: u64,
+    parked: u64,
+    documents: u64,
+    address: String,
+}
+
+/// A row for the script: where it goes, and what it looks like.
+#[derive(Serialize)]
+struct Change {
+    site: String,
+    html: String,
+}
+
+const fn word(t: Lang, state: board::State) -> &'static str {
+    match state {
+        board::State::Online => t.online(),
+        board::State::Late => t.late(),
+        board::State::Silent => t.silent(),
+        board::State::Never => t.never(),
+    }
+}
+
+/// The word for a state's wire name.
+pub(super) fn word_of(t: Lang, name: &str) -> &str {
+    board::State::ALL.iter().find(|state| state.name() == name).map_or(name, |state| word(t, *state))
+}
+
+fn row(t: Lang, site: &Site, now: Timestamp) -> Row {
+    let since = |at: Timestamp| u64::try_from(now.0 - at.0).unwrap_or(0);
+    let nothing = "–".to_owned();
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("site", site.site.as_str()).finish();
+    let is_alive = matches!(site.state, board::State::Online | board::State::Late);
+    Row {
+        site: site.site.to_string(),
+        name: site.name.clone(),
+        state: site.state.name(),
+        word: word(t, site.state),
+        is_cut: is_alive && !site.session_open,
+        backlog: grouped(site.backlog.into()),
+        has_backlog: site.backlog > 0,
+        oldest: if site.backlog > 0 { age(t, site.oldest_unsent_ms) } else { nothing.clone() },
+        contact: site.last_seen.map_or(nothing, |at| ago(t, since(at))),
+        contact_exact: site.last_seen.map_or_else(String::new, |at| view::minute(at, &site.zone)),
+        head: grouped(site.head_seq.into()),
+        stored: grouped(site.stored_seq.into()),
+        processed: grouped(site.processed_seq.into()),
+        quarantined: site.quarantined,
+        parked: site.parked,
+        documents: site.documents,
+        address: format!("/documents?{query}"),
+    }
+}
+
+/// The board.
+pub async fn board(State(app): State<App>, visitor: Visitor) -> Result<Response, Trouble> {
+    let (t, now) = (visitor.lang, clock::now());
+    let sites = app.ask(move |store| Ok::<_, Problem>(board::sites(&store.sites()?, &store.agents()?, now))).await;
+    let sites = sites.map_err(|problem| visitor.trouble(problem))?;
+    let tallies = board::State::ALL.iter().map(|state| Tally {
+        state: state.name(),
+        word: word(t, *state),
+        count: sites.iter().filter(|site| site.state == *state).count(),
+    });
+    let page = BoardPage {
+        t,
+        shell: visitor.shell("board"),
+        tallies: tallies.collect(),
+        documents: sites.iter().map(|site| site.documents).sum::<u64>().to_string(),
+        rows: sites.iter().map(|site| row(t, site, now)).collect(),
+    };
+    Ok(visitor.render(&page))
+}
+
+/// The board's rows as they change: events named `sites`, each an array of rows as HTML.
+pub async fn board_events(State(app): State<App>, visitor: Visitor) -> Response {
+    sse(&app, visitor.lang).into_response()
+}
+
+fn sse(app: &App, t: Lang) -> Sse<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>> {
+    let words = move |site: &Site| row(t, site, clock::now());
+    events::changes(app, words, move |event, rows| {
+        let changes: Vec<Change> = rows.into_iter().filter_map(|row| change(t, row)).collect();
+        event.json_data(changes).expect("rows of plain text always encode")
+    })
+}
+
+fn change(t: Lang, row: Row) -> Option<Change> {
+    let site = row.site.clone();
+    match (RowFragment { t, row }).render() {
+        Ok(html) => Some(Change { site, html }),
+        Err(error) => {
+            tracing::error!(%error, "a row could not be rendered");
+            None
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every word of the pages, in both languages: one list, one method of [`Lang`] each.
+//!
+//! Labels of kinds, fields, states and reports stand in their own declarations.
+
+use super::Lang;
+
+macro_rules! texts {
+    ($($name:ident = $zh:literal / $en:literal;)*) => {
+        impl Lang {
+            $(
+                #[doc = $en]
+                #[must_use]
+                pub const fn $name(self) -> &'static str {
+                    self.pick($zh, $en)
+                }
+            )*
+        }
+
+        /// Name, Chinese, English.
+        #[cfg(test)]
+        const ALL: &[(&str, &str, &str)] = &[$((stringify!($name), $zh, $en)),*];
+    };
+}
+
+texts! {
+    product = "驿站" / "Waystation";
+    skip = "跳到正文" / "Skip to content";
+    switch_language = "English" / "中文";
+    board = "同步看板" / "Sync board";
+    documents = "单据" / "Documents";
+    reports = "报表" / "Reports";
+    yes = "是" / "yes";
+    no = "否" / "no";
+    unset = "（未填）" / "(not stated)";
+    none = "无" / "None";
+
+    board_about = "各网点的数据到了多少、还差多少。状态由最近的联系推断，页面自动更新。"
+        / "What has arrived from each site, and what has not. States follow from the evidence; the page updates itself.";
+    live = "实时更新" / "Live";
+    paused = "连接已断，正在重连" / "Connection lost, reconnecting";
+    site = "网点" / "Site";
+    state = "状态" / "State";
+    backlog = "未送达" / "Unsent";
+    oldest = "最久等待" / "Oldest waits";
+    last_contact = "最近联系" / "Last contact";
+    head = "已采集" / "Captured";
+    stored = "已存" / "Stored";
+    processed = "已处理" / "Processed";
+    quarantined = "隔离" / "Quarantined";
+    parked = "挂起" / "Parked";
+    clock_offset = "时钟偏差" / "Clock offset";
+    online = "在线" / "Online";
+    late = "滞后" / "Late";
+    silent = "失联" / "Silent";
+    never = "从未联系" / "Never seen";
+    disconnected = "连接已断" / "Disconnected";
+    sites_total = "网点" / "Sites";
+    documents_total = "单据" / "Documents";
+    stored_total = "已存记录" / "Entries stored";
+    processed_total = "已处理记录" / "Entries processed";
+    no_sites = "还没有网点。启动一个采集端，或运行 waystation-hub site add。"
+        / "No sites yet. Start an agent, or run waystation-hub site add.";
+
+    kind = "类型" / "Kind";
+    number = "单号" / "Number";
+    search = "搜索" / "Search";
+    search_hint = "单号、车架号后几位、条码、客户…" / "Number, VIN tail, barcode, customer…";
+    any = "全部" / "Any";
+    filter = "筛选" / "Filter";
+    reset = "清除" / "Clear";
+    opened = "建单" / "Opened";
+    changed = "最后变动" / "Last change";
+    older = "更早的单据" / "Older documents";
+    newest = "回到最新" / "Back to the newest";
+    no_documents = "没有符合条件的单据。" / "No documents match.";
+    pen = "执笔方" / "Pen";
+    hub = "中心" / "Hub";
+    opened_by = "建单人" / "Opened by";
+    occurred = "发生时间" / "Occurred at";
+    received = "到达中心" / "Reached the hub";
+    round = "轮次" / "Round";
+    fields = "内容" / "Fields";
+    notes = "备注" / "Notes";
+    history = "经过" / "History";
+    digest = "摘要" / "Digest";
+    identity = "标识" / "Id";
+    line = "行" / "Line";
+    cleared = "已清除" / "cleared";
+    imported = "导入" / "Imported";
+    voided = "作废" / "Voided";
+    note = "备注" / "Note";
+
+    reports_about = "每个数字都标明完整度：期末之前的数据已到齐的网点数 ÷ 应有网点数。"
+        / "Every figure says how complete it is: sites whose data has arrived to the period's end ÷ sites expected.";
+    from = "自" / "From";
+    to = "至" / "To";
+    by = "分组" / "By";
+    show = "查看" / "Show";
+    complete = "完整" / "Complete";
+    provisional = "暂计" / "Provisional";
+    sites_complete = "个网点数据已到齐" / "sites complete";
+    download_csv = "下载 CSV" / "Download CSV";
+    as_json = "JSON" / "JSON";
+    no_figures = "这段时间没有数据。" / "No figures in this period.";
+    chart = "图" / "Chart";
+    table = "表" / "Table";
+    target = "目标" / "Target";
+    rows_shown = "仅显示前 500 行，全部请下载 CSV。" / "Only the first 500 rows are shown; download the CSV for all.";
+
+    not_found = "没有这个页面" / "There is no such page";
+    not_found_about = "它可能已改名，或链接有误。" / "It may have moved, or the link is wrong.";
+    bad_request = "这个请求无法处理" / "This request makes no sense";
+    failed = "中心暂时无法读取数据" / "The hub cannot read its data right now";
+    just_now = "刚刚" / "just now";
+}
+
+/// An age for people, coarse enough that it seldom changes: `3 分钟`.
+#[must_use]
+pub(super) fn age(lang: Lang, ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (count, zh, one, many) = match seconds {
+        0..60 => (seconds, "秒", "second", "seconds"),
+        60..3600 => (seconds / 60, "分钟", "minute", "minutes"),
+        3600..86_400 => (seconds / 3600, "小时", "hour", "hours"),
+        _ => (seconds / 86_400, "天", "day", "days"),
+    };
+    match lang {
+        Lang::Zh => format!("{count} {zh}"),
+        Lang::En => format!("{count} {}", if count == 1 { one } else { many }),
+    }
+}
+
+/// How long ago: `3 分钟前`. Below a minute in steps of ten seconds, so that a live page stays calm.
+#[must_use]
+pub(super) fn ago(lang: Lang, ms: u64) -> String {
+    match (lang, ms) {
+        (_, 0..10_000) => lang.just_now().to_owned(),
+        (Lang::Zh, _) => format!("{}前", age(lang, calm(ms))),
+        (Lang::En, _) => format!("{} ago", age(lang, calm(ms))),
+    }
+}
+
+fn calm(ms: u64) -> u64 {
+    if ms < 60_000 { ms / 10_000 * 10_000 } else { ms }
+}
+
+/// A whole number with its thousands apart.
+#[must_use]
+pub(super) fn grouped(number: i128) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_has_both_languages() {
+        for (name, zh, en) in ALL {
+            assert!(!zh.trim().is_empty() && !en.trim().is_empty(), "{name}");
+            let is_chinese = |text: &str| text.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c));
+            let speaks_of_the_other = *name == "switch_language";
+            assert_eq!(is_chinese(en), speaks_of_the_other, "{name}: {en}");
+            let is_name = *name == "as_json";
+            assert_eq!(is_chinese(zh), !speaks_of_the_other && !is_name, "{name}: {zh}");
+        }
+    }
+
+    #[test]
+    fn ages_are_told_in_the_largest_unit() {
+        for (ms, zh, en) in [
+            (0, "刚刚", "just now"),
+            (19_999, "10 秒前", "10 seconds ago"),
+            (60_000, "1 分钟前", "1 minute ago"),
+            (7_200_000, "2 小时前", "2 hours ago"),
+            (86_400_000, "1 天前", "1 day ago"),
+        ] {
+            assert_eq!((ago(Lang::Zh, ms).as_str(), ago(Lang::En, ms).as_str()), (zh, en));
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (-1_234_567, "-1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}

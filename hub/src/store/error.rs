@@ -1,0 +1,87 @@
+//! Why the hub's store refuses.
+
+use std::path::PathBuf;
+
+/// Why an operation of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another hub has the folder open.
+    #[error("data folder {dir} is in use by another hub")]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder cannot be made or opened.
+    #[error("could not open data folder {dir}")]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A newer build wrote this database.
+    #[error("the database has schema version {found}, this build knows {known}; use the newer build")]
+    Newer {
+        /// The version found.
+        found: i64,
+        /// The newest this build knows.
+        known: i64,
+    },
+    /// Stored bytes are not what was written.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+    /// The compare-and-set found another mark: another process writes to this database.
+    #[error("another process moved stream {stream} on")]
+    Overtaken {
+        /// The stream's row.
+        stream: i64,
+    },
+    /// A site's zone changed while its documents were being folded; they are folded again.
+    #[error("the time zone of site '{0}' changed meanwhile")]
+    ZoneMoved(String),
+    /// A zone that has no entry in the IANA database.
+    #[error("'{0}' is not an IANA time zone such as Asia/Shanghai")]
+    BadZone(String),
+    /// Facts already count by the old zone's days.
+    #[error("site '{site}' has documents, counted by the days of {zone}; its zone can no longer change")]
+    ZoneInUse {
+        /// Which site.
+        site: String,
+        /// Its zone.
+        zone: String,
+    },
+    /// A cursor that no page gave out.
+    #[error("'{0}' is not a cursor")]
+    BadCursor(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The database failed.
+    #[error("the database failed")]
+    Sql(#[from] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            StoreError::Sql(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            StoreError::Folder { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            StoreError::InUse { .. }
+            | StoreError::Newer { .. }
+            | StoreError::Damaged(_)
+            | StoreError::Overtaken { .. }
+            | StoreError::ZoneMoved(_)
+            | StoreError::BadZone(_)
+            | StoreError::ZoneInUse { .. }
+            | StoreError::BadCursor(_)
+            | StoreError::Closed => false,
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> StoreError {
+        StoreError::Damaged(what.into())
+    }
+}

@@ -1,0 +1,311 @@
+//! The hub's books on SQLite: raw journals, documents, facts, roll-ups and quarantine.
+//!
+//! One writer thread commits, storing before processing; a second thread folds entries into documents and hands the
+//! writer finished slices; readers share a pool and see the last commit. All calls block. `Store` is a handle to clone.
+
+mod connection;
+mod counters;
+mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod lane;
+pub(crate) mod presence;
+pub(crate) mod queue;
+pub(crate) mod raw;
+mod read;
+mod report;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+use ed25519_dalek::VerifyingKey;
+use rusqlite::Row;
+use tokio::sync::{mpsc as async_mpsc, watch};
+use waystation_protocol::chain::{Hash, Seq};
+use waystation_protocol::id::AgentId;
+use waystation_protocol::site::SiteId;
+use waystation_protocol::time;
+
+use crate::apply;
+use crate::ingest::{Incoming, Reply};
+use connection::Pool;
+use queue::{Command, Queues};
+
+pub use counters::{Count, Counters};
+pub use error::StoreError;
+pub use rows::{AgentRow, Filter, Group, HistoryEntry, Page, QuarantineRow, Rollup, RollupRow, SiteRow, Totals};
+
+pub(crate) use connection::open_reader;
+
+/// Fourteen days: how long an agent keeps what the hub has processed, while no backup is configured.
+pub const RETENTION_MS: i64 = 14 * 24 * 60 * 60 * 1000;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The hub's identity where the folder is fresh: random bytes.
+    pub fresh_id: [u8; 16],
+    /// How long agents keep what is processed, in milliseconds by the hub's clock.
+    pub retention_ms: i64,
+    /// Opens beside a running hub: may read and add sites, stores and processes nothing.
+    pub is_visitor: bool,
+}
+
+/// Which hub this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HubIdentity {
+    /// Its id.
+    pub id: [u8; 16],
+    /// Raised whenever it came back from an older copy.
+    pub epoch: u64,
+}
+
+/// The hub's store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    pool: Pool,
+    identity: HubIdentity,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the store is closed.
+    lock: Mutex<Option<File>>,
+}
+
+/// What the store's threads share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queues: Queues,
+    pub(crate) mailbox: apply::Mailbox,
+    pub(crate) counters: Counters,
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) replies: Mutex<Option<async_mpsc::UnboundedSender<Reply>>>,
+}
+
+impl Options {
+    /// The usual options, with the given identity for a fresh folder.
+    #[must_use]
+    pub fn new(fresh_id: [u8; 16]) -> Options {
+        Options { fresh_id, retention_ms: RETENTION_MS, is_visitor: false }
+    }
+}
+
+impl Store {
+    /// Opens the store in `dir`, which is made where it does not exist, and starts its threads.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] if another hub has it open, [`StoreError::Newer`] if a newer build wrote it, and whatever
+    /// the database or the disk say.
+    pub fn open(dir: &Path, options: Options) -> Result<Store, StoreError> {
+        let failed = |source| StoreError::Folder { dir: dir.to_owned(), source };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let lock = if options.is_visitor { None } else { Some(lock(dir)?) };
+        let conn = connection::open_writer(dir)?;
+        let id = connection::meta(&conn, "hub_id", &options.fresh_id)?;
+        let epoch = connection::meta(&conn, "hub_epoch", b"1")?;
+        let identity = HubIdentity {
+            id: id.try_into().map_err(|_| StoreError::damaged("the hub's id is not 16 bytes"))?,
+            epoch: std::str::from_utf8(&epoch).ok().and_then(|text| text.parse().ok()).unwrap_or(1),
+        };
+        let shared = Arc::new(Shared {
+            queues: Queues::default(),
+            mailbox: apply::Mailbox::default(),
+            counters: Counters::default(),
+            changes: watch::Sender::new(0),
+            replies: Mutex::new(None),
+        });
+        let mut threads =
+            vec![writer::spawn(conn, dir.to_owned(), options.retention_ms, shared.clone()).map_err(failed)?];
+        if options.is_visitor {
+            shared.mailbox.stop();
+        } else {
+            threads.push(apply::spawn(dir.to_owned(), shared.clone()).map_err(failed)?);
+        }
+        let inner =
+            Inner { shared, pool: Pool::new(dir), identity, threads: Mutex::new(threads), lock: Mutex::new(lock) };
+        Ok(Store { inner: Arc::new(inner) })
+    }
+
+    /// Which hub this is.
+    #[must_use]
+    pub fn identity(&self) -> HubIdentity {
+        self.inner.identity
+    }
+
+    /// What is counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.shared.counters
+    }
+
+    /// Changes after each commit.
+    #[must_use]
+    pub fn watch_changes(&self) -> watch::Receiver<u64> {
+        self.inner.shared.changes.subscribe()
+    }
+
+    /// Replies flow into the returned channel from now on, each after the commit it speaks of.
+    #[must_use]
+    pub fn replies(&self) -> async_mpsc::UnboundedReceiver<Reply> {
+        let (sender, receiver) = async_mpsc::unbounded_channel();
+        *self.inner.shared.replies.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    /// Queues a verified message for the next commit. Blocks while too much is queued.
+    pub fn submit(&self, incoming: Incoming) {
+        self.inner.shared.queues.push_message(incoming);
+    }
+
+    /// The pinned keys of all agents.
+    ///
+    /// # Errors
+    ///
+    /// The database fails, or a key in it is none.
+    pub fn keys(&self) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
+        let conn = self.inner.pool.lend()?;
+        let mut statement = conn.prepare("SELECT agent, public_key FROM agent")?;
+        let rows =
+            statement.query_map([], |row| Ok((AgentId::from_bytes(array_at(row, 0)?), array_at::<32>(row, 1)?)))?;
+        rows.map(|row| {
+            let (agent, key) = row?;
+            let key = VerifyingKey::from_bytes(&key).map_err(|_| StoreError::damaged("a public key is none"))?;
+            Ok((agent, key))
+        })
+        .collect()
+    }
+
+    /// Adds a site, or changes its name and zone; an empty `zone` stands for the default.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::BadZone`], [`StoreError::ZoneInUse`] once it has documents, or the database fails.
+    pub fn add_site(&self, site: &SiteId, name: &str, zone: &str) -> Result<(), StoreError> {
+        let zone = if zone.is_empty() { time::DEFAULT_ZONE } else { zone };
+        time::zone(zone).map_err(|_| StoreError::BadZone(zone.to_owned()))?;
+        let (site, name, zone) = (site.clone(), name.to_owned(), zone.to_owned());
+        self.command(Box::new(move |conn| read::put_site(conn, &site, &name, &zone)))
+    }
+
+    /// Drops documents, facts, roll-ups and quarantine, and derives them again from the raw journals; `progress` is
+    /// told entries done and entries in all. An interrupted rebuild goes on at the next start.
+    ///
+    /// # Errors
+    ///
+    /// The database fails, or a stored journal is damaged.
+    pub fn rebuild(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        let mut changes = self.watch_changes();
+        self.inner.shared.mailbox.request_rebuild()?;
+        loop {
+            changes.mark_unchanged();
+            let totals = self.totals()?;
+            progress(totals.processed, totals.stored);
+            if totals.processed >= totals.stored {
+                return Ok(());
+            }
+            if let Some(damage) = self.damage()? {
+                return Err(StoreError::Damaged(damage));
+            }
+            self.inner.shared.queues.wait_for_change(&mut changes)?;
+        }
+    }
+
+    /// Finishes what is queued, and waits for the threads. Later calls that write fail with [`StoreError::Closed`].
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    fn command<T: Send + 'static>(&self, job: Job<T>) -> Result<T, StoreError> {
+        run_on_writer(&self.inner.shared.queues, job)
+    }
+}
+
+/// Work for the writer, in a transaction of its own.
+pub(crate) type Job<T> = Box<dyn FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send>;
+
+/// Runs a job on the writer thread and waits for its commit.
+pub(crate) fn run_on_writer<T: Send + 'static>(queues: &Queues, job: Job<T>) -> Result<T, StoreError> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let command: Command = Box::new(move |conn| {
+        let done = (|| {
+            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let value = job(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        })();
+        // the caller waits for it, or its thread is gone and nobody wants the answer
+        let _ = sender.send(done);
+    });
+    queues.push_command(command)?;
+    receiver.recv().map_err(|_| StoreError::Closed)?
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.mailbox.stop();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // the applier first: its last slices still need the writer
+        while let Some(thread) = threads.pop() {
+            if threads.is_empty() {
+                self.shared.queues.stop();
+            }
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// One hub per folder.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Folder { dir: dir.to_owned(), source };
+    let file = File::create(dir.join("hub.lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// A seq as a column; hostile ones beyond 63 bits become the largest.
+pub(crate) fn int(seq: Seq) -> i64 {
+    count(seq.0)
+}
+
+/// A count as a column; those beyond 63 bits become the largest.
+pub(crate) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A seq from a column.
+pub(crate) fn seq_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
+    row.get::<_, i64>(column).map(|seq| Seq(seq.max(0).unsigned_abs()))
+}
+
+/// A hash from a column.
+pub(crate) fn hash_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Hash> {
+    array_at(row, column).map(Hash::from_bytes)
+}
+
+/// Bytes of fixed length from a column.
+pub(crate) fn array_at<const N: usize>(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; N]> {
+    row.get::<_, [u8; N]>(column)
+}

@@ -1,0 +1,176 @@
+//! Journals as they came: one row per batch, its compressed payload untouched.
+//!
+//! Rows up to a stream's stored mark never overlap and leave no gap; rows beyond it wait for one to close. Whatever is
+//! read is unpacked and its chain recomputed, so damaged bytes are never taken for entries.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use waystation_protocol::batch::{Builder, Unpacked};
+use waystation_protocol::chain::{Hash, Mark, Seq};
+use waystation_protocol::id::StreamId;
+use waystation_protocol::message::Batch;
+use waystation_protocol::sync::meeting;
+use waystation_protocol::time::Timestamp;
+
+use super::error::StoreError;
+use super::{hash_at, int, seq_at};
+
+/// Rows looked at in one go when the prunable mark moves; the rest follow with the next heartbeat.
+const PRUNE_STEP: i64 = 256;
+
+/// A stored batch, unpacked and found whole.
+pub(crate) struct Stored {
+    pub(crate) entries: Unpacked,
+    pub(crate) received_at: Timestamp,
+}
+
+/// A batch kept ahead of a gap.
+pub(crate) struct Ahead {
+    pub(crate) first: Seq,
+    pub(crate) prev: Hash,
+    pub(crate) last: Mark,
+}
+
+/// Appends `batch` from `first` on. Entries before it are stored already, so only then is the tail packed anew.
+pub(crate) fn insert(
+    conn: &Connection,
+    stream: i64,
+    batch: &Batch,
+    entries: &Unpacked,
+    first: Seq,
+    received_at: Timestamp,
+) -> Result<(), StoreError> {
+    let last = entries.last();
+    let before = entries.mark_at(Seq(first.0 - 1)).ok_or_else(|| StoreError::damaged("a batch lost its own mark"))?;
+    let tail = (first > batch.first_seq).then(|| pack(entries, first));
+    let payload: &[u8] = tail.as_deref().unwrap_or(&batch.payload);
+    let sql = "INSERT INTO raw (stream, first_seq, last_seq, prev_hash, last_hash, received_at, payload)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = params![
+        stream,
+        int(first),
+        int(last.seq),
+        before.hash.as_bytes(),
+        last.hash.as_bytes(),
+        received_at.0,
+        payload
+    ];
+    conn.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
+fn pack(entries: &Unpacked, first: Seq) -> Vec<u8> {
+    let mut builder = Builder::new();
+    for (_, bytes) in entries.entries_from(first) {
+        let taken = builder.push(bytes);
+        assert!(taken, "a part of a batch fits where the whole did");
+    }
+    builder.finish()
+}
+
+/// Deletes a kept batch that did not fit after all.
+pub(crate) fn delete(conn: &Connection, stream: i64, first: Seq) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM raw WHERE stream = ?1 AND first_seq = ?2")?
+        .execute(params![stream, int(first)])?;
+    Ok(())
+}
+
+/// The stored batch that holds `seq`, which lies within the stream's stored prefix.
+pub(crate) fn containing(conn: &Connection, stream: i64, seq: Seq) -> Result<Stored, StoreError> {
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload FROM raw
+               WHERE stream = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1";
+    let found = conn.prepare_cached(sql)?.query_row(params![stream, int(seq)], open).optional()?;
+    let stored = found.ok_or_else(|| missing(stream, seq))??;
+    if stored.entries.mark_at(seq).is_none() || seq <= stored.entries.before().seq {
+        return Err(missing(stream, seq));
+    }
+    Ok(stored)
+}
+
+fn missing(stream: i64, seq: Seq) -> StoreError {
+    StoreError::damaged(format!("no stored batch of stream {stream} holds seq {seq}"))
+}
+
+fn open(row: &Row<'_>) -> rusqlite::Result<Result<Stored, StoreError>> {
+    let (first, last) = (seq_at(row, 0)?, seq_at(row, 1)?);
+    let last = Mark { seq: last, hash: hash_at(row, 3)? };
+    let batch = Batch {
+        stream: StreamId::from_bytes([0; 16]),
+        parent: None,
+        first_seq: first,
+        count: u32::try_from(last.seq.0 + 1 - first.0).unwrap_or(u32::MAX),
+        prev_hash: hash_at(row, 2)?,
+        base: None,
+        payload: row.get::<_, Vec<u8>>(5)?.into(),
+    };
+    let received_at = Timestamp(row.get(4)?);
+    Ok(match Unpacked::open(&batch) {
+        Ok(entries) if entries.last() == last => Ok(Stored { entries, received_at }),
+        Ok(_) => Err(StoreError::damaged(format!("the chain of the batch at seq {first} does not match its mark"))),
+        Err(error) => Err(StoreError::damaged(format!("the batch at seq {first}: {error}"))),
+    })
+}
+
+/// One entry's bytes, and when they arrived.
+pub(crate) fn entry(conn: &Connection, stream: i64, seq: Seq) -> Result<(Vec<u8>, Timestamp), StoreError> {
+    let stored = containing(conn, stream, seq)?;
+    let bytes = stored.entries.entries_from(seq).next().map(|(_, bytes)| bytes.to_vec());
+    Ok((bytes.ok_or_else(|| missing(stream, seq))?, stored.received_at))
+}
+
+/// Batches kept beyond the stored mark.
+pub(crate) fn ahead(conn: &Connection, stream: i64, stored: Seq) -> Result<Vec<Ahead>, StoreError> {
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash FROM raw WHERE stream = ?1 AND first_seq > ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params![stream, int(stored)], |row| {
+        let last = Mark { seq: seq_at(row, 1)?, hash: hash_at(row, 3)? };
+        Ok(Ahead { first: seq_at(row, 0)?, prev: hash_at(row, 2)?, last })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The stored mark, batch boundaries near the rungs below it, and the empty journal.
+pub(crate) fn ladder(conn: &Connection, stream: i64, stored: Mark) -> Result<Vec<Mark>, StoreError> {
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash FROM raw
+               WHERE stream = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut ladder = vec![stored];
+    for rung in meeting::rungs(stored.seq) {
+        let near = statement.query_row(params![stream, int(rung)], |row| {
+            let (first, last) = (seq_at(row, 0)?, seq_at(row, 1)?);
+            let ends_here = last <= rung;
+            let (seq, column) = if ends_here { (last, 3) } else { (Seq(first.0 - 1), 2) };
+            Ok(Mark { seq, hash: hash_at(row, column)? })
+        });
+        let mark = near.optional()?.unwrap_or(Mark::ZERO);
+        if ladder.last().is_some_and(|above| mark.seq < above.seq) {
+            ladder.push(mark);
+        }
+    }
+    if ladder.last() != Some(&Mark::ZERO) {
+        ladder.push(Mark::ZERO);
+    }
+    Ok(ladder)
+}
+
+/// How far the sender may delete: whole batches, processed, that arrived before `before`.
+pub(crate) fn prunable(
+    conn: &Connection,
+    stream: i64,
+    from: Seq,
+    processed: Seq,
+    before: Timestamp,
+) -> Result<Seq, StoreError> {
+    let sql = "SELECT last_seq, received_at FROM raw
+               WHERE stream = ?1 AND first_seq > ?2 ORDER BY first_seq LIMIT ?3";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params![stream, int(from), PRUNE_STEP])?;
+    let mut mark = from;
+    while let Some(row) = rows.next()? {
+        let (last, received_at) = (seq_at(row, 0)?, Timestamp(row.get(1)?));
+        if last > processed || received_at >= before {
+            break;
+        }
+        mark = last;
+    }
+    Ok(mark)
+}

@@ -1,0 +1,170 @@
+//! The writer thread: the only one that changes the database while the hub runs.
+//!
+//! A reply leaves, a counter moves and readers are told only after the commit. After a failed commit nothing is
+//! acknowledged, what was in memory is forgotten, and the connection is opened anew before the next write.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::connection::open_writer;
+use super::lane::{self, Lanes};
+use super::queue::Work;
+use super::{Shared, StoreError};
+use crate::apply::{self, Slice, Step};
+use crate::ingest::{self, Incoming, Reply};
+
+/// After a failure the disk gets a moment; agents resend meanwhile.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+struct Writer {
+    conn: Option<Connection>,
+    dir: PathBuf,
+    retention_ms: i64,
+    lanes: Lanes,
+    /// The newest generation of slices of which one failed: the others stand on it and are refused.
+    failed_generation: Option<u64>,
+    shared: Arc<Shared>,
+}
+
+/// Starts the writer on its connection.
+pub(super) fn spawn(
+    conn: Connection,
+    dir: PathBuf,
+    retention_ms: i64,
+    shared: Arc<Shared>,
+) -> std::io::Result<JoinHandle<()>> {
+    let mut writer =
+        Writer { conn: Some(conn), dir, retention_ms, lanes: Lanes::default(), failed_generation: None, shared };
+    std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
+}
+
+impl Writer {
+    fn run(&mut self) {
+        loop {
+            match self.shared.queues.next() {
+                Work::Store(group) => self.store(group),
+                Work::Apply(slice) => self.apply(*slice),
+                Work::Run(command) => {
+                    match self.connection() {
+                        Ok(conn) => command(conn),
+                        // dropping the job tells its caller that nothing was done
+                        Err(error) => tracing::error!(%error, "could not open the database again"),
+                    }
+                    // a job may move what lanes remember
+                    self.lanes.clear();
+                    self.tell_readers();
+                }
+                Work::Stop => return,
+            }
+        }
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+        if self.conn.is_none() {
+            self.conn = Some(open_writer(&self.dir)?);
+        }
+        Ok(self.conn.as_mut().expect("it was there or has just been opened"))
+    }
+
+    fn store(&mut self, group: Vec<Incoming>) {
+        let wire_bytes: usize = group.iter().map(|incoming| incoming.wire_bytes).sum();
+        match self.try_store(&group) {
+            Ok(outcome) => {
+                outcome.count(&self.shared.counters);
+                self.shared.counters.commits_stored.one();
+                self.shared.counters.queued_bytes.sub(wire_bytes as u64);
+                self.shared.mailbox.tell_stored(&outcome.grown);
+                self.reply(outcome.replies);
+                self.tell_readers();
+            }
+            Err(error) => {
+                self.failed(&error, "received frames were not stored; their agents will resend");
+                self.shared.counters.queued_bytes.sub(wire_bytes as u64);
+            }
+        }
+    }
+
+    fn try_store(&mut self, group: &[Incoming]) -> Result<ingest::Outcome, StoreError> {
+        self.connection()?;
+        let Writer { conn: Some(conn), lanes, retention_ms, .. } = self else { return Err(StoreError::Closed) };
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let outcome = ingest::store_group(&tx, lanes, group, *retention_ms)?;
+        tx.commit()?;
+        Ok(outcome)
+    }
+
+    fn apply(&mut self, slice: Slice) {
+        if self.failed_generation.is_some_and(|failed| slice.generation <= failed) {
+            self.shared.mailbox.tell_applied(false);
+            return;
+        }
+        match self.try_apply(&slice) {
+            Ok(()) => {
+                slice.count(&self.shared.counters);
+                self.shared.counters.commits_applied.one();
+                let replies = self.note_processed(&slice.processed);
+                self.shared.mailbox.tell_applied(true);
+                self.reply(replies);
+                self.tell_readers();
+            }
+            Err(error) => {
+                self.failed(&error, "processed entries were not committed; they will be processed again");
+                self.failed_generation = Some(slice.generation);
+                self.shared.mailbox.tell_applied(false);
+            }
+        }
+    }
+
+    fn try_apply(&mut self, slice: &Slice) -> Result<(), StoreError> {
+        let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        apply::write(&tx, slice)?;
+        for step in &slice.processed {
+            lane::move_processed(&tx, step.stream, step.from, step.to)?;
+        }
+        tx.commit()?;
+        Ok(())
+    }
+
+    /// Moves the lanes on. An agent whose journal is processed to its end is told: nothing else may come to tell it.
+    fn note_processed(&mut self, processed: &[Step]) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        let Writer { conn: Some(conn), lanes, .. } = self else { return replies };
+        for step in processed {
+            let Some((stream, lane)) = lanes.by_row(step.stream) else { continue };
+            lane.processed = step.to;
+            if lane.processed == lane.committed.seq {
+                match ingest::acknowledge(conn, lanes, stream) {
+                    Ok(reply) => replies.extend(reply),
+                    Err(error) => tracing::warn!(%error, "could not acknowledge what was processed"),
+                }
+            }
+        }
+        replies
+    }
+
+    fn failed(&mut self, error: &StoreError, consequence: &'static str) {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(%error, cause, consequence, "commit failed");
+        self.shared.counters.commits_failed.one();
+        self.lanes.clear();
+        self.conn = None;
+        std::thread::sleep(AFTER_FAILURE);
+    }
+
+    fn reply(&self, replies: Vec<Reply>) {
+        let channel = self.shared.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(channel) = channel.as_ref() else { return };
+        for reply in replies {
+            // without a listener the link is down; agents will say HELLO again
+            let _ = channel.send(reply);
+        }
+    }
+
+    fn tell_readers(&self) {
+        self.shared.changes.send_modify(|commits| *commits += 1);
+    }
+}
