@@ -1,0 +1,13 @@
+//! The harness of the end-to-end tests: it starts real processes and speaks to them only through what outside
+//! scripts rely on: the command line, the ready line, HTTP. It shares no code with agent or hub.
+
+pub mod api;
+pub mod broker;
+pub mod clerk;
+pub mod http;
+pub mod import;
+pub mod oracle;
+pub mod process;
+pub mod proxy;
+pub mod small_disk;
+pub mod wait;

@@ -1,0 +1,203 @@
+//! Faults one by one: the hub away, a half-open wire, a full disk, a second agent on one folder, a closing on demand.
+//! What was confirmed survives each, and what cannot be confirmed is refused aloud.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use waystation_tests::broker::Mosquitto;
+use waystation_tests::clerk::{Clerk, Confirmed, unsent};
+use waystation_tests::http::{Answer, Http};
+use waystation_tests::oracle;
+use waystation_tests::process::{self, Process, agent, free_port, hub, program};
+use waystation_tests::proxy::Proxy;
+use waystation_tests::small_disk::{SmallDisk, limit_files};
+use waystation_tests::wait::eventually;
+
+const SITE: &str = "3701";
+const QUICK: [&str; 2] = ["--reconnect-max-s", "1"];
+const SETTLE: Duration = Duration::from_secs(60);
+const DISK_MIB: u64 = 8;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+/// Waits until the agent holds at least `least` entries the hub has not acknowledged.
+fn await_unsent(agent: &Process, least: u64) {
+    eventually(SETTLE, "a backlog", || match unsent(&agent.http()) {
+        Some(count) if count >= least => Ok(()),
+        other => Err(format!("{other:?} of {least} unsent")),
+    });
+}
+
+fn settle_and_check(hub: &Process, agent: &Process, confirmed: &[Confirmed]) {
+    let agents = [agent.http()];
+    oracle::settled(&hub.http(), &agents, SETTLE);
+    oracle::check(&hub.http(), &agents, confirmed);
+}
+
+fn hub_away(mosquitto: bool) {
+    let folder = folder();
+    let mosquitto = mosquitto.then(|| Mosquitto::start(folder.path()));
+    let broker = mosquitto.as_ref().map_or("embedded".to_owned(), |broker| format!("mqtt://{}", broker.address()));
+    let mut hub = hub(folder.path(), &broker);
+    let address = mosquitto.as_ref().map_or_else(|| hub.address("mqtt"), Mosquitto::address);
+    let agent = agent(folder.path(), SITE, &address, &QUICK);
+    let clerk = Clerk::start("away", agent.http());
+    eventually(SETTLE, "a first entry at the hub", || match clerk.count() {
+        0..10 => Err("the clerk has hardly begun".to_owned()),
+        _ => Ok(()),
+    });
+    hub.kill9();
+    await_unsent(&agent, 100);
+    let confirmed = clerk.finish();
+    // Nothing new is captured from here on: the drain must begin by itself.
+    hub.restart();
+    settle_and_check(&hub, &agent, &confirmed);
+}
+
+#[test]
+fn a_hub_that_was_away_with_its_broker_gets_everything() {
+    hub_away(false);
+}
+
+#[test]
+fn a_hub_that_was_away_from_mosquitto_gets_everything() {
+    hub_away(true);
+}
+
+#[test]
+fn a_wire_that_swallows_and_comes_back_loses_nothing() {
+    let folder = folder();
+    let hub = hub(folder.path(), "embedded");
+    let proxy = Proxy::start(&hub.address("mqtt"));
+    let agent = agent(folder.path(), SITE, proxy.address(), &QUICK);
+    let clerk = Clerk::start("wire", agent.http());
+    for fault in [Proxy::swallow, Proxy::cut, Proxy::swallow] {
+        fault(&proxy);
+        await_unsent(&agent, 50);
+        proxy.restore();
+        eventually(SETTLE, "the backlog to shrink", || match unsent(&agent.http()) {
+            Some(count) if count < 50 => Ok(()),
+            other => Err(format!("{other:?} unsent")),
+        });
+    }
+    settle_and_check(&hub, &agent, &clerk.finish());
+}
+
+#[test]
+fn a_second_agent_on_the_same_folder_is_refused() {
+    let folder = folder();
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let first = agent(folder.path(), SITE, &nowhere, &[]);
+    let data = folder.path().join(SITE).display().to_string();
+    let broker = format!("mqtt://{nowhere}");
+    let arguments = ["run", "--data", &data, "--site", SITE, "--broker", &broker, "--http", "127.0.0.1:0"];
+    let second = process::run("waystation-agent", &arguments);
+    let message = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{message}");
+    assert!(message.contains(&data), "the message names the folder: {message}");
+    assert!(second.stdout.is_empty(), "it never said it was ready");
+    assert_eq!(first.http().try_get("/api/v1/status").expect("the first agent goes on").status, 200);
+}
+
+#[test]
+fn sigterm_closes_cleanly_and_loses_nothing() {
+    let folder = folder();
+    let mut hub = hub(folder.path(), "embedded");
+    let mut agent = agent(folder.path(), SITE, &hub.address("mqtt"), &QUICK);
+    let clerk = Clerk::start("close", agent.http());
+    eventually(SETTLE, "some work", || if clerk.count() >= 50 { Ok(()) } else { Err(clerk.count().to_string()) });
+    let confirmed = clerk.finish();
+    assert_eq!((agent.terminate(), hub.terminate()), (Some(0), Some(0)));
+    assert_eq!((agent.error_lines(), hub.error_lines()), (Vec::new(), Vec::new()));
+    hub.restart();
+    agent.restart();
+    settle_and_check(&hub, &agent, &confirmed);
+}
+
+/// A repair order of about 8 KB.
+fn capture_fat(http: &Http, tag: &str) -> Result<Answer, String> {
+    let body = json!({
+        "kind": "repair_order", "act": "check_in", "author": "李娜",
+        "set": {
+            "category": "Laptop", "symptom": tag, "pre_inspection": "外观完好", "checked_in_at": "2026-11-20 08:30",
+            "reason": noise(tag, 8000),
+        },
+    });
+    http.try_post("/api/v1/documents", &body)
+}
+
+/// Text that does not compress, the same for the same tag.
+fn noise(tag: &str, length: usize) -> String {
+    let mut state = tag
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'a' + ((state >> 33) % 26) as u8)
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
+/// Captures until the agent refuses; gives what was confirmed and the refusal.
+fn fill(http: &Http) -> (Vec<Confirmed>, Answer) {
+    let mut confirmed = Vec::new();
+    for index in 0..10_000 {
+        let tag = format!("fat-{index}");
+        let answer = capture_fat(http, &tag).expect("a full disk is answered, not met with silence");
+        if answer.status != 201 {
+            return (confirmed, answer);
+        }
+        let id = answer.body["id"].as_str().expect("a captured document has an id").to_owned();
+        confirmed.push(Confirmed { id, tag, acts: 1, has_doubt: false });
+    }
+    panic!("80 MB went onto a disk of {DISK_MIB} MB");
+}
+
+fn small_disk_agent(folder: &Path, broker: &str) -> (Option<SmallDisk>, Process) {
+    let data = folder.join(SITE);
+    match SmallDisk::mount(DISK_MIB, &data, &folder.join("image")) {
+        Ok(disk) => {
+            println!("the small disk is a {} of {DISK_MIB} MiB", disk.what());
+            (Some(disk), agent(folder, SITE, broker, &QUICK))
+        }
+        Err(refusal) => {
+            println!("no small disk can be mounted here ({refusal}): a limit on file size stands in for it");
+            let script = folder.join("limited-agent");
+            limit_files(&program("waystation-agent"), DISK_MIB * 1024, &script);
+            let mut arguments = vec!["run".to_owned(), "--data".to_owned(), data.display().to_string()];
+            let broker = format!("mqtt://{broker}");
+            let http = format!("127.0.0.1:{}", free_port());
+            let more = ["--site", SITE, "--broker", &broker, "--http", &http, QUICK[0], QUICK[1]];
+            arguments.extend(more.map(str::to_owned));
+            (None, Process::start(&script.display().to_string(), &arguments, &folder.join("agent.log")))
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_refused_aloud_and_loses_nothing() {
+    let folder = folder();
+    let hub = hub(folder.path(), "embedded");
+    let proxy = Proxy::start(&hub.address("mqtt"));
+    proxy.cut();
+    let (_disk, mut agent) = small_disk_agent(folder.path(), proxy.address());
+    let (confirmed, refusal) = fill(&agent.http());
+    assert!([503, 507].contains(&refusal.status), "{} {}", refusal.status, refusal.body);
+    let says = |key: &str| refusal.body[key].as_str().is_some_and(|text| !text.is_empty());
+    assert!(says("title") && says("detail"), "the refusal gives no reason: {}", refusal.body);
+    assert!(confirmed.len() > 100, "refused after {} captures of 8 KB", confirmed.len());
+
+    // The store still opens, and holds what was confirmed.
+    agent.kill9();
+    agent.restart();
+    for told in &confirmed {
+        let shown: Value = agent.http().get(&format!("/api/v1/documents/{}", told.id));
+        assert_eq!(shown["fields"]["symptom"], told.tag.as_str(), "{shown}");
+    }
+    // Sync goes on without room for captures.
+    proxy.restore();
+    settle_and_check(&hub, &agent, &confirmed);
+}

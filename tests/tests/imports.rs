@@ -1,0 +1,191 @@
+//! Imports that meet bad files, the same file again, and kill -9 in the middle.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use waystation_tests::api;
+use waystation_tests::clerk::unsent;
+use waystation_tests::import::{self, KIND, SITE, Summary, movements, write_map};
+use waystation_tests::process::{agent, free_port, hub};
+use waystation_tests::wait::eventually;
+
+const ROWS: u64 = 60_000;
+/// Kills tried before giving up on striking in the middle.
+const TRIES: u64 = 6;
+
+/// One import into a fresh data folder.
+struct Table<'a> {
+    name: &'a str,
+    bytes: &'a [u8],
+    kind: &'a str,
+}
+
+/// Imports `table` and wants exit 1 and, in the message, the file's name and each of `words`.
+#[track_caller]
+fn check(table: &Table<'_>, words: &[&str], captured: u64, rejected: u64) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join(table.name);
+    fs::write(&file, table.bytes).expect("the test's folder can be written");
+    let (output, data) = import_into(folder.path(), table.kind, &file);
+    refused(&output, table.name, words);
+    if captured + rejected == 0 {
+        return;
+    }
+    let summary = Summary::read(&output.stdout);
+    assert_eq!((summary.captured, summary.rejected), (captured, rejected), "{}: {summary:?}", table.name);
+    assert_eq!(summary.rows, captured + rejected + summary.skipped + summary.duplicate, "{summary:?}");
+    let rejects = folder.path().join(table.name.replace(".csv", ".rejects.csv"));
+    let kept = fs::read_to_string(&rejects).unwrap_or_else(|error| panic!("{}: {error}", rejects.display()));
+    assert!(kept.lines().count() as u64 > rejected, "a header and every reject: {kept}");
+    let again = import::command(&data, table.kind, &write_map(folder.path()), &file).output().expect("it starts");
+    assert_eq!(Summary::read(&again.stdout).captured, 0, "good rows are not captured twice");
+}
+
+fn import_into(folder: &Path, kind: &str, file: &Path) -> (Output, std::path::PathBuf) {
+    let data = folder.join("data");
+    let output = import::command(&data, kind, &write_map(folder), file).stdin(Stdio::null()).output();
+    (output.expect("the importer starts"), data)
+}
+
+#[track_caller]
+fn refused(output: &Output, name: &str, words: &[&str]) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{name}: {message}");
+    for word in [name].iter().chain(words) {
+        assert!(message.contains(word), "{name}: the message does not say '{word}': {message}");
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_taken_cost_no_other_row() {
+    let table = |name, bytes| Table { name, bytes, kind: KIND };
+    let wrong_count = b"id,item,quantity\n1,tyre,3\n2,tyre\n3,tyre,4\n";
+    check(&table("count.csv", wrong_count), &["line 3"], 2, 1);
+    let bad_bytes = b"id,item,quantity\n1,tyre,3\n2,ty\xff\xfere,3\n3,tyre,4\n";
+    check(&table("bytes.csv", bad_bytes), &["line 3"], 2, 1);
+    let bad_number = b"id,item,quantity\n1,tyre,many\n2,tyre,3\n";
+    check(&table("number.csv", bad_number), &["line 2", "quantity"], 1, 1);
+}
+
+#[test]
+fn files_that_cannot_be_taken_at_all_are_refused() {
+    let table = |name, bytes, kind| Table { name, bytes, kind };
+    check(&table("empty.csv", b"", KIND), &[], 0, 0);
+    check(&table("column.csv", b"id,item\n1,tyre\n", KIND), &["quantity"], 0, 0);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (output, _) = import_into(folder.path(), KIND, folder.path());
+    refused(&output, &folder.path().display().to_string(), &[]);
+    let (output, _) = import_into(folder.path(), KIND, &folder.path().join("absent.csv"));
+    refused(&output, "absent.csv", &[]);
+    let file = folder.path().join("good.csv");
+    fs::write(&file, movements(3)).expect("the test's folder can be written");
+    let (output, _) = import_into(folder.path(), "no_such_kind", &file);
+    refused(&output, "no_such_kind", &["stock_movement"]);
+}
+
+#[test]
+fn a_quote_left_open_before_200_mb_costs_one_row() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("open.csv");
+    let row = format!("2,tyre,3,{}\n", "x".repeat(20_000));
+    let rows = 200 * 1024 * 1024 / row.len();
+    fs::write(&file, format!("id,item,quantity,remark\n\"1,tyre,3,\n{}", row.repeat(rows))).expect("room for 200 MB");
+    let (output, _) = import_into(folder.path(), KIND, &file);
+    refused(&output, "open.csv", &["line 2", "quote"]);
+    let summary = Summary::read(&output.stdout);
+    assert_eq!((summary.captured, summary.rejected), (rows as u64, 1));
+}
+
+#[test]
+fn the_same_file_twice_captures_nothing_twice() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("movements.csv");
+    fs::write(&file, movements(500)).expect("the test's folder can be written");
+    for (captured, duplicate) in [(500, 0), (0, 500)] {
+        let (output, _) = import_into(folder.path(), KIND, &file);
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let expected = Summary { rows: 500, captured, duplicate, skipped: 0, rejected: 0 };
+        assert_eq!(Summary::read(&output.stdout), expected);
+    }
+}
+
+/// Starts an import and kills `victim` once `is_midway`; true if rows were captured before and some were left.
+fn kill_midway(mut importer: Command, is_midway: &dyn Fn() -> bool, kill: &mut dyn FnMut(&mut std::process::Child)) {
+    let quiet = importer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = quiet.spawn().expect("the importer starts");
+    eventually(Duration::from_secs(120), "the middle of the import", || {
+        let has_ended = child.try_wait().expect("our own child can be asked").is_some();
+        if has_ended || is_midway() { Ok(()) } else { Err("not yet midway".to_owned()) }
+    });
+    kill(&mut child);
+    child.wait().expect("our own child can be awaited");
+}
+
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
+}
+
+#[test]
+fn an_importer_killed_in_the_middle_can_be_run_again() {
+    for attempt in 1..=TRIES {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (file, data) = (folder.path().join("movements.csv"), folder.path().join(SITE));
+        fs::write(&file, movements(ROWS)).expect("the test's folder can be written");
+        let map = write_map(folder.path());
+        let midway = || size(&data) > attempt * 1024 * 1024;
+        kill_midway(import::command(&data, KIND, &map, &file), &midway, &mut |importer| {
+            importer.kill().expect("our own child can be killed");
+        });
+        let again = import::command(&data, KIND, &map, &file).output().expect("the importer starts");
+        let summary = Summary::read(&again.stdout);
+        assert_eq!((summary.captured + summary.duplicate, summary.rejected), (ROWS, 0), "{summary:?}");
+        if summary.captured > 0 && summary.duplicate > 0 {
+            println!("killed at row {} of {ROWS}", summary.duplicate);
+            return each_row_once(folder.path());
+        }
+    }
+    panic!("no kill of {TRIES} struck in the middle of the import");
+}
+
+#[test]
+fn an_agent_killed_under_a_running_import_captures_nothing_twice() {
+    for attempt in 1..=TRIES {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (file, data) = (folder.path().join("movements.csv"), folder.path().join(SITE));
+        fs::write(&file, movements(ROWS)).expect("the test's folder can be written");
+        let map = write_map(folder.path());
+        let mut agent = agent(folder.path(), SITE, &format!("127.0.0.1:{}", free_port()), &[]);
+        let http = agent.http();
+        let midway = || unsent(&http).is_some_and(|count| count >= attempt * 500);
+        kill_midway(import::command(&data, KIND, &map, &file), &midway, &mut |_| agent.kill9());
+        agent.restart();
+        let before = unsent(&agent.http()).expect("a restarted agent answers");
+        let again = import::command(&data, KIND, &map, &file).output().expect("the importer starts");
+        let summary = Summary::read(&again.stdout);
+        assert_eq!((summary.duplicate, summary.captured + summary.duplicate), (before, ROWS), "{summary:?}");
+        if summary.captured > 0 && summary.duplicate > 0 {
+            println!("the agent was killed at row {before} of {ROWS}");
+            agent.kill9();
+            return each_row_once(folder.path());
+        }
+    }
+    panic!("no kill of {TRIES} struck in the middle of the import");
+}
+
+/// Syncs the agent's data and wants every row of the file at the hub exactly once.
+fn each_row_once(folder: &Path) {
+    let hub = hub(folder, "embedded");
+    let agent = agent(folder, SITE, &hub.address("mqtt"), &["--reconnect-max-s", "1"]);
+    waystation_tests::oracle::settled(&hub.http(), &[agent.http()], Duration::from_secs(120));
+    let documents = api::documents(&hub.http()).unwrap_or_else(|error| panic!("{error}"));
+    let mut rows: Vec<String> = documents
+        .iter()
+        .filter_map(|document| document.fields["source_document"].as_str().map(str::to_owned))
+        .collect();
+    rows.sort();
+    rows.dedup();
+    assert_eq!((documents.len() as u64, rows.len() as u64), (ROWS, ROWS), "documents, and rows they stand for");
+}
