@@ -63,7 +63,7 @@ pub enum MappingError {
     #[error("time_zone: '{0}' is not an IANA time zone, such as Asia/Shanghai")]
     Zone(String),
     /// The file lacks a column that the map names.
-    #[error("the file has no column '{column}', which the map names; its columns are: {columns}")]
+    #[error("the file has no column '{column}', which the map names; name one of its columns there: {columns}")]
     MissingColumn {
         /// The column.
         column: String,
@@ -420,7 +420,7 @@ item = { column = "Result", values = { a = "A" }, keep = true }
             (
                 "column = \"Due\"",
                 "column = \"Dew\"",
-                "the file has no column 'Dew', which the map names; its columns are: ID,",
+                "the file has no column 'Dew', which the map names; name one of its columns there: ID,",
             ),
             ("due_at =", "dew_at =", "[fields.dew_at]: delivery_item has no such field"),
             ("\"goods\"", "\"gods\"", "[fields.class]: 'gods' does not fit: expected one of letter"),

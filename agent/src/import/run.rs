@@ -85,7 +85,7 @@ pub enum ImportError {
     /// The map does not fit.
     #[error("{map}")]
     Mapping {
-        /// The map file, and the line where one is to blame.
+        /// The map file or the table, and the line where one is to blame.
         map: String,
         /// Why.
         #[source]
@@ -132,6 +132,10 @@ pub trait Watch: Sync {
 pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> Result<Summary, ImportError> {
     let map = Map::read(order.map)?;
     let unfit = |source: MappingError| {
+        if matches!(source, MappingError::MissingColumn { .. }) {
+            let map = format!("{}, line 1 (map {})", order.file.display(), order.map.display());
+            return ImportError::Mapping { map, source };
+        }
         let line = source.place().and_then(|place| map.line_of(&place));
         let line = line.map_or_else(String::new, |line| format!(", line {line}"));
         ImportError::Mapping { map: format!("{}{line}", order.map.display()), source }
