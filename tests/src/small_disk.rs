@@ -90,7 +90,8 @@ mod tests {
         let (script, file) = (folder.path().join("limited"), folder.path().join("file"));
         limit_files(Path::new("/bin/sh"), 4, &script);
         let write = format!("head -c 9000 /dev/zero >'{}' || exit 7", file.display());
-        let status = Command::new(&script).args(["-c", &write]).status().unwrap();
+        // Through a shell: another test's fork may still hold the script open for writing.
+        let status = Command::new("/bin/sh").arg(&script).args(["-c", &write]).status().unwrap();
         assert_eq!((status.code(), fs::metadata(&file).unwrap().len()), (Some(7), 4096));
     }
 
