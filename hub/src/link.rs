@@ -95,6 +95,8 @@ impl LinkConfig {
         options.set_keep_alive(KEEP_ALIVE);
         options.set_connection_timeout(CONNECT_TIMEOUT_S);
         options.set_max_packet_size(Some(PACKET_BYTES));
+        // The client reserves room for all unconfirmed publishes at once; its default of 65,535 costs 14 MiB.
+        options.set_outgoing_inflight_upper_limit(4_096);
         options.set_clean_start(true);
         options
     }

@@ -20,6 +20,9 @@ use crate::config::Broker;
 const PACKET_BYTES: u32 = 2 * 1024 * 1024;
 const CONNECT_TIMEOUT_S: u64 = 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Publishes the broker has not confirmed. The client reserves room for all of them at once: 65,535, its default, cost
+/// 14 MiB. Credit bounds what is really under way.
+const INFLIGHT_PUBLISHES: u16 = 256;
 /// Publishes waiting for the socket. Credit keeps far fewer in flight.
 const QUEUE_PUBLISHES: usize = 256;
 /// Frames waiting for the driver. Acknowledgements are cumulative, so one that does not fit may be dropped.
@@ -60,6 +63,7 @@ impl Connection {
             .set_keep_alive(KEEP_ALIVE)
             .set_connection_timeout(CONNECT_TIMEOUT_S)
             .set_max_packet_size(Some(PACKET_BYTES))
+            .set_outgoing_inflight_upper_limit(INFLIGHT_PUBLISHES)
             .set_network_options(network)
             .set_last_will(LastWill::new(up.clone(), death, QoS::AtLeastOnce, false, None));
         if let Some((user, password)) = &broker.login {
