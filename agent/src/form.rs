@@ -204,8 +204,14 @@ fn fold_width(text: &str) -> Cow<'_, str> {
 
 fn quantity(text: &str, reading: &Reading<'_>) -> Option<Value> {
     let (number, unit) = decimal::split_unit(text);
-    let unit = if unit.is_empty() { reading.unit.unwrap_or(DEFAULT_UNIT) } else { unit };
-    decimal::parse(number, 3).map(|milli| Value::measured(milli, unit))
+    let unit = match (unit, reading.unit) {
+        ("", stated) => stated.unwrap_or(DEFAULT_UNIT),
+        (own, Some(stated)) if own != stated => return None,
+        (own, _) => own,
+    };
+    // A digit or a sign in the unit is no unit: 1e3, 0x10 and 5 % are not quantities.
+    let is_unit = unit.chars().all(|character| character.is_alphabetic() || matches!(character, '/' | '·' | ' '));
+    decimal::parse(number, 3).filter(|_| is_unit).map(|milli| Value::measured(milli, unit))
 }
 
 /// `19.99`, `19.99 CNY`, `CNY 19.99`, `¥19.99`.

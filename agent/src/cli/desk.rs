@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 use waystation_protocol::id::DocId;
+use waystation_protocol::site::{SiteId, Sites};
 
 use crate::api::routes::{Imported, Outcome};
 use crate::api::work::{Change, Opening, Query};
@@ -29,6 +30,14 @@ pub(super) enum Desk {
     Remote(Remote),
 }
 
+/// A site of `asked` that the folder's agent does not stand for. A mistyped site would open documents nobody expects.
+fn stranger<'a>(known: &Sites, asked: &'a Sites) -> Option<&'a SiteId> {
+    match asked {
+        Sites::Only(asked) => asked.iter().find(|site| !known.include(site)),
+        Sites::All => None,
+    }
+}
+
 pub(super) struct Remote {
     base: String,
     client: ureq::Agent,
@@ -39,6 +48,12 @@ impl Desk {
         let presence = Presence::read(&config.data);
         if let Some(remote) = presence.as_ref().and_then(Remote::find) {
             return Ok(Desk::Remote(remote));
+        }
+        if let Some(stranger) = presence.as_ref().and_then(|presence| stranger(&presence.sites, &config.sites)) {
+            bail!(
+                "the agent of {} does not stand for site {stranger}: leave --site out, or start it once with `run --site {stranger}`",
+                config.data.display()
+            );
         }
         let store = crate::open_store(config).map_err(|error| match error {
             StoreError::InUse { dir } => anyhow::anyhow!(

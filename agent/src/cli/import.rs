@@ -70,7 +70,13 @@ pub(super) fn run(config: &Config, wanted: &Wanted) -> Result<ExitCode> {
     bar.0.finish_and_clear();
     let summary = Summary { seconds: clock.mono_ms() as f64 / 1000.0, ..imported? };
     report(wanted, &summary)?;
-    Ok(if summary.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_foreign = summary.rows > 0 && summary.skipped == summary.rows;
+    if is_foreign {
+        let advice =
+            "error: every row is of a site this agent does not stand for; a migration agent takes them: --sites '*'";
+        let _ = writeln!(std::io::stderr().lock(), "{advice}");
+    }
+    Ok(if summary.rejected == 0 && !is_foreign { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn taken(outcome: Outcome) -> Taken {

@@ -139,3 +139,16 @@ fn all_that_is_wrong_with_a_set_is_said_at_once() {
     let good = json!({ "odometer": 12_000, "part#1.price": "1.99", "vin": null });
     assert_eq!(set_from_json(kind, good.as_object().unwrap(), &shanghai()).unwrap().len(), 3);
 }
+
+#[test]
+fn what_is_no_unit_is_no_quantity() {
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let stated = Reading { unit: Some("包"), ..Reading::plain(&zone) };
+    let read = |text: &str, reading: &Reading<'_>| from_text(Type::Quantity, text, reading).ok();
+    for text in ["1e3", "1.5E3", "0x10", "5%", "12 x", "3 件"] {
+        assert_eq!(read(text, &stated), None, "{text}");
+    }
+    assert_eq!(read("12 包", &stated), Some(Value::measured(12_000, "包")));
+    assert_eq!(read("1e3", &Reading::plain(&zone)), None);
+    assert_eq!(read("2.5 件", &Reading::plain(&zone)), Some(Value::measured(2_500, "件")));
+}

@@ -126,7 +126,13 @@ pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> 
 /// The sites' rows. Facts count by days of a zone, so the zone must still be the one they were made with.
 fn sites(conn: &Connection, slice: &Slice) -> Result<Vec<i64>, StoreError> {
     let mut rows = Vec::with_capacity(slice.sites.len());
-    for used in &slice.sites {
+    let is_used = |index| slice.documents.iter().any(|row| row.site == index);
+    for (index, used) in slice.sites.iter().enumerate() {
+        // A refused entry may name any site: that is no reason to expect one.
+        if !is_used(index) {
+            rows.push(0);
+            continue;
+        }
         let row = presence::ensure_site(conn, &used.site)?;
         let zone: Option<String> = conn
             .prepare_cached("SELECT zone FROM site WHERE id = ?1")?
