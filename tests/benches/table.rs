@@ -46,7 +46,14 @@ impl Table {
         goal: &'static str,
         met: bool,
     ) {
-        self.push(Figure { name: name.into(), value, unit, baseline: Some(baseline), goal, met: Some(met) });
+        self.push(Figure {
+            name: name.into(),
+            value,
+            unit,
+            baseline: Some(baseline),
+            goal,
+            met: (!goal.is_empty()).then_some(met),
+        });
     }
 
     /// A figure's value, by name.
