@@ -37,6 +37,9 @@ pub struct Map {
     pub site: Option<Mapping>,
     /// The state a row's document is in.
     pub state: Mapping,
+    /// Rows that are no documents, such as totals: those of which a cell is one of these. They count as skipped.
+    #[serde(default)]
+    pub skip: Vec<Skip>,
     /// Field, or group#number.field, to where its value comes from.
     #[serde(default)]
     pub fields: BTreeMap<String, Mapping>,
@@ -45,7 +48,17 @@ pub struct Map {
     pub(super) lines: BTreeMap<String, usize>,
 }
 
-/// Where a value comes from and how its text is read.
+/// Cells by which a row is left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skip {
+    /// The column to look at.
+    pub column: String,
+    /// Texts or patterns; the empty text is an empty cell.
+    pub values: Vec<String>,
+}
+
+/// Where a value comes from and how its text is read. Texts to compare with may be patterns: `*` is any text.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {
@@ -67,8 +80,14 @@ pub struct Mapping {
     /// Formats of dates and times in strptime's letters, tried in turn; ISO 8601 where absent.
     #[serde(default)]
     pub date: Vec<String>,
+    /// The IANA time zone of this column's dates and times; the map's where absent.
+    pub time_zone: Option<String>,
+    /// The decimal mark of numbers: `.` with commas between thousands where absent, or `,` with points between them.
+    pub decimal: Option<char>,
     /// The currency of amounts, or the unit of quantities.
     pub unit: Option<String>,
+    /// The column that holds it, where rows differ.
+    pub unit_column: Option<String>,
     /// Multiplies a quantity by −1: a sale of 6 moves stock by −6.
     #[serde(default)]
     pub negate: bool,
@@ -154,7 +173,9 @@ impl Map {
     /// Every column this map reads.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         let mappings = self.fields.values().chain([&self.state]).chain(&self.site);
-        mappings.filter_map(|mapping| mapping.column.as_deref()).chain(self.key.iter().map(String::as_str))
+        let read = mappings.flat_map(|mapping| [mapping.column.as_deref(), mapping.unit_column.as_deref()]).flatten();
+        let skipped = self.skip.iter().map(|skip| skip.column.as_str());
+        read.chain(self.key.iter().map(String::as_str)).chain(skipped)
     }
 }
 
@@ -166,17 +187,24 @@ impl Mapping {
         if self.default.is_some() && self.keep {
             return Some("a default leaves nothing to keep: drop one of them".to_owned());
         }
+        if self.decimal.is_some_and(|mark| !matches!(mark, '.' | ',')) {
+            return Some("the decimal mark is '.' or ','".to_owned());
+        }
+        if self.unit.is_some() && self.unit_column.is_some() {
+            return Some("name either a unit or a unit_column".to_owned());
+        }
         self.date.iter().find_map(|format| unreadable(format))
     }
 
     /// The text this mapping gives for a cell: translated, defaulted, or as it is; none where nothing is known.
     pub fn text<'a>(&'a self, cell: &'a str) -> Result<Option<&'a str>, &'static str> {
         let cell = self.constant.as_deref().unwrap_or(cell);
-        if let Some(translated) = self.values.get(cell) {
+        let trimmed = cell.trim();
+        let translated = self.values.get(cell).or_else(|| self.values.get(trimmed)).or_else(|| self.pattern(trimmed));
+        if let Some(translated) = translated {
             return Ok((!translated.is_empty()).then_some(translated));
         }
-        let trimmed = cell.trim();
-        if trimmed.is_empty() || self.null.iter().any(|null| null == trimmed) {
+        if trimmed.is_empty() || self.null.iter().any(|null| fits(null, trimmed)) {
             return Ok(None);
         }
         if self.values.is_empty() || self.keep {
@@ -184,6 +212,32 @@ impl Mapping {
         }
         self.default.as_deref().map(Some).ok_or("the map's values do not list it, and there is no default")
     }
+
+    /// What the longest pattern that fits stands for.
+    fn pattern(&self, cell: &str) -> Option<&String> {
+        let fitting = self.values.iter().filter(|(pattern, _)| pattern.contains('*') && fits(pattern, cell));
+        fitting.max_by_key(|(pattern, _)| pattern.len()).map(|(_, translated)| translated)
+    }
+}
+
+impl Skip {
+    /// Whether a row with this cell is left out.
+    pub fn takes(&self, cell: &str) -> bool {
+        self.values.iter().any(|value| fits(value, cell.trim()))
+    }
+}
+
+/// Whether `text` is `pattern`, whose stars stand for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(last)
 }
 
 fn yes() -> bool {
@@ -282,5 +336,29 @@ date = ["%d-%b-%y"]
         assert_eq!(default.text("Broken"), Ok(Some("unknown")));
         let null = Mapping { null: vec!["N/A".into()], ..Mapping::default() };
         assert_eq!((null.text("N/A"), null.text("x")), (Ok(None), Ok(Some("x"))));
+        let pairs = [("C*", "return"), ("C9*", "scrap"), ("*", "sale"), ("CX", "exchange")];
+        let patterns = pairs.map(|(pattern, text)| (pattern.to_owned(), text.to_owned()));
+        let patterns = Mapping { values: BTreeMap::from(patterns), ..Mapping::default() };
+        for (cell, expected) in [("C536", "return"), ("C9", "scrap"), ("536", "sale"), ("CX", "exchange")] {
+            assert_eq!(patterns.text(cell), Ok(Some(expected)), "{cell}");
+        }
+    }
+
+    #[test]
+    fn stars_stand_for_any_text() {
+        for (pattern, text, expected) in [
+            ("See *", "See ASN-93 (ID#:1281)", true),
+            ("See *", "Seen", false),
+            ("*合计*", "本月合计：", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("a*a", "a", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "x", false),
+            ("x", "x", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::value::{Type, Value};
 
 use super::identity::Identity;
-use super::map::{Map, Mapping};
+use super::map::{Map, Mapping, Skip};
 use crate::form::{self, Reading};
 use crate::store::ImportRow;
 
@@ -60,8 +60,13 @@ pub enum MappingError {
         reason: String,
     },
     /// The time zone is unknown.
-    #[error("time_zone: '{0}' is not an IANA time zone, such as Asia/Shanghai")]
-    Zone(String),
+    #[error("{place}: '{found}' is not an IANA time zone, such as Asia/Shanghai")]
+    Zone {
+        /// The key, or the table that holds it.
+        place: String,
+        /// What it says.
+        found: String,
+    },
     /// The file lacks a column that the map names.
     #[error("the file has no column '{column}', which the map names; name one of its columns there: {columns}")]
     MissingColumn {
@@ -83,8 +88,7 @@ impl MappingError {
             MappingError::UnknownField { field, .. } | MappingError::ReservedField(field) => {
                 Some(format!("fields.{field}"))
             }
-            MappingError::Constant { place, .. } => Some(place.clone()),
-            MappingError::Zone(_) => Some("time_zone".to_owned()),
+            MappingError::Constant { place, .. } | MappingError::Zone { place, .. } => Some(place.clone()),
             MappingError::MissingColumn { .. } | MappingError::NoSite => None,
         }
     }
@@ -104,7 +108,7 @@ pub struct BadCell {
 pub enum Mapped {
     /// It can be imported.
     Row(Box<ImportRow>),
-    /// It belongs to a site this agent does not stand for.
+    /// It belongs to a site this agent does not stand for, or the map leaves it out.
     Skipped,
     /// A cell cannot be read.
     Bad(BadCell),
@@ -114,11 +118,11 @@ pub enum Mapped {
 pub struct Mapper<'a> {
     map: &'a Map,
     kind: &'static Kind,
-    zone: TimeZone,
     sites: &'a Sites,
     plan: Vec<Planned<'a>>,
     site: Option<Cell<'a>>,
     state: Cell<'a>,
+    skip: Vec<(usize, &'a Skip)>,
     key: Vec<usize>,
 }
 
@@ -135,10 +139,14 @@ enum From<'a> {
     Cell(Cell<'a>),
 }
 
-/// A mapping and the index of its column; none for constants.
+/// A mapping, and where it looks.
 struct Cell<'a> {
     mapping: &'a Mapping,
+    /// The index of its column; none for constants.
     index: Option<usize>,
+    /// The index of its unit's column, where it has one.
+    unit: Option<usize>,
+    zone: TimeZone,
 }
 
 /// The kind that the command and the map agree on.
@@ -163,25 +171,24 @@ impl<'a> Mapper<'a> {
         sites: &'a Sites,
         zone: &TimeZone,
     ) -> Result<Mapper<'a>, MappingError> {
-        let zone = match map.time_zone.as_deref() {
-            None => zone.clone(),
-            Some(name) => waystation_protocol::time::zone(name).map_err(|_| MappingError::Zone(name.to_owned()))?,
-        };
+        let zone = zone_of(map.time_zone.as_deref(), "time_zone", zone)?;
         if map.site.is_none() && sites.default_site().is_none() {
             return Err(MappingError::NoSite);
         }
-        let cell = |mapping: &'a Mapping| -> Result<Cell<'a>, MappingError> {
-            let index = mapping.column.as_deref().map(|column| index_of(columns, column)).transpose()?;
-            Ok(Cell { mapping, index })
+        let cell = |mapping: &'a Mapping, place: &str| -> Result<Cell<'a>, MappingError> {
+            let index = |column: &Option<String>| column.as_deref().map(|column| index_of(columns, column)).transpose();
+            let zone = zone_of(mapping.time_zone.as_deref(), place, &zone)?;
+            Ok(Cell { mapping, index: index(&mapping.column)?, unit: index(&mapping.unit_column)?, zone })
         };
+        let skip = map.skip.iter().map(|skip| Ok((index_of(columns, &skip.column)?, skip)));
         let mut mapper = Mapper {
             map,
             kind,
-            zone,
             sites,
             plan: Vec::with_capacity(map.fields.len()),
-            site: map.site.as_ref().map(cell).transpose()?,
-            state: cell(&map.state)?,
+            site: map.site.as_ref().map(|site| cell(site, "site")).transpose()?,
+            state: cell(&map.state, "state")?,
+            skip: skip.collect::<Result<_, _>>()?,
             key: map.key.iter().map(|column| index_of(columns, column)).collect::<Result<_, _>>()?,
         };
         if mapper.state.index.is_none() {
@@ -190,7 +197,7 @@ impl<'a> Mapper<'a> {
             state?;
         }
         for (key, mapping) in &map.fields {
-            let planned = mapper.planned(key, mapping, cell(mapping)?)?;
+            let planned = mapper.planned(key, mapping, cell(mapping, &format!("fields.{key}"))?)?;
             mapper.plan.push(planned);
         }
         Ok(mapper)
@@ -211,9 +218,10 @@ impl<'a> Mapper<'a> {
         if mapping.negate && !can_negate {
             return Err(constant(format!("negate needs a number, {key} holds {}", field.ty.name())));
         }
-        let from = match cell.index {
-            Some(_) => From::Cell(cell),
-            None => From::Constant(self.value(field.ty, mapping, "").map_err(constant)?),
+        let is_fixed = cell.index.is_none() && cell.unit.is_none();
+        let from = match is_fixed {
+            false => From::Cell(cell),
+            true => From::Constant(cell.value(field.ty, &[]).map_err(constant)?),
         };
         Ok(Planned { key, ty: field.ty, from })
     }
@@ -241,6 +249,9 @@ impl<'a> Mapper<'a> {
     }
 
     fn row(&self, cells: &[String], identity: Identity) -> Result<Option<ImportRow>, BadCell> {
+        if self.skip.iter().any(|(index, skip)| cells.get(*index).is_some_and(|cell| skip.takes(cell))) {
+            return Ok(None);
+        }
         let site = self.site(cells)?;
         if !self.sites.include(&site) {
             return Ok(None);
@@ -251,9 +262,8 @@ impl<'a> Mapper<'a> {
             let value = match &planned.from {
                 From::Constant(value) => value.clone(),
                 From::Cell(cell) => {
-                    let text = cell.text(cells);
                     let bad = |reason| BadCell { column: cell.name(), reason };
-                    self.value(planned.ty, cell.mapping, text).map_err(bad)?
+                    cell.value(planned.ty, cells).map_err(bad)?
                 }
             };
             if value != Value::Null {
@@ -295,18 +305,6 @@ impl<'a> Mapper<'a> {
             bad(format!("'{text}' is not a state of {}: expected one of {}", self.kind.name, known.join(", ")))
         })
     }
-
-    fn value(&self, ty: Type, mapping: &Mapping, cell: &str) -> Result<Value, String> {
-        let Some(text) = mapping.text(cell).map_err(|reason| format!("'{cell}': {reason}"))? else {
-            return Ok(Value::Null);
-        };
-        let reading = Reading { zone: &self.zone, unit: mapping.unit.as_deref(), formats: &mapping.date };
-        let value = form::from_text(ty, text, &reading).map_err(|wrong| match mapping.date.as_slice() {
-            formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
-            formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
-        })?;
-        if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
-    }
 }
 
 impl Cell<'_> {
@@ -317,6 +315,43 @@ impl Cell<'_> {
     fn name(&self) -> String {
         self.mapping.column.clone().unwrap_or_else(|| "constant".to_owned())
     }
+
+    /// The value this gives for a row, by its field's type.
+    fn value(&self, ty: Type, cells: &[String]) -> Result<Value, String> {
+        let (mapping, cell) = (self.mapping, self.text(cells));
+        let Some(text) = mapping.text(cell).map_err(|reason| format!("'{cell}': {reason}"))? else {
+            return Ok(Value::Null);
+        };
+        let is_number = matches!(ty, Type::Integer | Type::Km | Type::Labour | Type::Quantity | Type::Money);
+        let swapped = (is_number && mapping.decimal == Some(',')).then(|| points_for_commas(text));
+        let unit = self.unit.and_then(|index| cells.get(index)).map(|unit| unit.trim()).filter(|unit| !unit.is_empty());
+        let unit = unit.or(mapping.unit.as_deref());
+        let reading = Reading { zone: &self.zone, unit, formats: &mapping.date };
+        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading).map_err(|wrong| {
+            match mapping.date.as_slice() {
+                formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
+                formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
+            }
+        })?;
+        if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
+    }
+}
+
+/// `1.234,56` as `1,234.56`. Blanks and apostrophes between digits part thousands too.
+fn points_for_commas(text: &str) -> String {
+    let swap = |character: char| match character {
+        '.' => Some(','),
+        ',' => Some('.'),
+        '\u{a0}' | '\u{202f}' | '\u{2009}' | '\'' | '’' => None,
+        other => Some(other),
+    };
+    text.chars().filter_map(swap).collect()
+}
+
+fn zone_of(name: Option<&str>, place: &str, otherwise: &TimeZone) -> Result<TimeZone, MappingError> {
+    let Some(name) = name else { return Ok(otherwise.clone()) };
+    let unknown = |_| MappingError::Zone { place: place.to_owned(), found: name.to_owned() };
+    waystation_protocol::time::zone(name).map_err(unknown)
 }
 
 fn negated(value: Value) -> Option<Value> {
@@ -406,6 +441,24 @@ item = { column = "Result", values = { a = "A" }, keep = true }
     }
 
     #[test]
+    fn columns_may_have_a_zone_a_decimal_mark_and_units_of_their_own() {
+        let due = "date = [\"%d-%b-%y\"], null = [\"N/A\"] }";
+        for (change, cells, expected) in [
+            ((due, "time_zone = \"Europe/Berlin\" }"), "7|3702|Done|2026-01-02 08:30||1|", "due_at=2026-01-02T15:30:00+08:00"),
+            (("unit = \"USD\" }", "decimal = \",\", unit = \"EUR\" }"), "7|3702|Done||||1.234,5", "value=1234.50 EUR"),
+            (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1\u{a0}234,5", "value=1234.50 CNY"),
+            (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1.5", "Price: '1,5' does not fit"),
+            (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done||kg|2|", "quantity=-2 kg"),
+            (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done|||2|", "quantity=-2 件"),
+            (("[fields]", "[[skip]]\ncolumn = \"ID\"\nvalues = [\"合计*\", \"\"]\n[fields]"), "合计：|||||7|", "skipped"),
+            (("[fields]", "[[skip]]\ncolumn = \"Site\"\nvalues = [\"\"]\n[fields]"), "9||Done|||7|", "skipped"),
+        ] {
+            let found = mapped(change, cells);
+            assert!(found.contains(expected), "{cells}: {found}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_names_its_column_and_the_cure() {
         check("7|3702|Lost|||1|", "State: the map's values do not list it");
         check("7|3702|Done|2006-06-02||1|", "Due: '2006-06-02' does not fit the map's date formats: %d-%b-%y");
@@ -430,7 +483,9 @@ item = { column = "Result", values = { a = "A" }, keep = true }
                 "negate = true }\nbarcode = { column = \"ID\", negate = true }",
                 "negate needs a number",
             ),
-            ("key = [\"ID\"]", "time_zone = \"Moon\"", "not an IANA time zone"),
+            ("key = [\"ID\"]", "time_zone = \"Moon\"", "time_zone: 'Moon' is not an IANA time zone"),
+            ("unit = \"USD\"", "time_zone = \"Moon\"", "fields.value: 'Moon' is not"),
+            ("unit = \"USD\"", "unit_column = \"Moon\"", "the file has no column 'Moon'"),
             (
                 "column = \"State\", values = { Done = \"delivered\", \"在网点\" = \"at_site\" }",
                 "constant = \"gone\"",

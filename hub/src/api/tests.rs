@@ -162,7 +162,7 @@ async fn what_makes_no_sense_is_a_problem() {
         ("/api/v1/documents?limit=0", 400, "limit is at least 1"),
         ("/api/v1/documents?cursor=x", 400, "'x' is not a cursor"),
         ("/api/v1/reports/x", 400, "there is no report 'x'; there are repairs, faults, "),
-        ("/api/v1/reports/repairs?by=colour", 400, "it takes site, day, month, category, reason"),
+        ("/api/v1/reports/repairs?by=colour", 400, "it takes site, day, month, category, reason, fault"),
         ("/api/v1/nowhere", 404, "nothing is served at /api/v1/nowhere"),
     ] {
         let answer = served.get(path).await;

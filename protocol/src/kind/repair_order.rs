@@ -134,7 +134,7 @@ pub mod other {
 /// Orders by the day they were opened.
 pub static REPAIR: Measure = Measure {
     name: "repair",
-    keys: &["category", "reason"],
+    keys: &["category", "reason", "fault"],
     values: &["orders", "fixed", "repairable", "end_of_life", "unknown"],
     is_ledger: false,
 };
@@ -307,7 +307,11 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let mut facts = vec![Fact {
         measure: &REPAIR,
         day,
-        keys: vec![text(document.get(CATEGORY).or(document.get(MODEL))), text(document.get(REASON))],
+        keys: vec![
+            text(document.get(CATEGORY).or(document.get(MODEL))),
+            text(document.get(REASON)),
+            text(document.get(FAULT)),
+        ],
         values: vec![1, is("fixed"), is("repairable"), is("end_of_life"), is("unknown")],
     }];
     if let Some(fault) = document.get(FAULT) {
