@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// An outlet, by the name its operator gave it: any text of 1 to 128 bytes without control characters.
+/// An outlet, by the name its operator gave it, exactly: any text of 1 to 128 bytes without control characters that is
+/// not blank.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SiteId(String);
@@ -76,8 +77,7 @@ impl SiteId {
 impl FromStr for SiteId {
     type Err = BadSite;
     fn from_str(text: &str) -> Result<SiteId, BadSite> {
-        let text = text.trim();
-        let good = !text.is_empty() && text.len() <= limits::SITE_BYTES && !text.chars().any(char::is_control);
+        let good = !text.trim().is_empty() && text.len() <= limits::SITE_BYTES && !text.chars().any(char::is_control);
         if good { Ok(SiteId(text.to_owned())) } else { Err(BadSite(text.chars().take(64).collect())) }
     }
 }
@@ -124,6 +124,8 @@ mod tests {
         check("城东站", &format!("-{}", east.code().to_ascii_lowercase()), &east.hashed(6));
         let plus: SiteId = "a/+#b".parse().unwrap();
         assert!(plus.topic_safe().starts_with("ab-") && !plus.topic_safe().contains(['/', '+', '#']));
+        let blank: SiteId = "3702 ".parse().unwrap();
+        assert_ne!(blank.topic_safe(), "3702");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use waystation_protocol::document::flow::VOID;
 use waystation_protocol::kind::{self, Kind, header};
-use waystation_protocol::site::{SiteId, Sites};
+use waystation_protocol::site::{BadSite, SiteId, Sites};
 use waystation_protocol::value::{Type, Value};
 
 use super::identity::Identity;
@@ -290,7 +290,10 @@ impl<'a> Mapper<'a> {
         let bad = |reason: String| BadCell { column: cell.name(), reason };
         let text = cell.mapping.text(cell.text(cells)).map_err(|reason| bad(reason.to_owned()))?;
         let text = text.ok_or_else(|| bad("this is empty, but it names the site".to_owned()))?;
-        text.parse().map_err(|error: waystation_protocol::site::BadSite| bad(error.to_string()))
+        let parsed = |text: &str| text.parse().map_err(|error: BadSite| bad(error.to_string()));
+        let (exact, trimmed): (SiteId, SiteId) = (parsed(text)?, parsed(text.trim())?);
+        // Blanks around the name of a site the agent knows are the table's; an unknown one stays as it is.
+        Ok(if self.sites.include(&exact) || !self.sites.include(&trimmed) { exact } else { trimmed })
     }
 
     fn state(&self, cells: &[String]) -> Result<String, BadCell> {
@@ -327,11 +330,12 @@ impl Cell<'_> {
         let unit = self.unit.and_then(|index| cells.get(index)).map(|unit| unit.trim()).filter(|unit| !unit.is_empty());
         let unit = unit.or(mapping.unit.as_deref());
         let reading = Reading { zone: &self.zone, unit, formats: &mapping.date };
-        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading).map_err(|wrong| {
-            match mapping.date.as_slice() {
-                formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
-                formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
-            }
+        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading).map_err(|wrong| match mapping
+            .date
+            .as_slice()
+        {
+            formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
+            formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
         })?;
         if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
     }
@@ -438,19 +442,28 @@ item = { column = "Result", values = { a = "A" }, keep = true }
         );
         check("7|3702|在网点|N/A|a||", "3702 at_site class=goods item=A number=7");
         check("7|other|Done|||1|", "skipped");
+        check("7| 3702 |Done|||1|", "3702 delivered");
     }
 
     #[test]
     fn columns_may_have_a_zone_a_decimal_mark_and_units_of_their_own() {
         let due = "date = [\"%d-%b-%y\"], null = [\"N/A\"] }";
         for (change, cells, expected) in [
-            ((due, "time_zone = \"Europe/Berlin\" }"), "7|3702|Done|2026-01-02 08:30||1|", "due_at=2026-01-02T15:30:00+08:00"),
+            (
+                (due, "time_zone = \"Europe/Berlin\" }"),
+                "7|3702|Done|2026-01-02 08:30||1|",
+                "due_at=2026-01-02T15:30:00+08:00",
+            ),
             (("unit = \"USD\" }", "decimal = \",\", unit = \"EUR\" }"), "7|3702|Done||||1.234,5", "value=1234.50 EUR"),
             (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1\u{a0}234,5", "value=1234.50 CNY"),
             (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1.5", "Price: '1,5' does not fit"),
             (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done||kg|2|", "quantity=-2 kg"),
             (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done|||2|", "quantity=-2 件"),
-            (("[fields]", "[[skip]]\ncolumn = \"ID\"\nvalues = [\"合计*\", \"\"]\n[fields]"), "合计：|||||7|", "skipped"),
+            (
+                ("[fields]", "[[skip]]\ncolumn = \"ID\"\nvalues = [\"合计*\", \"\"]\n[fields]"),
+                "合计：|||||7|",
+                "skipped",
+            ),
             (("[fields]", "[[skip]]\ncolumn = \"Site\"\nvalues = [\"\"]\n[fields]"), "9||Done|||7|", "skipped"),
         ] {
             let found = mapped(change, cells);
