@@ -6,14 +6,16 @@ mod desk;
 mod export;
 mod import;
 mod list;
+mod output;
 mod serve;
+mod template;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use serde_json::{Map, Value as Json};
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +31,8 @@ Examples:
   waystation-agent act RO-3702A-2611-00042-K estimate --data ./outlet --json estimate.json
   waystation-agent import --data ./all --sites '*' --kind delivery_item --map deliveries.toml deliveries.csv.gz
   waystation-agent export --data ./outlet --kind survey > surveys.csv
+  waystation-agent template repair_order --format xlsx --output repairs.xlsx
+  waystation-agent import --data ./outlet --kind repair_order repairs.xlsx
 
 Settings come from --config, then WAYSTATION_… variables, then flags. Exit codes: 0 good, 1 failed, 2 bad usage.";
 
@@ -54,9 +58,9 @@ enum Command {
         /// Kind of document each row becomes
         #[arg(long)]
         kind: String,
-        /// Map file: which column is which field
+        /// Map file: which column is which field; none for a table with the headers of `export` or `template`
         #[arg(long)]
-        map: PathBuf,
+        map: Option<PathBuf>,
         /// The table
         file: PathBuf,
         /// Capture nothing and say what would happen
@@ -66,14 +70,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Export documents as CSV to standard output
+    /// Export documents as a table that `import` reads back without a map
     Export {
         /// Kind of the documents
         #[arg(long)]
         kind: String,
-        /// Format of the table
-        #[arg(long, value_enum, default_value_t = Format::Csv)]
-        format: Format,
+        #[command(flatten)]
+        wanted: output::Wanted,
+    },
+    /// Write a blank table of a kind, to be filled in and imported without a map
+    Template {
+        /// Kind of the documents
+        kind: String,
+        #[command(flatten)]
+        wanted: output::Wanted,
     },
     /// Open a document
     New {
@@ -127,14 +137,13 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Csv,
-}
-
 /// Runs the command of this process. `seed` must be fresh random bytes.
 pub fn main(seed: [u8; 32]) -> ExitCode {
     let cli = Cli::parse();
+    // What needs no agent needs no settings.
+    if let Command::Template { kind, wanted } = &cli.command {
+        return template::run(kind, wanted).map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS);
+    }
     let config = match configure(&cli, seed) {
         Ok(config) => config,
         Err(error) => return fail(&anyhow::Error::new(error), 2),
@@ -177,7 +186,8 @@ fn execute(command: Command, config: Config) -> Result<ExitCode> {
         Command::Import { kind, map, file, dry_run, json } => {
             return import::run(&config, &import::Wanted { kind, map, file, dry_run, json });
         }
-        Command::Export { kind, format: Format::Csv } => at_desk(&config, |desk| export::csv(desk, &config, &kind))?,
+        Command::Export { kind, wanted } => at_desk(&config, |desk| export::run(desk, &config, &kind, &wanted))?,
+        Command::Template { kind, wanted } => template::run(&kind, &wanted)?,
         Command::New { kind, json, by } => {
             let mut body = body(&json)?;
             body.insert("kind".to_owned(), Json::String(kind));

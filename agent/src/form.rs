@@ -313,6 +313,20 @@ pub fn to_text(ty: Type, value: &Value, zone: &TimeZone) -> String {
     }
 }
 
+/// A value of a field the hub defined, whose type this build need not know: JSON where it is some, else text.
+pub fn custom_from_text(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::from(text))
+}
+
+/// The text that [`custom_from_text`] reads back. Text that JSON would read as something else is quoted.
+pub fn custom_to_text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Text(text) if serde_json::from_str::<Value>(text).is_err() => text.clone(),
+        value => raw_json(value).to_string(),
+    }
+}
+
 /// A value as people read it: labels for choices, local time to the minute.
 pub fn display(ty: Type, value: &Value, zone: &TimeZone, lang: Lang) -> String {
     match (ty, value) {
@@ -361,8 +375,16 @@ fn exact_rfc3339(at: Timestamp, zone: &TimeZone) -> String {
 fn mismatch(ty: Type, given: &str) -> Mismatch {
     let given: String = given.chars().take(60).collect();
     Mismatch {
-        zh: format!("“{given}”不符：须为{}", expectation_zh(ty)),
-        en: format!("'{given}' does not fit: expected {}", ty.expectation()),
+        zh: format!("“{given}”不符：须为{}", expectation(ty, Lang::Zh)),
+        en: format!("'{given}' does not fit: expected {}", expectation(ty, Lang::En)),
+    }
+}
+
+/// What text of a type looks like, in words.
+pub fn expectation(ty: Type, lang: Lang) -> String {
+    match lang {
+        Lang::En => ty.expectation(),
+        Lang::Zh => expectation_zh(ty),
     }
 }
 

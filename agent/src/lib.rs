@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod form;
 pub mod import;
+pub mod layout;
 pub mod link;
 pub mod metrics;
 pub mod page;

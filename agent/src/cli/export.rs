@@ -1,48 +1,74 @@
-//! `export`: the documents of a kind as CSV that spreadsheets open and the importer reads back.
+//! `export`: the documents of a kind as a table that spreadsheets open and `import` reads back without a map.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
 use serde_json::Value as Json;
+use waystation_protocol::document::field::Key;
 use waystation_protocol::kind::{self, Kind, header};
 use waystation_protocol::value::{Type, Value};
 
 use super::desk::Desk;
+use super::output::{self, Wanted};
 use crate::api::work::Query;
 use crate::config::Config;
 use crate::form::{self, Reading};
+use crate::layout::sheet::Cell;
+use crate::layout::{self, Column, Headers, Part};
 use crate::store::PAGE_LIMIT;
 
-/// What every exported row begins with.
-const FIXED: [&str; 7] = ["id", "site", "state", "number", "opened_at", "changed_at", "whereabouts"];
-
-pub(super) fn csv(desk: &Desk, config: &Config, name: &str) -> Result<()> {
-    let kind = kind::find(name).with_context(|| {
-        let known: Vec<&str> = kind::KINDS.iter().map(|kind| kind.name).collect();
-        format!("there is no kind '{name}'; known kinds: {}", known.join(", "))
-    })?;
-    let mut extra = BTreeSet::new();
+pub(super) fn run(desk: &Desk, config: &Config, name: &str, wanted: &Wanted) -> Result<()> {
+    let kind = kind_named(name)?;
+    let found = found_keys(desk, kind)?;
+    let columns = layout::columns(kind, &found.lines, &found.custom);
+    let headers = wanted.lang.map_or(Headers::Names, Headers::Lang);
+    let out = wanted.open(&format!("{name}.xlsx"))?;
+    let mut sheet = output::sheet(out, wanted.format, kind, &columns, headers)?;
     each(desk, name, |item| {
-        let keys = item["fields"].as_object().into_iter().flat_map(|fields| fields.keys());
-        extra.extend(keys.filter(|key| !is_plain(kind, key)).cloned());
-        Ok(())
+        let cells: Vec<Cell> = columns.iter().map(|column| cell(kind, column, item, headers, &config.zone)).collect();
+        Ok(sheet.write(&cells)?)
     })?;
-    let declared = kind.fields.iter().chain(header::FIELDS).map(|field| field.name);
-    let declared = declared.filter(|field| !FIXED.contains(field)).map(str::to_owned);
-    let fields: Vec<String> = declared.chain(extra).collect();
-    let mut writer = csv::Writer::from_writer(std::io::stdout().lock());
-    writer.write_record(FIXED.iter().copied().chain(fields.iter().map(String::as_str)))?;
-    each(desk, name, |item| {
-        let fixed = FIXED.iter().map(|column| defused(item[*column].as_str().unwrap_or_default()));
-        let values = fields.iter().map(|key| cell(kind, key, &item["fields"][key], &config.zone));
-        Ok(writer.write_record(fixed.chain(values))?)
-    })?;
-    writer.flush().context("cannot write to standard output")
+    Ok(sheet.finish()?)
 }
 
-fn is_plain(kind: &Kind, key: &str) -> bool {
-    kind.field(key).is_some()
+/// The kind of this name.
+pub(super) fn kind_named(name: &str) -> Result<&'static Kind> {
+    kind::find(name).with_context(|| {
+        let known: Vec<&str> = kind::KINDS.iter().map(|kind| kind.name).collect();
+        format!("there is no kind '{name}'; known kinds: {}", known.join(", "))
+    })
+}
+
+/// What the documents hold beyond the declared fields.
+#[derive(Default)]
+struct Found {
+    /// The highest line of each group.
+    lines: BTreeMap<&'static str, u32>,
+    /// Fields the hub defined.
+    custom: Vec<String>,
+}
+
+fn found_keys(desk: &Desk, kind: &'static Kind) -> Result<Found> {
+    let (mut lines, mut custom) = (BTreeMap::new(), BTreeSet::new());
+    each(desk, kind.name, |item| {
+        for key in item["fields"].as_object().into_iter().flat_map(|fields| fields.keys()) {
+            match Key::parse(key) {
+                Some(Key::Line { group, number, .. }) => {
+                    if let Some(group) = kind.lines.iter().find(|lines| lines.name == group) {
+                        let highest = lines.entry(group.name).or_insert(0);
+                        *highest = number.max(*highest);
+                    }
+                }
+                Some(Key::Custom(_)) => {
+                    custom.insert(key.clone());
+                }
+                Some(Key::Field(_)) | None => {}
+            }
+        }
+        Ok(())
+    })?;
+    Ok(Found { lines, custom: custom.into_iter().collect() })
 }
 
 fn each(desk: &Desk, kind: &str, mut visit: impl FnMut(&Json) -> Result<()>) -> Result<()> {
@@ -60,44 +86,54 @@ fn each(desk: &Desk, kind: &str, mut visit: impl FnMut(&Json) -> Result<()>) -> 
     }
 }
 
-fn cell(kind: &Kind, key: &str, json: &Json, zone: &TimeZone) -> String {
-    if json.is_null() {
-        return String::new();
-    }
-    let ty = form::field_of(kind, key).map(|field| field.ty);
-    let value = ty.and_then(|ty| form::from_json(ty, json, &Reading::plain(zone)).ok().map(|value| (ty, value)));
-    match value {
-        Some((Type::Text, Value::Text(text))) => defused(&text),
-        Some((ty, value)) => form::to_text(ty, &value, zone),
-        None => defused(json.as_str().unwrap_or(&json.to_string())),
+fn cell(kind: &Kind, column: &Column, item: &Json, headers: Headers, zone: &TimeZone) -> Cell {
+    let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+    match column.part {
+        Part::Id | Part::Told => Cell::Plain(text(&item[&column.name])),
+        Part::Site => Cell::Text(text(&item["site"])),
+        Part::State => Cell::Plain(state(kind, item["state"].as_str().unwrap_or_default(), headers)),
+        Part::SourceKey => Cell::Text(text(&item["fields"][&column.name])),
+        Part::SourceOccurrence => {
+            Cell::Number(item["fields"][&column.name].as_i64().map_or(String::new(), |n| n.to_string()))
+        }
+        // Who reads the table elsewhere knows nothing of when this agent recorded it.
+        Part::Field if column.name == header::OCCURRED_AT.name() && item["fields"][&column.name].is_null() => {
+            Cell::Plain(text(&item["opened_at"]))
+        }
+        Part::Field => field(column, &item["fields"][&column.name], headers, zone),
     }
 }
 
-/// Text that a spreadsheet would take for a formula, with a quote before it (OWASP, CSV injection).
-fn defused(text: &str) -> String {
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
-    if is_formula { format!("'{text}") } else { text.to_owned() }
+fn state(kind: &Kind, name: &str, headers: Headers) -> String {
+    match (headers, kind.state(name)) {
+        (Headers::Lang(lang), Some(state)) => lang.pick(state.zh, state.en).to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+fn field(column: &Column, json: &Json, headers: Headers, zone: &TimeZone) -> Cell {
+    if json.is_null() {
+        return Cell::Plain(String::new());
+    }
+    let Some(ty) = column.field.map(|field| field.ty) else {
+        let value: Value = serde_json::from_value(json.clone()).unwrap_or_default();
+        return Cell::Text(form::custom_to_text(&value));
+    };
+    let Ok(value) = form::from_json(ty, json, &Reading::plain(zone)) else {
+        return Cell::Text(json.as_str().map_or_else(|| json.to_string(), str::to_owned));
+    };
+    let written = form::to_text(ty, &value, zone);
+    match (ty, headers) {
+        (Type::Text, _) => Cell::Text(written),
+        (Type::Integer | Type::Km | Type::Labour, _) => Cell::Number(written),
+        (Type::Choice(choices), Headers::Lang(lang)) => {
+            let choice = choices.iter().find(|choice| choice.name == written);
+            Cell::Plain(choice.map_or(written, |choice| lang.pick(choice.zh, choice.en).to_owned()))
+        }
+        _ => Cell::Plain(written),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn text_is_defused_and_numbers_stay_numbers() {
-        let kind = kind::find("stock_movement").unwrap();
-        let zone = waystation_protocol::time::zone("").unwrap();
-        for (key, json, expected) in [
-            ("item", json!("=1+1"), "'=1+1"),
-            ("item", json!("－x"), "'－x"),
-            ("quantity", json!({ "quantity": "-38", "unit": "件" }), "-38 件"),
-            ("unit_cost", json!({ "amount": "-1.50", "currency": "CNY" }), "-1.50 CNY"),
-            ("reason", json!("sale"), "sale"),
-            ("lot", json!(null), ""),
-        ] {
-            assert_eq!(cell(kind, key, &json, &zone), expected, "{json}");
-        }
-    }
-}
+#[path = "export_tests.rs"]
+mod tests;

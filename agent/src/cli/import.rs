@@ -16,7 +16,7 @@ use crate::store::ImportRow;
 
 pub(super) struct Wanted {
     pub(super) kind: String,
-    pub(super) map: PathBuf,
+    pub(super) map: Option<PathBuf>,
     pub(super) file: PathBuf,
     pub(super) dry_run: bool,
     pub(super) json: bool,
@@ -47,7 +47,7 @@ pub(super) fn run(config: &Config, wanted: &Wanted) -> Result<ExitCode> {
     bar.0.set_style(style);
     let order = Order {
         kind: &wanted.kind,
-        map: &wanted.map,
+        map: wanted.map.as_deref(),
         file: &wanted.file,
         dry_run: wanted.dry_run,
         sites: &config.sites,

@@ -10,6 +10,9 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use toml::de::DeTable;
+use waystation_protocol::kind::Kind;
+
+use crate::layout::unguarded;
 
 /// A map file's contents.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +49,22 @@ pub struct Map {
     /// Where its keys stand.
     #[serde(skip)]
     pub(super) lines: BTreeMap<String, usize>,
+    /// Set where the table has the kind's own headers: then its rows say themselves what they are told apart by.
+    #[serde(skip)]
+    pub(super) own: Option<OwnIdentity>,
+}
+
+/// The columns that tell the rows of a kind's own table apart: the first of them that a row fills, else the whole row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnIdentity {
+    /// The identity an earlier import gave the document.
+    pub source_key: Option<String>,
+    /// Which occurrence of it.
+    pub source_occurrence: Option<String>,
+    /// The document's id.
+    pub id: Option<String>,
+    /// Its printed number.
+    pub number: Option<String>,
 }
 
 /// Cells by which a row is left out.
@@ -91,6 +110,9 @@ pub struct Mapping {
     /// Multiplies a quantity by −1: a sale of 6 moves stock by −6.
     #[serde(default)]
     pub negate: bool,
+    /// An apostrophe before what looks like a formula is the export's, and taken off.
+    #[serde(skip)]
+    pub is_guarded: bool,
 }
 
 /// A map that cannot be used.
@@ -154,6 +176,37 @@ impl Map {
         }
     }
 
+    /// What is known of a table with a kind's own headers before these are read.
+    pub fn headers_of(kind: &Kind) -> Map {
+        Map::own(kind, OwnIdentity::default(), None, Mapping::default(), BTreeMap::new())
+    }
+
+    /// The map of a table with the kind's own headers.
+    pub fn own(
+        kind: &Kind,
+        identity: OwnIdentity,
+        site: Option<Mapping>,
+        state: Mapping,
+        fields: BTreeMap<String, Mapping>,
+    ) -> Map {
+        Map {
+            kind: kind.name.to_owned(),
+            encoding: None,
+            delimiter: None,
+            header: true,
+            time_zone: None,
+            source: None,
+            key: Vec::new(),
+            author: None,
+            site,
+            state,
+            skip: Vec::new(),
+            fields,
+            lines: BTreeMap::new(),
+            own: Some(identity),
+        }
+    }
+
     /// The first thing that is wrong with this map whatever the file: its place, and the cure.
     fn contradiction(&self) -> Option<(String, String)> {
         if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || delimiter == '"') {
@@ -199,6 +252,7 @@ impl Mapping {
     /// The text this mapping gives for a cell: translated, defaulted, or as it is; none where nothing is known.
     pub fn text<'a>(&'a self, cell: &'a str) -> Result<Option<&'a str>, &'static str> {
         let cell = self.constant.as_deref().unwrap_or(cell);
+        let cell = if self.is_guarded { unguarded(cell) } else { cell };
         let trimmed = cell.trim();
         let translated = self.values.get(cell).or_else(|| self.values.get(trimmed)).or_else(|| self.pattern(trimmed));
         if let Some(translated) = translated {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
+use waystation_protocol::document::field::Key as FieldKey;
 use waystation_protocol::document::flow::VOID;
 use waystation_protocol::kind::{self, Kind, header};
 use waystation_protocol::site::{BadSite, SiteId, Sites};
@@ -14,6 +15,7 @@ use waystation_protocol::value::{Type, Value};
 use super::identity::Identity;
 use super::map::{Map, Mapping, Skip};
 use crate::form::{self, Reading};
+use crate::layout::unguarded;
 use crate::store::ImportRow;
 
 /// Who is named where the map names nobody.
@@ -123,13 +125,31 @@ pub struct Mapper<'a> {
     site: Option<Cell<'a>>,
     state: Cell<'a>,
     skip: Vec<(usize, &'a Skip)>,
-    key: Vec<usize>,
+    key: Key,
+}
+
+/// Where a row's identity stands.
+enum Key {
+    /// In these columns; in the whole row if there are none.
+    Columns(Vec<usize>),
+    /// In the first of these that the row fills; else in the whole row.
+    Own { source_key: Option<usize>, source_occurrence: Option<usize>, id: Option<usize>, number: Option<usize> },
+}
+
+/// What a row says of its identity.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RowKey<'r> {
+    /// These cells, with their occurrence in the file; the whole row if there are none.
+    Cells(Vec<&'r str>),
+    /// Exactly this.
+    Known(Identity),
 }
 
 /// A field, and where its value comes from.
 struct Planned<'a> {
     key: &'a str,
-    ty: Type,
+    /// None for a field the hub defined.
+    ty: Option<Type>,
     from: From<'a>,
 }
 
@@ -149,12 +169,16 @@ struct Cell<'a> {
     zone: TimeZone,
 }
 
+/// The kind of this name.
+pub fn kind_named(name: &str) -> Result<&'static Kind, MappingError> {
+    let known = || kind::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
+    kind::find(name).ok_or_else(|| MappingError::UnknownKind { found: name.to_owned(), known: known() })
+}
+
 /// The kind that the command and the map agree on.
 pub fn kind_of(map: &Map, asked: &str) -> Result<&'static Kind, MappingError> {
-    let known = || kind::KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(", ");
-    let unknown = |found: &str| MappingError::UnknownKind { found: found.to_owned(), known: known() };
-    kind::find(asked).ok_or_else(|| unknown(asked))?;
-    let found = kind::find(&map.kind).ok_or_else(|| unknown(&map.kind))?;
+    kind_named(asked)?;
+    let found = kind_named(&map.kind)?;
     if found.name == asked {
         Ok(found)
     } else {
@@ -189,7 +213,7 @@ impl<'a> Mapper<'a> {
             site: map.site.as_ref().map(|site| cell(site, "site")).transpose()?,
             state: cell(&map.state, "state")?,
             skip: skip.collect::<Result<_, _>>()?,
-            key: map.key.iter().map(|column| index_of(columns, column)).collect::<Result<_, _>>()?,
+            key: key_of(map, columns)?,
         };
         if mapper.state.index.is_none() {
             let state =
@@ -208,35 +232,61 @@ impl<'a> Mapper<'a> {
         if reserved.contains(&key) || key == header::SOURCE_OCCURRENCE.name() {
             return Err(MappingError::ReservedField(key.to_owned()));
         }
-        let field = form::field_of(self.kind, key).ok_or_else(|| MappingError::UnknownField {
-            field: key.to_owned(),
-            kind: self.kind.name,
-            known: self.kind.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "),
-        })?;
+        let ty = match FieldKey::parse(key) {
+            Some(FieldKey::Custom(_)) => None,
+            _ => Some(self.declared(key)?),
+        };
         let constant = |reason: String| MappingError::Constant { place: format!("fields.{key}"), reason };
-        let can_negate = matches!(field.ty, Type::Integer | Type::Quantity | Type::Money);
+        let can_negate = matches!(ty, Some(Type::Integer | Type::Quantity | Type::Money));
         if mapping.negate && !can_negate {
-            return Err(constant(format!("negate needs a number, {key} holds {}", field.ty.name())));
+            return Err(constant(format!("negate needs a number, {key} holds {}", ty.map_or("any value", Type::name))));
         }
         let is_fixed = cell.index.is_none() && cell.unit.is_none();
         let from = match is_fixed {
             false => From::Cell(cell),
-            true => From::Constant(cell.value(field.ty, &[]).map_err(constant)?),
+            true => From::Constant(cell.value(ty, &[]).map_err(constant)?),
         };
-        Ok(Planned { key, ty: field.ty, from })
+        Ok(Planned { key, ty, from })
     }
 
-    /// The key cells of a row; all blank only where the map names no key.
-    pub fn key_cells<'r>(&self, cells: &'r [String]) -> Result<Vec<&'r str>, BadCell> {
-        let key: Vec<&str> = self.key.iter().map(|index| cells[*index].as_str()).collect();
-        let is_blank = !key.is_empty() && key.iter().all(|cell| cell.trim().is_empty());
-        if is_blank {
-            return Err(BadCell {
-                column: self.map.key.join(", "),
-                reason: "this is empty, but the map makes it the row's identity: fill it in".into(),
-            });
+    fn declared(&self, key: &str) -> Result<Type, MappingError> {
+        form::field_of(self.kind, key).map(|field| field.ty).ok_or_else(|| MappingError::UnknownField {
+            field: key.to_owned(),
+            kind: self.kind.name,
+            known: self.kind.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// What a row says of its identity; a row whose key columns are all blank is bad.
+    pub fn row_key<'r>(&self, cells: &'r [String]) -> Result<RowKey<'r>, BadCell> {
+        match &self.key {
+            Key::Columns(columns) => {
+                let key: Vec<&str> = columns.iter().map(|index| cells[*index].as_str()).collect();
+                let is_blank = !key.is_empty() && key.iter().all(|cell| cell.trim().is_empty());
+                if is_blank {
+                    return Err(BadCell {
+                        column: self.map.key.join(", "),
+                        reason: "this is empty, but the map makes it the row's identity: fill it in".into(),
+                    });
+                }
+                Ok(RowKey::Cells(key))
+            }
+            Key::Own { source_key, source_occurrence, id, number } => {
+                let filled = |index: &Option<usize>| filled(cells, *index);
+                if let Some(key) = filled(source_key).map(unguarded) {
+                    let occurrence = filled(source_occurrence).map_or(Ok(1), str::parse);
+                    let occurrence = occurrence.map_err(|_| BadCell {
+                        column: "source_occurrence".to_owned(),
+                        reason: "expected a whole number from 1, as the export wrote it".to_owned(),
+                    })?;
+                    return Ok(RowKey::Known(Identity { key: key.to_owned(), occurrence }));
+                }
+                if let Some(id) = filled(id) {
+                    return Ok(RowKey::Known(Identity { key: id.to_owned(), occurrence: 1 }));
+                }
+                Ok(RowKey::Cells(filled(number).into_iter().collect()))
+            }
         }
-        Ok(key)
     }
 
     /// Maps the cells of a row, as many as there are columns.
@@ -289,6 +339,10 @@ impl<'a> Mapper<'a> {
         };
         let bad = |reason: String| BadCell { column: cell.name(), reason };
         let text = cell.mapping.text(cell.text(cells)).map_err(|reason| bad(reason.to_owned()))?;
+        let is_own = self.map.own.is_some();
+        if let (None, true, Some(site)) = (text, is_own, self.sites.default_site()) {
+            return Ok(site.clone());
+        }
         let text = text.ok_or_else(|| bad("this is empty, but it names the site".to_owned()))?;
         let parsed = |text: &str| text.parse().map_err(|error: BadSite| bad(error.to_string()));
         let (exact, trimmed): (SiteId, SiteId) = (parsed(text)?, parsed(text.trim())?);
@@ -320,11 +374,12 @@ impl Cell<'_> {
     }
 
     /// The value this gives for a row, by its field's type.
-    fn value(&self, ty: Type, cells: &[String]) -> Result<Value, String> {
+    fn value(&self, ty: Option<Type>, cells: &[String]) -> Result<Value, String> {
         let (mapping, cell) = (self.mapping, self.text(cells));
         let Some(text) = mapping.text(cell).map_err(|reason| format!("'{cell}': {reason}"))? else {
             return Ok(Value::Null);
         };
+        let Some(ty) = ty else { return Ok(form::custom_from_text(text)) };
         let is_number = matches!(ty, Type::Integer | Type::Km | Type::Labour | Type::Quantity | Type::Money);
         let swapped = (is_number && mapping.decimal == Some(',')).then(|| points_for_commas(text));
         let unit = self.unit.and_then(|index| cells.get(index)).map(|unit| unit.trim()).filter(|unit| !unit.is_empty());
@@ -366,6 +421,25 @@ fn negated(value: Value) -> Option<Value> {
             None => Some(value),
         },
     }
+}
+
+/// The cell of a column, if there is one and it is not blank.
+fn filled(cells: &[String], index: Option<usize>) -> Option<&str> {
+    index.and_then(|index| cells.get(index)).map(|cell| cell.trim()).filter(|cell| !cell.is_empty())
+}
+
+fn key_of(map: &Map, columns: &[String]) -> Result<Key, MappingError> {
+    let Some(own) = &map.own else {
+        let key = map.key.iter().map(|column| index_of(columns, column));
+        return Ok(Key::Columns(key.collect::<Result<_, _>>()?));
+    };
+    let index = |column: &Option<String>| column.as_deref().map(|column| index_of(columns, column)).transpose();
+    Ok(Key::Own {
+        source_key: index(&own.source_key)?,
+        source_occurrence: index(&own.source_occurrence)?,
+        id: index(&own.id)?,
+        number: index(&own.number)?,
+    })
 }
 
 fn index_of(columns: &[String], name: &str) -> Result<usize, MappingError> {
@@ -411,7 +485,7 @@ item = { column = "Result", values = { a = "A" }, keep = true }
             Err(error) => return error.to_string(),
         };
         let cells: Vec<String> = cells.split('|').map(str::to_owned).collect();
-        if let Err(bad) = mapper.key_cells(&cells) {
+        if let Err(bad) = mapper.row_key(&cells) {
             return format!("{}: {}", bad.column, bad.reason);
         }
         match mapper.map(&cells, Identity { key: "k".into(), occurrence: 1 }) {

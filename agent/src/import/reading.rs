@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use super::identity::{Identities, Identity};
-use super::mapping::{BadCell, Mapped, Mapper};
+use super::mapping::{BadCell, Mapped, Mapper, RowKey};
 use super::rows::{BadRow, Row};
 use super::run::{ImportError, Watch};
 use super::source::Source;
@@ -134,12 +134,14 @@ impl<'a> Reading<'a> {
     }
 
     fn take_row(&mut self, Row { line, cells }: Row, origin: Option<&Origin>, chunk: &mut Chunk) {
-        let key = self.mapper.key_cells(&cells);
-        // A row without a key is told apart by all of it.
-        let key_cells = key.as_deref().unwrap_or_default();
-        let identity = match origin {
-            Some(origin) => self.identities.again(key_cells, &cells, origin),
-            None => self.identities.next(key_cells, &cells),
+        let key = self.mapper.row_key(&cells);
+        let identity = match (&key, origin) {
+            (Ok(RowKey::Known(known)), _) => known.clone(),
+            (Ok(RowKey::Cells(key)), Some(origin)) => self.identities.again(key, &cells, origin),
+            (Ok(RowKey::Cells(key)), None) => self.identities.next(key, &cells),
+            // A row whose key cannot be told is told apart by all of it.
+            (Err(_), Some(origin)) => self.identities.again(&[], &cells, origin),
+            (Err(_), None) => self.identities.next(&[], &cells),
         };
         let row = match key.map(|_| self.mapper.map(&cells, identity.clone())) {
             Ok(Mapped::Skipped) => {

@@ -191,26 +191,44 @@ impl<R: Read> Rows<R> {
     }
 }
 
-/// The delimiter among comma, tab and semicolon that splits most rows of a sample into the same number of cells.
+/// The delimiter among comma, tab and semicolon that explains most of a sample: rows as wide as its first one, and
+/// among such the most cells. A wrong one splits a quoted field of many lines into many narrow rows.
 pub fn detect_delimiter(sample: &str) -> u8 {
-    [b',', b'\t', b';'].into_iter().rev().max_by_key(|delimiter| agreement(sample, *delimiter)).unwrap_or(b',')
+    let explained = |delimiter: &u8| {
+        let Agreement { first, width, rows } = agreement(sample, *delimiter);
+        (width > 0 && first == width, rows * width.saturating_sub(1))
+    };
+    [b',', b'\t', b';'].into_iter().rev().max_by_key(explained).unwrap_or(b',')
 }
 
 /// The most common width of a sample's first rows.
 pub fn usual_width(sample: &str, delimiter: u8) -> usize {
-    agreement(sample, delimiter).1.max(1)
+    agreement(sample, delimiter).width.max(1)
 }
 
-/// How many of a sample's first rows share the most common width above one cell, and that width.
-fn agreement(sample: &str, delimiter: u8) -> (usize, usize) {
+/// How a sample's first rows agree on their width.
+struct Agreement {
+    /// The first row's width.
+    first: usize,
+    /// The most common width above one cell; 0 if there is none.
+    width: usize,
+    /// How many rows have it.
+    rows: usize,
+}
+
+fn agreement(sample: &str, delimiter: u8) -> Agreement {
     let mut rows = Rows::new(sample.as_bytes(), delimiter, "UTF-8");
     let mut counts = std::collections::BTreeMap::<usize, usize>::new();
+    let mut first = None;
     for _ in 0..SAMPLE_ROWS {
         let Ok(Some(row)) = rows.next_row() else { break };
         let width = row.map_or(0, |row| row.cells.len());
+        first.get_or_insert(width);
         *counts.entry(width).or_default() += usize::from(width > 1);
     }
-    counts.into_iter().map(|(width, count)| (count, if count > 0 { width } else { 0 })).max().unwrap_or((0, 0))
+    let most = counts.into_iter().map(|(width, rows)| (rows, width)).max().filter(|(rows, _)| *rows > 0);
+    let (rows, width) = most.unwrap_or((0, 0));
+    Agreement { first: first.unwrap_or(0), width, rows }
 }
 
 /// The first cell of `text`, and what follows its delimiter.

@@ -184,6 +184,8 @@ fn the_delimiter_is_the_one_most_rows_agree_on() {
         ("\"a;b;c\",d\n1,2\n", b','),
         ("a;b\r1,5;2,5\r1;2\r", b';'),
         ("\"never,closed\n1;2;3\n4;5;6\n", b';'),
+        ("a,b,c\n1,\"x;y\nx;y\nx;y\",2\n", b','),
+        ("a;b\n1,5;2,5\n1,5;2,5\n", b';'),
     ] {
         assert_eq!(detect_delimiter(sample), delimiter, "{sample}");
     }

@@ -14,10 +14,11 @@ use waystation_protocol::site::Sites;
 
 use super::clerk::Clerk;
 use super::map::{Map, MapError};
-use super::mapping::{Mapper, MappingError, kind_of};
+use super::mapping::{Mapper, MappingError, kind_named, kind_of};
 use super::reading::Reading;
 use super::source::{Source, SourceError};
 use super::table::{Table, TableError};
+use crate::layout::{self, LayoutError};
 use crate::store::ImportRow;
 
 /// Chunks between the two threads.
@@ -27,8 +28,8 @@ const CHUNKS_AHEAD: usize = 3;
 pub struct Order<'a> {
     /// The kind's name, as the command gives it.
     pub kind: &'a str,
-    /// The map file.
-    pub map: &'a Path,
+    /// The map file; none for a table with the kind's own headers.
+    pub map: Option<&'a Path>,
     /// The table.
     pub file: &'a Path,
     /// Whether nothing is captured.
@@ -97,6 +98,15 @@ pub enum ImportError {
     /// It is no table, or breaks off.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The table has other headers than the kind, and no map says what they mean.
+    #[error("{file}, in the header")]
+    Layout {
+        /// The table.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: LayoutError,
+    },
     /// The rejects file cannot be written.
     #[error("cannot write the rejects file {path}: make room or name a folder that can be written")]
     Rejects {
@@ -130,21 +140,20 @@ pub trait Watch: Sync {
 
 /// Imports a file. `seconds` of the summary are left to the caller's clock.
 pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> Result<Summary, ImportError> {
-    let map = Map::read(order.map)?;
-    let unfit = |source: MappingError| {
-        if matches!(source, MappingError::MissingColumn { .. }) {
-            let map = format!("{}, line 1 (map {})", order.file.display(), order.map.display());
-            return ImportError::Mapping { map, source };
-        }
-        let line = source.place().and_then(|place| map.line_of(&place));
-        let line = line.map_or_else(String::new, |line| format!(", line {line}"));
-        ImportError::Mapping { map: format!("{}{line}", order.map.display()), source }
+    let mut map = match order.map {
+        Some(path) => Map::read(path)?,
+        None => Map::headers_of(kind_named(order.kind).map_err(|source| unfit(order, None, source))?),
     };
-    let kind = kind_of(&map, order.kind).map_err(unfit)?;
+    let kind = kind_of(&map, order.kind).map_err(|source| unfit(order, Some(&map), source))?;
     let source = Source::open(order.file, map.encoding.as_deref())?;
     let (bytes_read, bytes_total) = (Arc::clone(&source.bytes_read), source.bytes_total);
     let table = Table::open(source, order.file, &map)?;
-    let mapper = Mapper::new(&map, kind, table.columns(), order.sites, order.zone).map_err(unfit)?;
+    if order.map.is_none() {
+        let layout = |source| ImportError::Layout { file: order.file.to_owned(), source };
+        map = layout::map_of(kind, table.columns()).map_err(layout)?;
+    }
+    let mapper = Mapper::new(&map, kind, table.columns(), order.sites, order.zone);
+    let mapper = mapper.map_err(|source| unfit(order, Some(&map), source))?;
     let mut clerk = Clerk::new(order, &map, &table, watch);
     let mut reading = Reading::new(table, &mapper, bytes_read, bytes_total);
     std::thread::scope(|scope| {
@@ -155,6 +164,23 @@ pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> R
         captured.and(read)
     })?;
     clerk.finish()
+}
+
+/// What does not fit, with the file and the line to mend.
+fn unfit(order: &Order<'_>, map: Option<&Map>, source: MappingError) -> ImportError {
+    let file = order.file.display();
+    let place = match order.map {
+        None => format!("{file}"),
+        Some(path) if matches!(source, MappingError::MissingColumn { .. }) => {
+            format!("{file}, line 1 (map {})", path.display())
+        }
+        Some(path) => {
+            let line = source.place().and_then(|place| map.and_then(|map| map.line_of(&place)));
+            let line = line.map_or_else(String::new, |line| format!(", line {line}"));
+            format!("{}{line}", path.display())
+        }
+    };
+    ImportError::Mapping { map: place, source }
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ impl Bench {
         let sites = Sites::Only(vec!["a".parse().unwrap()]);
         let zone = waystation_protocol::time::zone("").unwrap();
         let fallback = self.folder.path().to_owned();
-        let order = Order { kind: "survey", map: &map, file, dry_run, sites: &sites, zone: &zone, fallback: &fallback };
+        let order =
+            Order { kind: "survey", map: Some(&map), file, dry_run, sites: &sites, zone: &zone, fallback: &fallback };
         let seen = &mut self.seen;
         let mut capture = |rows: Vec<ImportRow>| {
             let mut take = |row: ImportRow| {

@@ -147,6 +147,12 @@ impl<'a> Stage<'a> {
         {
             return Ok(ImportOutcome::Duplicate);
         }
+        // A document that an export wrote and its own agent reads again.
+        if let Ok(id) = source_key.parse::<DocId>()
+            && self.held(id)?.is_some()
+        {
+            return Ok(ImportOutcome::Duplicate);
+        }
         let mut set = row.set;
         set.insert(header::SOURCE_KEY.name().to_owned(), Value::Text(source_key));
         if occurrence > 1 {
