@@ -372,7 +372,8 @@ fn exact_rfc3339(at: Timestamp, zone: &TimeZone) -> String {
     text
 }
 
-fn mismatch(ty: Type, given: &str) -> Mismatch {
+/// What was given, and what would fit.
+pub fn mismatch(ty: Type, given: &str) -> Mismatch {
     let given: String = given.chars().take(60).collect();
     Mismatch {
         zh: format!("“{given}”不符：须为{}", expectation(ty, Lang::Zh)),

@@ -281,11 +281,13 @@ impl Type {
             Type::Text => "text".into(),
             Type::Integer => "a whole number".into(),
             Type::Km => "kilometres as a whole number of 0 or more".into(),
-            Type::Quantity => "a quantity with at most three decimals, such as 2.5".into(),
-            Type::Money => "an amount with at most two decimals, such as 19.99, or [1999, \"CNY\"]".into(),
+            Type::Quantity => "a quantity with at most three decimals, such as 2.5 or 2.5 件".into(),
+            Type::Money => "an amount with at most two decimals, such as 19.99 or 19.99 CNY".into(),
             Type::Labour => "hours with at most two decimals, such as 1.25".into(),
             Type::Date => "a date such as 2026-11-23".into(),
-            Type::Time | Type::Due => "an instant such as 2026-11-23T08:30:00+08:00, or a date".into(),
+            Type::Time | Type::Due => {
+                "an instant such as 2026-11-23 08:30 or 2026-11-23T08:30:00+08:00, or a date".into()
+            }
             Type::Flag => "yes or no (true, false, 1, 0, 是, 否)".into(),
             Type::Choice(choices) => {
                 let names: Vec<&str> = choices.iter().map(|choice| choice.name).collect();

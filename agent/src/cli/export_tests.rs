@@ -154,7 +154,13 @@ fn every_kind_comes_back_as_it_was() {
         }
         let before = first.documents(kind, key_of);
         assert_eq!(before.len(), 13);
-        for (format, lang) in [(Format::Csv, None), (Format::Csv, Some(Lang::Zh)), (Format::Csv, Some(Lang::En))] {
+        for (format, lang) in [
+            (Format::Csv, None),
+            (Format::Csv, Some(Lang::Zh)),
+            (Format::Csv, Some(Lang::En)),
+            (Format::Xlsx, None),
+            (Format::Xlsx, Some(Lang::Zh)),
+        ] {
             let case = format!("{} {format:?} {lang:?}", kind.name);
             let file = first.export(kind, format, lang);
             let summary = first.import(kind, &file);

@@ -20,3 +20,41 @@ pub const SAMPLE_ROWS: usize = 50;
 
 /// Longest key kept as text in an identity; a longer one is kept as its hash.
 pub const KEY_BYTES: usize = 200;
+
+/// Rows that a workbook's reading thread hands over at a time, at most.
+pub const SHEET_BATCH_ROWS: usize = 256;
+
+/// … or this many bytes of their cells.
+pub const SHEET_BATCH_BYTES: usize = 512 * 1024;
+
+/// Columns of a sheet: Excel's own bound.
+pub const SHEET_COLUMNS: usize = 16_384;
+
+/// Largest sheet, unpacked. A full sheet of a million rows and 50 columns takes 2 GiB.
+pub const SHEET_UNPACKED: u64 = 4 << 30;
+
+/// Largest table of shared texts, unpacked; it stands in memory. Three million texts of 20 characters fit.
+pub const TEXTS_UNPACKED: u64 = 128 << 20;
+
+/// Largest other part that is kept in memory, unpacked: styles, names and relations of real workbooks take 10 MiB at
+/// the most.
+pub const PART_UNPACKED: u64 = 16 << 20;
+
+/// Most tags of a part kept in memory: each may become a few hundred bytes.
+pub const PART_TAGS: u64 = 1_000_000;
+
+/// Most tags of the shared texts: four to a text.
+pub const TEXTS_TAGS: u64 = 16_000_000;
+
+/// A part may unpack to this many times its size; real sheets reach 10 to 25, a bomb 150 to 1,000.
+pub const UNPACK_RATIO: u64 = 100;
+
+/// … above this size, since small parts may well repeat themselves.
+pub const UNPACK_RATIO_FROM: u64 = 4 << 20;
+
+/// Longest single tag of a part. The root of a sheet takes 4 KiB.
+pub const TAG_BYTES: u64 = 32 * 1024;
+
+/// Longest text, comment or cell of a part, with its markup: the largest cell of 32,767 characters, each escaped,
+/// fits.
+pub const MARKUP_BYTES: u64 = ROW_BYTES as u64;

@@ -22,6 +22,8 @@ pub struct Map {
     pub kind: String,
     /// The file's encoding, where detection would be wrong: utf-8, gbk, gb18030, utf-16le, utf-16be, latin-1.
     pub encoding: Option<String>,
+    /// The sheet of a workbook; the first visible one that holds anything where absent. Text has none.
+    pub sheet: Option<String>,
     /// One character; detected among comma, tab and semicolon where absent.
     pub delimiter: Option<char>,
     /// Whether the first row names the columns. Without a header they are called `#1`, `#2` …
@@ -193,6 +195,7 @@ impl Map {
             kind: kind.name.to_owned(),
             encoding: None,
             delimiter: None,
+            sheet: None,
             header: true,
             time_zone: None,
             source: None,

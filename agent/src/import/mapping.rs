@@ -116,6 +116,18 @@ pub enum Mapped {
     Bad(BadCell),
 }
 
+/// Cells that hold ISO dates and times whatever formats the map names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum IsoDates {
+    /// None.
+    #[default]
+    None,
+    /// The cells at these places, which a workbook holds as dates.
+    Cells(Vec<usize>),
+    /// Whatever the map's formats do not read: a rejects file does not say what its cells were in a workbook.
+    Unread,
+}
+
 /// A map made ready for the columns of one file.
 pub struct Mapper<'a> {
     map: &'a Map,
@@ -244,7 +256,7 @@ impl<'a> Mapper<'a> {
         let is_fixed = cell.index.is_none() && cell.unit.is_none();
         let from = match is_fixed {
             false => From::Cell(cell),
-            true => From::Constant(cell.value(ty, &[]).map_err(constant)?),
+            true => From::Constant(cell.value(ty, &[], &IsoDates::None).map_err(constant)?),
         };
         Ok(Planned { key, ty, from })
     }
@@ -290,15 +302,15 @@ impl<'a> Mapper<'a> {
     }
 
     /// Maps the cells of a row, as many as there are columns.
-    pub fn map(&self, cells: &[String], identity: Identity) -> Mapped {
-        match self.row(cells, identity) {
+    pub fn map(&self, cells: &[String], dates: &IsoDates, identity: Identity) -> Mapped {
+        match self.row(cells, dates, identity) {
             Ok(Some(row)) => Mapped::Row(Box::new(row)),
             Ok(None) => Mapped::Skipped,
             Err(bad) => Mapped::Bad(bad),
         }
     }
 
-    fn row(&self, cells: &[String], identity: Identity) -> Result<Option<ImportRow>, BadCell> {
+    fn row(&self, cells: &[String], dates: &IsoDates, identity: Identity) -> Result<Option<ImportRow>, BadCell> {
         if self.skip.iter().any(|(index, skip)| cells.get(*index).is_some_and(|cell| skip.takes(cell))) {
             return Ok(None);
         }
@@ -313,7 +325,7 @@ impl<'a> Mapper<'a> {
                 From::Constant(value) => value.clone(),
                 From::Cell(cell) => {
                     let bad = |reason| BadCell { column: cell.name(), reason };
-                    cell.value(planned.ty, cells).map_err(bad)?
+                    cell.value(planned.ty, cells, dates).map_err(bad)?
                 }
             };
             if value != Value::Null {
@@ -374,25 +386,41 @@ impl Cell<'_> {
     }
 
     /// The value this gives for a row, by its field's type.
-    fn value(&self, ty: Option<Type>, cells: &[String]) -> Result<Value, String> {
+    fn value(&self, ty: Option<Type>, cells: &[String], dates: &IsoDates) -> Result<Value, String> {
         let (mapping, cell) = (self.mapping, self.text(cells));
         let Some(text) = mapping.text(cell).map_err(|reason| format!("'{cell}': {reason}"))? else {
             return Ok(Value::Null);
         };
         let Some(ty) = ty else { return Ok(form::custom_from_text(text)) };
+        let value = match ty {
+            Type::Date | Type::Time | Type::Due if !mapping.date.is_empty() => self.date(ty, text, dates)?,
+            _ => self.plain(ty, text, cells)?,
+        };
+        if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
+    }
+
+    /// A date by the map's formats, or an ISO date where the cell holds one beside them.
+    fn date(&self, ty: Type, text: &str, dates: &IsoDates) -> Result<Value, String> {
+        let formats = &self.mapping.date;
+        let read = |formats| form::from_text(ty, text, &Reading { zone: &self.zone, unit: None, formats }).ok();
+        let found = match dates {
+            IsoDates::None => read(formats),
+            IsoDates::Cells(places) if self.index.is_some_and(|index| places.contains(&index)) => read(&[]),
+            IsoDates::Cells(_) => read(formats),
+            IsoDates::Unread => read(formats).or_else(|| read(&[])),
+        };
+        found.ok_or_else(|| format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")))
+    }
+
+    fn plain(&self, ty: Type, text: &str, cells: &[String]) -> Result<Value, String> {
+        let mapping = self.mapping;
         let is_number = matches!(ty, Type::Integer | Type::Km | Type::Labour | Type::Quantity | Type::Money);
         let swapped = (is_number && mapping.decimal == Some(',')).then(|| points_for_commas(text));
         let unit = self.unit.and_then(|index| cells.get(index)).map(|unit| unit.trim()).filter(|unit| !unit.is_empty());
         let unit = unit.or(mapping.unit.as_deref());
-        let reading = Reading { zone: &self.zone, unit, formats: &mapping.date };
-        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading).map_err(|wrong| match mapping
-            .date
-            .as_slice()
-        {
-            formats if formats.is_empty() || !matches!(ty, Type::Date | Type::Time | Type::Due) => wrong.en,
-            formats => format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")),
-        })?;
-        if mapping.negate { negated(value).ok_or_else(|| format!("'{text}' is too large")) } else { Ok(value) }
+        let reading = Reading { zone: &self.zone, unit, formats: &[] };
+        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading);
+        value.map_err(|_| form::mismatch(ty, text).en)
     }
 }
 
@@ -488,7 +516,7 @@ item = { column = "Result", values = { a = "A" }, keep = true }
         if let Err(bad) = mapper.row_key(&cells) {
             return format!("{}: {}", bad.column, bad.reason);
         }
-        match mapper.map(&cells, Identity { key: "k".into(), occurrence: 1 }) {
+        match mapper.map(&cells, &IsoDates::None, Identity { key: "k".into(), occurrence: 1 }) {
             Mapped::Skipped => "skipped".to_owned(),
             Mapped::Bad(bad) => format!("{}: {}", bad.column, bad.reason),
             Mapped::Row(row) => {
@@ -530,7 +558,7 @@ item = { column = "Result", values = { a = "A" }, keep = true }
             ),
             (("unit = \"USD\" }", "decimal = \",\", unit = \"EUR\" }"), "7|3702|Done||||1.234,5", "value=1234.50 EUR"),
             (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1\u{a0}234,5", "value=1234.50 CNY"),
-            (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1.5", "Price: '1,5' does not fit"),
+            (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1.5", "Price: '1.5' does not fit"),
             (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done||kg|2|", "quantity=-2 kg"),
             (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done|||2|", "quantity=-2 件"),
             (

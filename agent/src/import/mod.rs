@@ -1,19 +1,23 @@
 //! Import: history from spreadsheets becomes documents, once.
 //!
-//! The walk of a file: `source` opens and decodes it, `rows` splits it, `table` names its columns, `identity` tells
-//! rows apart, `map` says what columns mean, `mapping` makes typed values of them, `reading` puts these steps together,
+//! The walk of a file: `source` opens and decodes text and `rows` splits it, or `sheet` reads a workbook through the
+//! bounds of `parts`; `table` names the columns, `identity` tells rows apart, `map` says what columns mean, `mapping` makes typed values of them, `reading` puts these steps together,
 //! `clerk` captures what they give, and `rejects` keeps what could not be taken.
 
+mod cell;
 mod clerk;
 pub mod encoding;
 pub mod identity;
 pub mod limits;
 pub mod map;
 pub mod mapping;
+mod markup;
+mod parts;
 mod reading;
 pub mod rejects;
 pub mod rows;
 pub mod run;
 mod scan;
+pub mod sheet;
 pub mod source;
 pub mod table;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use super::identity::{Identities, Identity};
-use super::mapping::{BadCell, Mapped, Mapper, RowKey};
+use super::mapping::{BadCell, IsoDates, Mapped, Mapper, RowKey};
 use super::rows::{BadRow, Row};
 use super::run::{ImportError, Watch};
 use super::source::Source;
@@ -126,14 +126,21 @@ impl<'a> Reading<'a> {
         ended
     }
 
-    fn take(&mut self, Record { row, origin }: Record, chunk: &mut Chunk) {
+    fn take(&mut self, Record { row, flaw, dates, origin }: Record, chunk: &mut Chunk) {
         match row {
-            Ok(row) => self.take_row(row, origin.as_ref(), chunk),
+            Ok(row) => self.take_row(row, flaw, &dates, origin.as_ref(), chunk),
             Err(bad) => chunk.push(self.torn(bad, origin.as_ref())),
         }
     }
 
-    fn take_row(&mut self, Row { line, cells }: Row, origin: Option<&Origin>, chunk: &mut Chunk) {
+    fn take_row(
+        &mut self,
+        Row { line, cells }: Row,
+        flaw: Option<BadCell>,
+        dates: &IsoDates,
+        origin: Option<&Origin>,
+        chunk: &mut Chunk,
+    ) {
         let key = self.mapper.row_key(&cells);
         let identity = match (&key, origin) {
             (Ok(RowKey::Known(known)), _) => known.clone(),
@@ -143,13 +150,13 @@ impl<'a> Reading<'a> {
             (Err(_), Some(origin)) => self.identities.again(&[], &cells, origin),
             (Err(_), None) => self.identities.next(&[], &cells),
         };
-        let row = match key.map(|_| self.mapper.map(&cells, identity.clone())) {
+        let row = match key.map(|_| self.mapper.map(&cells, dates, identity.clone())) {
             Ok(Mapped::Skipped) => {
                 chunk.skipped += 1;
                 return;
             }
-            Ok(Mapped::Row(row)) => Ok(row),
-            Ok(Mapped::Bad(bad)) | Err(bad) => Err(bad),
+            Ok(Mapped::Row(row)) => flaw.map_or(Ok(row), Err),
+            Ok(Mapped::Bad(bad)) | Err(bad) => Err(flaw.unwrap_or(bad)),
         };
         let first_line = origin.map_or(line, |origin| origin.line);
         chunk.push(Item { row, line, first_line, identity, cells: Packed::pack(&cells), raw: String::new() });

@@ -16,6 +16,9 @@ use super::identity::Identity;
 /// The columns a rejects file has beyond the original's.
 pub const ADDED: [&str; 6] = ["_line", "_occurrence", "_key", "_column", "_reason", "_raw"];
 
+/// The endings of tables, which a rejects file does not repeat.
+const ENDINGS: [&str; 5] = [".csv", ".tsv", ".txt", ".xlsx", ".xlsm"];
+
 /// Rejects files beside one original before the next is refused; nobody sorts through more.
 const MOST_FILES: u32 = 999;
 
@@ -55,7 +58,7 @@ impl Rejects {
     pub fn beside(file: &Path) -> PathBuf {
         let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let stem = name.strip_suffix(".gz").unwrap_or(&name);
-        let stem = [".csv", ".tsv", ".txt"].iter().find_map(|end| stem.strip_suffix(end)).unwrap_or(stem);
+        let stem = ENDINGS.iter().find_map(|end| without_ending(stem, end)).unwrap_or(stem);
         let stem = match stem.rsplit_once(".rejects") {
             Some((first, number)) if number.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()).is_empty() => {
                 first
@@ -126,6 +129,12 @@ impl Rejects {
     }
 }
 
+/// A name without this ending, in capitals or not.
+fn without_ending<'a>(name: &'a str, ending: &str) -> Option<&'a str> {
+    let (stem, found) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+    found.eq_ignore_ascii_case(ending).then_some(stem)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +170,7 @@ mod tests {
         std::fs::write(&path, correct(&std::fs::read_to_string(&path).unwrap())).unwrap();
         let mut table = Table::open(Source::open(&path, map.encoding.as_deref()).unwrap(), &path, &map).unwrap();
         let mut seen = vec![table.columns().join("|")];
-        while let Some(Record { row, origin }) = table.next_record().unwrap() {
+        while let Some(Record { row, origin, .. }) = table.next_record().unwrap() {
             let origin = origin.unwrap();
             seen.push(match row {
                 Ok(row) => format!("{}#{}:{}", origin.line, origin.occurrence.unwrap(), row.cells.join("|")),
@@ -207,6 +216,8 @@ mod tests {
         assert_eq!(rejects.finish().unwrap().unwrap(), folder.path().join("orders.rejects-2.csv"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "half corrected");
         assert_eq!(Rejects::beside(Path::new("a.rejects-2.csv")), Path::new("a.rejects.csv"));
-        assert_eq!(Rejects::beside(Path::new("a.tsv")), Path::new("a.rejects.csv"));
+        for original in ["a.tsv", "a.xlsx", "a.XLSX", "a.xlsm", "a"] {
+            assert_eq!(Rejects::beside(Path::new(original)), Path::new("a.rejects.csv"));
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use jiff::tz::TimeZone;
@@ -16,6 +17,7 @@ use super::clerk::Clerk;
 use super::map::{Map, MapError};
 use super::mapping::{Mapper, MappingError, kind_named, kind_of};
 use super::reading::Reading;
+use super::sheet::{Sheet, SheetError, is_workbook};
 use super::source::{Source, SourceError};
 use super::table::{Table, TableError};
 use crate::layout::{self, LayoutError};
@@ -95,6 +97,9 @@ pub enum ImportError {
     /// The file cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The workbook cannot be read.
+    #[error(transparent)]
+    Sheet(#[from] SheetError),
     /// It is no table, or breaks off.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -145,9 +150,7 @@ pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> R
         None => Map::headers_of(kind_named(order.kind).map_err(|source| unfit(order, None, source))?),
     };
     let kind = kind_of(&map, order.kind).map_err(|source| unfit(order, Some(&map), source))?;
-    let source = Source::open(order.file, map.encoding.as_deref())?;
-    let (bytes_read, bytes_total) = (Arc::clone(&source.bytes_read), source.bytes_total);
-    let table = Table::open(source, order.file, &map)?;
+    let Opened { table, bytes_read, bytes_total } = open(order.file, &map, watch)?;
     if order.map.is_none() {
         let layout = |source| ImportError::Layout { file: order.file.to_owned(), source };
         map = layout::map_of(kind, table.columns()).map_err(layout)?;
@@ -181,6 +184,29 @@ fn unfit(order: &Order<'_>, map: Option<&Map>, source: MappingError) -> ImportEr
         }
     };
     ImportError::Mapping { map: place, source }
+}
+
+/// A file opened as a table, and how much of it is read.
+struct Opened {
+    table: Table<Source>,
+    bytes_read: Arc<AtomicU64>,
+    bytes_total: u64,
+}
+
+/// Opens text or a workbook. Where the map names no sheet and several could be meant, says which is read.
+fn open(file: &Path, map: &Map, watch: &dyn Watch) -> Result<Opened, ImportError> {
+    if !is_workbook(file) {
+        let source = Source::open(file, map.encoding.as_deref())?;
+        let (bytes_read, bytes_total) = (Arc::clone(&source.bytes_read), source.bytes_total);
+        return Ok(Opened { table: Table::open(source, file, map)?, bytes_read, bytes_total });
+    }
+    let sheet = Sheet::open(file, map.sheet.as_deref())?;
+    if !sheet.others.is_empty() {
+        let (file, name, others) = (file.display(), &sheet.name, sheet.others.join("', '"));
+        watch.tell(&format!("{file}: reading sheet '{name}', not '{others}'; the map may say sheet = \"{name}\""));
+    }
+    let (bytes_read, bytes_total) = (Arc::clone(&sheet.bytes_read), sheet.bytes_total);
+    Ok(Opened { table: Table::of_sheet(sheet, file, map)?, bytes_read, bytes_total })
 }
 
 #[cfg(test)]

@@ -45,8 +45,28 @@ impl Bench {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 
-    /// Imports into a memory that refuses scores above 100.
+    /// Imports for real and lets `look` see each row.
+    fn import_with(
+        &mut self,
+        file: &Path,
+        map: &str,
+        look: &mut dyn FnMut(&ImportRow),
+    ) -> Result<Summary, ImportError> {
+        self.import_all(file, map, false, look)
+    }
+
     fn import(&mut self, file: &Path, map: &str, dry_run: bool) -> Result<Summary, ImportError> {
+        self.import_all(file, map, dry_run, &mut |_| ())
+    }
+
+    /// Imports into a memory that refuses scores above 100.
+    fn import_all(
+        &mut self,
+        file: &Path,
+        map: &str,
+        dry_run: bool,
+        look: &mut dyn FnMut(&ImportRow),
+    ) -> Result<Summary, ImportError> {
         let map = self.file("map.toml", map);
         let sites = Sites::Only(vec!["a".parse().unwrap()]);
         let zone = waystation_protocol::time::zone("").unwrap();
@@ -56,6 +76,7 @@ impl Bench {
         let seen = &mut self.seen;
         let mut capture = |rows: Vec<ImportRow>| {
             let mut take = |row: ImportRow| {
+                look(&row);
                 let identity = (row.key.clone(), row.occurrence);
                 if row.set.get("score").and_then(|score| score.as_int()) > Some(100) {
                     return Taken::Refused { field: Some("score".into()), reason: "too high".into() };
@@ -224,3 +245,6 @@ fn what_cannot_be_begun_captures_nothing_and_says_why() {
     }
     assert!(bench.seen.is_empty());
 }
+
+#[path = "workbook_tests.rs"]
+mod workbooks;

@@ -34,9 +34,15 @@ pub enum SourceError {
         #[source]
         source: io::Error,
     },
-    /// It is a workbook or another archive.
-    #[error("{0} is a spreadsheet or an archive, not a text table: save it as CSV UTF-8 and import that")]
-    Spreadsheet(PathBuf),
+    /// It is an old workbook, or one with a password.
+    #[error(
+        "{0} is an old workbook (.xls) or one with a password: open it, save it as .xlsx without a password and \
+         import that"
+    )]
+    OldWorkbook(PathBuf),
+    /// It is a workbook or another archive, compressed once more, or through a pipe.
+    #[error("{0} is a workbook or an archive within another, or through a pipe: unpack it to a file and import that")]
+    Archive(PathBuf),
     /// It holds NUL bytes.
     #[error(
         "{path} is not a text file (NUL at byte {byte}): if it is UTF-16 without a byte-order mark, name that in the \
@@ -88,12 +94,11 @@ impl Source {
     pub fn decode(reader: impl Read + Send + 'static, named: Option<&str>, path: &Path) -> Result<Source, SourceError> {
         let io = |source| SourceError::Io { path: path.to_owned(), source };
         let (magic, reader) = peek(reader, 4).map_err(io)?;
-        if magic.starts_with(b"PK\x03\x04") || magic.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
-            return Err(SourceError::Spreadsheet(path.to_owned()));
-        }
+        refuse_workbook(&magic, path)?;
         let plain: Box<dyn Read + Send> =
             if magic.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
         let (sample, mut reader) = peek(plain, SAMPLE_BYTES).map_err(io)?;
+        refuse_workbook(&sample, path)?;
         let encoding = choose(&sample, named)?;
         let bom = Encoding::for_bom(&sample).map_or(0, |(_, length)| length);
         if sample.len() == bom {
@@ -124,6 +129,14 @@ impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.text.read(buffer)
     }
+}
+
+/// Workbooks are read as files, by `sheet`.
+fn refuse_workbook(begin: &[u8], path: &Path) -> Result<(), SourceError> {
+    if begin.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
+        return Err(SourceError::OldWorkbook(path.to_owned()));
+    }
+    if begin.starts_with(b"PK\x03\x04") { Err(SourceError::Archive(path.to_owned())) } else { Ok(()) }
 }
 
 /// What a byte-order mark says; else the map's encoding; else a guess.
@@ -277,7 +290,11 @@ mod tests {
     fn what_cannot_be_read_says_what_to_do() {
         assert!(matches!(text(b"", None), Err(SourceError::Empty(_))));
         assert!(matches!(text(b"\xef\xbb\xbf", None), Err(SourceError::Empty(_))));
-        assert!(matches!(text(b"PK\x03\x04rest", None), Err(SourceError::Spreadsheet(_))));
+        assert!(matches!(text(b"PK\x03\x04rest", None), Err(SourceError::Archive(_))));
+        assert!(matches!(text(b"\xd0\xcf\x11\xe0rest", None), Err(SourceError::OldWorkbook(_))));
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(b"PK\x03\x04rest").unwrap();
+        assert!(matches!(text(&gz.finish().unwrap(), None), Err(SourceError::Archive(_))));
         assert!(matches!(text(b"a\0b\0", None), Err(SourceError::Binary { byte: 2, .. })));
         assert!(matches!(text(b"x", Some("klingon")), Err(SourceError::Encoding(_))));
         assert!(matches!(Source::open(Path::new("/tmp"), None), Err(SourceError::Folder(_))));

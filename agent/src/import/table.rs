@@ -1,4 +1,7 @@
-//! A text table: columns with names, and rows as wide as its header.
+//! A table, of text or in a workbook: columns with names, and rows as wide as its header.
+//!
+//! A sheet's rows are padded, and never too short. A cell that holds an error rejects its row only where the map reads
+//! its column.
 //!
 //! A rejects file is recognised by its last columns, whatever the map says of headers; they are dropped, and each row
 //! takes its line and identity back from them.
@@ -6,9 +9,12 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::limits::{RAW_BYTES, SAMPLE_ROWS};
 use super::map::Map;
+use super::mapping::{BadCell, IsoDates};
 use super::rejects::ADDED;
 use super::rows::{BadRow, Row, Rows, detect_delimiter, usual_width};
+use super::sheet::{Sheet, SheetRow};
 use super::source::Source;
 
 /// Why a table cannot be read, or not further.
@@ -73,18 +79,33 @@ pub struct Origin {
 pub struct Record {
     /// The row as wide as the table, or a bad row.
     pub row: Result<Row, BadRow>,
+    /// A cell of a sheet that the map reads and that holds no value.
+    pub flaw: Option<BadCell>,
+    /// Which cells are ISO dates.
+    pub dates: IsoDates,
     /// Where it stood first.
     pub origin: Option<Origin>,
 }
 
 /// A table read row by row.
 pub struct Table<R> {
-    rows: Rows<R>,
+    rows: Lines<R>,
     path: PathBuf,
     columns: Vec<String>,
     delimiter: u8,
     is_rejects: bool,
     pending: Option<Result<Row, BadRow>>,
+}
+
+/// Where rows come from.
+enum Lines<R> {
+    Text(Rows<R>),
+    /// Rows looked at before their turn, the rest, and the places of the columns that the map reads.
+    Sheet {
+        seen: std::vec::IntoIter<SheetRow>,
+        rest: Sheet,
+        read: Vec<usize>,
+    },
 }
 
 impl Table<Source> {
@@ -95,6 +116,43 @@ impl Table<Source> {
         let width = usual_width(&source.sample, delimiter);
         let encoding = source.encoding;
         Table::begin(Rows::new(source, delimiter, encoding), path, delimiter, map.header, width)
+    }
+
+    /// Reads the header of a sheet. Its rejects have the map's delimiter, with which they are read again.
+    pub fn of_sheet(mut rest: Sheet, path: &Path, map: &Map) -> Result<Table<Source>, TableError> {
+        let sample = if map.header { 1 } else { SAMPLE_ROWS };
+        let broken = |line, source| TableError::Read { path: path.to_owned(), line, source };
+        let mut seen = Vec::new();
+        while seen.len() < sample {
+            match rest.next_row() {
+                Ok(Some(row)) => seen.push(row),
+                Ok(None) => break,
+                Err(source) => return Err(broken(rest.line(), source)),
+            }
+        }
+        if seen.is_empty() {
+            return Err(TableError::Blank(path.to_owned()));
+        }
+        let delimiter = map.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()).unwrap_or(b',');
+        let width = seen.iter().map(|row| row.cells.len()).max().unwrap_or(1);
+        let rows = Lines::Sheet { seen: seen.into_iter(), rest, read: (0..width).collect() };
+        let mut table = Table {
+            rows,
+            path: path.to_owned(),
+            columns: numbered(width),
+            delimiter,
+            is_rejects: false,
+            pending: None,
+        };
+        if map.header {
+            table.name_by_sheet()?;
+        }
+        let is_read = |column: &String| map.key.is_empty() || map.columns().any(|read| read == column);
+        let places = (0..table.columns.len()).filter(|place| is_read(&table.columns[*place])).collect();
+        if let Lines::Sheet { read, .. } = &mut table.rows {
+            *read = places;
+        }
+        Ok(table)
     }
 }
 
@@ -115,10 +173,11 @@ impl<R: Read> Table<R> {
             Err(source) => return Err(TableError::Read { path: path.to_owned(), line: rows.line(), source }),
         };
         let is_rejects = matches!(&first, Ok(row) if row.cells.ends_with(&ADDED.map(str::to_owned)));
+        let rows = Lines::Text(rows);
         let mut table =
             Table { rows, path: path.to_owned(), columns: Vec::new(), delimiter, is_rejects, pending: None };
         if !header && !is_rejects {
-            table.columns = (1..=width).map(|number| format!("#{number}")).collect();
+            table.columns = numbered(width);
             table.pending = Some(first);
             return Ok(table);
         }
@@ -132,8 +191,11 @@ impl<R: Read> Table<R> {
     }
 
     fn name_columns(&mut self, cells: Vec<String>) -> Result<(), TableError> {
-        self.rows.expect_columns(cells.len());
+        if let Lines::Text(rows) = &mut self.rows {
+            rows.expect_columns(cells.len());
+        }
         let width = cells.len() - if self.is_rejects { ADDED.len() } else { 0 };
+        self.columns.clear();
         for (index, cell) in cells.iter().take(width).enumerate() {
             let name = match cell.trim() {
                 "" => format!("#{}", index + 1),
@@ -146,6 +208,20 @@ impl<R: Read> Table<R> {
             self.columns.push(name);
         }
         Ok(())
+    }
+
+    /// Takes the columns' names from a sheet's first row.
+    fn name_by_sheet(&mut self) -> Result<(), TableError> {
+        let Lines::Sheet { seen, .. } = &mut self.rows else { return Ok(()) };
+        let SheetRow { line, cells, mut flaws, is_long, .. } = seen.next().unwrap_or_default();
+        if is_long {
+            flaws.push((0, "begins a row longer than 1 MiB: shorten its texts".to_owned()));
+        }
+        if let Some((column, reason)) = flaws.into_iter().next() {
+            let reason = format!("cell {}{line} {reason}", letters(column));
+            return Err(TableError::Header { path: self.path.clone(), line, column: column as u64 + 1, reason });
+        }
+        self.name_columns(cells)
     }
 
     /// The columns' names; `#1`, `#2` … where there is no header or a blank one.
@@ -165,17 +241,28 @@ impl<R: Read> Table<R> {
 
     /// The next row; none at the end. An error is the file's, a `BadRow` only one row's.
     pub fn next_record(&mut self) -> Result<Option<Record>, TableError> {
-        let row = match self.pending.take() {
-            Some(row) => Some(row),
-            None => self.rows.next_row().map_err(|source| TableError::Read {
+        let row = match (self.pending.take(), &mut self.rows) {
+            (Some(row), _) => Some(row),
+            (None, Lines::Text(rows)) => rows.next_row().map_err(|source| TableError::Read {
                 path: self.path.clone(),
-                line: self.rows.line(),
+                line: rows.line(),
                 source,
             })?,
+            (None, Lines::Sheet { seen, rest, read }) => {
+                let row = match seen.next() {
+                    Some(row) => Some(row),
+                    None => rest.next_row().map_err(|source| TableError::Read {
+                        path: self.path.clone(),
+                        line: rest.line(),
+                        source,
+                    })?,
+                };
+                return Ok(row.map(|row| record_of(row, &self.columns, read)));
+            }
         };
         Ok(row.map(|row| match row {
             Ok(row) if self.is_rejects => self.take_back(row),
-            row => Record { row, origin: None },
+            row => Record { row, flaw: None, dates: IsoDates::None, origin: None },
         }))
     }
 
@@ -189,7 +276,8 @@ impl<R: Read> Table<R> {
             key: Some(std::mem::take(&mut added[2])).filter(|key| !key.is_empty()),
         });
         let is_split = raw.is_empty() || row.cells.iter().any(|cell| !cell.is_empty());
-        Record { row: if is_split { Ok(row) } else { self.split_again(raw, row.line) }, origin }
+        let row = if is_split { Ok(row) } else { self.split_again(raw, row.line) };
+        Record { row, flaw: None, dates: IsoDates::Unread, origin }
     }
 
     fn split_again(&self, raw: String, row_line: u64) -> Result<Row, BadRow> {
@@ -207,6 +295,49 @@ impl<R: Read> Table<R> {
         };
         Err(BadRow { row_line, line, column, raw, reason })
     }
+}
+
+/// What is said of a row of a sheet beyond its bound.
+const LONG_ROW: &str = "the row is longer than 1 MiB: shorten its texts";
+
+/// The names of columns that have none.
+fn numbered(width: usize) -> Vec<String> {
+    (1..=width).map(|number| format!("#{number}")).collect()
+}
+
+/// A sheet's row as wide as the table. What is wrong in columns that nobody reads does not matter.
+fn record_of(row: SheetRow, columns: &[String], read: &[usize]) -> Record {
+    let SheetRow { line, mut cells, flaws, dates, is_long, .. } = row;
+    if is_long {
+        let mut raw = cells.join(",");
+        raw.truncate(raw.floor_char_boundary(RAW_BYTES));
+        raw.push(char::REPLACEMENT_CHARACTER);
+        let bad = BadRow { row_line: line, line, column: 1, raw, reason: LONG_ROW.to_owned() };
+        return Record { row: Err(bad), flaw: None, dates: IsoDates::None, origin: None };
+    }
+    let bad_cell = |column: usize, reason: String| BadCell {
+        column: columns.get(column).cloned().unwrap_or_else(|| letters(column)),
+        reason: format!("cell {}{line} {reason}", letters(column)),
+    };
+    let mut flaws = flaws.into_iter().filter(|(column, _)| read.contains(column));
+    let mut flaw = flaws.next().map(|(column, reason)| bad_cell(column, reason));
+    let surplus = cells.iter().enumerate().skip(columns.len()).find(|(_, cell)| !cell.is_empty());
+    if let (None, Some((column, cell))) = (&flaw, surplus) {
+        let cell: String = cell.chars().take(60).collect();
+        flaw = Some(bad_cell(column, format!("holds '{cell}' beyond the last column: name that column, or empty it")));
+    }
+    cells.resize(columns.len(), String::new());
+    Record { row: Ok(Row { line, cells }), flaw, dates: IsoDates::Cells(dates), origin: None }
+}
+
+/// A column as a spreadsheet names it: A, B … Z, AA.
+fn letters(column: usize) -> String {
+    let (mut left, mut name) = (column + 1, Vec::new());
+    while left > 0 {
+        name.push(b'A' + ((left - 1) % 26) as u8);
+        left = (left - 1) / 26;
+    }
+    name.iter().rev().map(|letter| char::from(*letter)).collect()
 }
 
 #[cfg(test)]
