@@ -8,7 +8,7 @@ use std::time::Duration;
 use waystation_tests::api;
 use waystation_tests::clerk::unsent;
 use waystation_tests::import::{self, KIND, SITE, Summary, movements, write_map};
-use waystation_tests::process::{agent, free_port, hub};
+use waystation_tests::process::{agent, free_port, hub, run};
 use waystation_tests::wait::eventually;
 
 const ROWS: u64 = 60_000;
@@ -67,6 +67,147 @@ fn rows_that_cannot_be_taken_cost_no_other_row() {
     check(&table("bytes.csv", bad_bytes), &["line 3"], 2, 1);
     let bad_number = b"id,item,quantity\n1,tyre,many\n2,tyre,3\n";
     check(&table("number.csv", bad_number), &["line 2", "quantity"], 1, 1);
+}
+
+const ORDERS: &str = r#"
+kind = "repair_order"
+key = ["ID"]
+site = { column = "Site" }
+state = { column = "State", values = { "Done" = "closed", "Odd" = "nowhere" } }
+[fields]
+odometer = { column = "Km" }
+sale_date = { column = "Sold", date = ["%d.%m.%Y"] }
+promised_at = { column = "Due" }
+outcome = { column = "Result", values = { "OK" = "fixed" } }
+symptom = { column = "Text" }
+"labour#1.hours" = { column = "Hours", decimal = "," }
+"part#1.quantity" = { column = "Qty", unit = "件" }
+"part#1.price" = { column = "Price", unit = "EUR" }
+"#;
+const HEADER: &str = "ID;Site;State;Km;Sold;Due;Result;Text;Hours;Qty;Price";
+const GOOD: &str = "1;3701;Done;12000;31.12.2025;2026-01-02 08:30;OK;漏油;1,25;2;19.99";
+
+/// One bad row for every rule there is: the cell to spoil, what with, and the column and words of the reject.
+#[test]
+fn every_rule_that_rejects_a_row_names_its_column_and_why() {
+    let long = "x".repeat(64 * 1024 + 1);
+    let too_long = "x".repeat(1024 * 1024);
+    let spoiled: Vec<(usize, &str, &str, &str)> = vec![
+        (0, " ", "ID", "this is empty, but the map makes it the row's identity"),
+        (1, "", "Site", "this is empty, but it names the site"),
+        (1, "\u{7}", "Site", "is not a site name"),
+        (2, "Lost", "State", "the map's values do not list it"),
+        (2, "", "State", "this is empty, but it names the state"),
+        (2, "Odd", "State", "'nowhere' is not a state of repair_order"),
+        (3, "-1", "Km", "'-1' does not fit: expected"),
+        (3, "1.5", "Km", "'1.5' does not fit: expected"),
+        (3, "99999999999999999999", "Km", "does not fit: expected"),
+        (4, "30.02.2025", "Sold", "'30.02.2025' does not fit the map's date formats: %d.%m.%Y"),
+        (4, "2025-12-31", "Sold", "does not fit the map's date formats"),
+        (5, "soon", "Due", "'soon' does not fit: expected"),
+        (6, "maybe", "Result", "the map's values do not list it"),
+        (7, &long, "Text", "text"),
+        (7, &too_long, "", "longer than"),
+        (8, "1.234,567", "Hours", "'1.234,567' does not fit: expected"),
+        (9, "many", "Qty", "'many' does not fit: expected a quantity"),
+        (9, "1.2345", "Qty", "does not fit: expected a quantity"),
+        (10, "19.999", "Price", "'19.999' does not fit: expected"),
+        (10, "19.99 dollars", "Price", "does not fit: expected"),
+        (7, "a;b", "", "expected 11 cells, found 12"),
+        (7, "\"ab\"c", "", "quote"),
+    ];
+    let mut text = format!("{HEADER}\n{GOOD}\n");
+    for (number, (index, cell, ..)) in spoiled.iter().enumerate() {
+        let mut cells: Vec<&str> = GOOD.split(';').collect();
+        let id = format!("{}", number + 2);
+        cells[0] = &id;
+        cells[*index] = cell;
+        text.push_str(&cells.join(";"));
+        text.push('\n');
+    }
+    text.push_str("99;3701;Done;1\n");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (file, map) = (folder.path().join("orders.csv"), folder.path().join("orders.toml"));
+    fs::write(&file, text).expect("the test's folder can be written");
+    fs::write(&map, ORDERS).expect("the test's folder can be written");
+    let output = import::command(&folder.path().join("data"), "repair_order", &map, &file).output();
+    let summary = Summary::read(&output.expect("the importer starts").stdout);
+    let count = spoiled.len() as u64 + 1;
+    assert_eq!((summary.rows, summary.captured, summary.rejected), (count + 1, 1, count), "{summary:?}");
+
+    let rejects = fs::read(folder.path().join("orders.rejects.csv")).expect("a rejects file");
+    let mut table = csv::ReaderBuilder::new().delimiter(b';').from_reader(&rejects[3..]);
+    let at = |name: &str| {
+        HEADER.split(';').count()
+            + ["_line", "_occurrence", "_key", "_column", "_reason", "_raw"]
+                .iter()
+                .position(|column| *column == name)
+                .expect("a column of rejects")
+    };
+    let rows: Vec<csv::StringRecord> = table.records().map(|row| row.expect("a good CSV")).collect();
+    for (number, (_, cell, column, reason)) in spoiled.iter().enumerate() {
+        let (row, shown) = (&rows[number], cell.chars().take(20).collect::<String>());
+        assert_eq!(row[at("_line")].parse::<usize>(), Ok(number + 3), "{shown}");
+        assert!(column.is_empty() || row[at("_column")] == **column, "{shown}: {}", &row[at("_column")]);
+        assert!(row[at("_reason")].contains(reason), "{shown}: {}", &row[at("_reason")]);
+    }
+    assert!(rows[spoiled.len()][at("_reason")].contains("expected 11 cells, found 4"));
+}
+
+/// The same table in every encoding, with every line end, plain and compressed.
+#[test]
+fn every_encoding_and_line_end_gives_the_same_documents() {
+    let text = format!("{HEADER}\n{GOOD}\n2;3701;Done;;;;;\"zwei\nZeilen; 空调不制冷\";;;\n");
+    let utf16 = |text: &str, is_big: bool| -> Vec<u8> {
+        let bytes = |unit: u16| if is_big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(bytes).collect()
+    };
+    let encoded = |encoding: &str, text: &str| -> Vec<u8> {
+        match encoding {
+            "utf-8" => text.as_bytes().to_vec(),
+            "utf-8 with a mark" => [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+            "gbk" => encoding_rs::GBK.encode(text).0.into_owned(),
+            "utf-16le" => utf16(text, false),
+            "utf-16be" => utf16(text, true),
+            _ => text.chars().map(|c| u8::try_from(u32::from(c)).expect("a Latin-1 text")).collect(),
+        }
+    };
+    for encoding in ["utf-8", "utf-8 with a mark", "gbk", "utf-16le", "utf-16be", "latin-1"] {
+        for (end, name) in [("\n", "LF"), ("\r\n", "CRLF"), ("\r", "CR")] {
+            let is_latin = encoding == "latin-1";
+            let table = if is_latin {
+                text.replace("漏油", "Öl").replace("空调不制冷", "kühlt nicht")
+            } else {
+                text.clone()
+            };
+            let bytes = encoded(encoding, &table.replace('\n', end));
+            let (expected, lines) = if is_latin { ("Öl", "kühlt nicht") } else { ("漏油", "空调不制冷") };
+            let map = if is_latin { format!("encoding = \"latin-1\"\n{ORDERS}") } else { ORDERS.to_owned() };
+            check_texts(&map, &bytes, &[expected, lines], &format!("{encoding} {name}"));
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            std::io::Write::write_all(&mut gz, &bytes).expect("memory takes bytes");
+            let packed = gz.finish().expect("memory takes bytes");
+            check_texts(&map, &packed, &[expected, lines], &format!("{encoding} {name} gz"));
+        }
+    }
+}
+
+#[track_caller]
+fn check_texts(map: &str, bytes: &[u8], symptoms: &[&str], case: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (file, path) = (folder.path().join("orders.csv"), folder.path().join("orders.toml"));
+    fs::write(&file, bytes).expect("the test's folder can be written");
+    fs::write(&path, map).expect("the test's folder can be written");
+    let data = folder.path().join("data");
+    let output = import::command(&data, "repair_order", &path, &file).output().expect("the importer starts");
+    assert!(output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(Summary::read(&output.stdout).captured, 2, "{case}");
+    let data = data.display().to_string();
+    let listed = run("waystation-agent", &["export", "--data", &data, "--kind", "repair_order"]);
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    for symptom in symptoms {
+        assert!(listed.contains(symptom), "{case}: no '{symptom}' in {listed}");
+    }
 }
 
 #[test]
