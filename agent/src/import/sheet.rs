@@ -94,6 +94,8 @@ pub(super) struct SheetRow {
     pub(super) flaws: Vec<(usize, String)>,
     /// The places of cells that hold dates.
     pub(super) dates: Vec<usize>,
+    /// The places of cells that hold fractions.
+    pub(super) fractions: Vec<usize>,
     /// Whether it is longer than a row may be; the cells end before that.
     pub(super) is_long: bool,
     bytes: usize,
@@ -335,6 +337,9 @@ impl SheetRow {
         };
         if matches!(value, DataRef::DateTime(time) if time.is_datetime()) {
             self.dates.push(column);
+        }
+        if matches!(value, DataRef::Float(_)) && text.contains('.') {
+            self.fractions.push(column);
         }
         self.bytes += text.len();
         self.is_long = self.bytes > ROW_BYTES;

@@ -100,12 +100,34 @@ pub struct Table<R> {
 /// Where rows come from.
 enum Lines<R> {
     Text(Rows<R>),
-    /// Rows looked at before their turn, the rest, and the places of the columns that the map reads.
     Sheet {
+        /// Rows looked at before their turn.
         seen: std::vec::IntoIter<SheetRow>,
         rest: Sheet,
-        read: Vec<usize>,
+        places: Places,
     },
+}
+
+/// Columns of a sheet to which something applies.
+struct Places {
+    /// Those the map reads.
+    read: Vec<usize>,
+    /// Those whose numbers the map has written with a decimal comma.
+    comma: Vec<usize>,
+}
+
+impl Places {
+    fn of(columns: &[String], map: &Map) -> Places {
+        let places = |is: &dyn Fn(&String) -> bool| (0..columns.len()).filter(|place| is(&columns[*place])).collect();
+        let has_comma = |column: &String| {
+            let mut mappings = map.fields.values();
+            mappings.any(|mapping| mapping.decimal == Some(',') && mapping.column.as_ref() == Some(column))
+        };
+        Places {
+            read: places(&|column| map.key.is_empty() || map.columns().any(|read| read == column)),
+            comma: places(&has_comma),
+        }
+    }
 }
 
 impl Table<Source> {
@@ -135,7 +157,11 @@ impl Table<Source> {
         }
         let delimiter = map.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()).unwrap_or(b',');
         let width = seen.iter().map(|row| row.cells.len()).max().unwrap_or(1);
-        let rows = Lines::Sheet { seen: seen.into_iter(), rest, read: (0..width).collect() };
+        let rows = Lines::Sheet {
+            seen: seen.into_iter(),
+            rest,
+            places: Places { read: (0..width).collect(), comma: Vec::new() },
+        };
         let mut table = Table {
             rows,
             path: path.to_owned(),
@@ -147,10 +173,8 @@ impl Table<Source> {
         if map.header {
             table.name_by_sheet()?;
         }
-        let is_read = |column: &String| map.key.is_empty() || map.columns().any(|read| read == column);
-        let places = (0..table.columns.len()).filter(|place| is_read(&table.columns[*place])).collect();
-        if let Lines::Sheet { read, .. } = &mut table.rows {
-            *read = places;
+        if let Lines::Sheet { places, .. } = &mut table.rows {
+            *places = Places::of(&table.columns, map);
         }
         Ok(table)
     }
@@ -248,7 +272,7 @@ impl<R: Read> Table<R> {
                 line: rows.line(),
                 source,
             })?,
-            (None, Lines::Sheet { seen, rest, read }) => {
+            (None, Lines::Sheet { seen, rest, places }) => {
                 let row = match seen.next() {
                     Some(row) => Some(row),
                     None => rest.next_row().map_err(|source| TableError::Read {
@@ -257,7 +281,7 @@ impl<R: Read> Table<R> {
                         source,
                     })?,
                 };
-                return Ok(row.map(|row| record_of(row, &self.columns, read)));
+                return Ok(row.map(|row| record_of(row, &self.columns, places)));
             }
         };
         Ok(row.map(|row| match row {
@@ -306,8 +330,8 @@ fn numbered(width: usize) -> Vec<String> {
 }
 
 /// A sheet's row as wide as the table. What is wrong in columns that nobody reads does not matter.
-fn record_of(row: SheetRow, columns: &[String], read: &[usize]) -> Record {
-    let SheetRow { line, mut cells, flaws, dates, is_long, .. } = row;
+fn record_of(row: SheetRow, columns: &[String], places: &Places) -> Record {
+    let SheetRow { line, mut cells, flaws, dates, fractions, is_long, .. } = row;
     if is_long {
         let mut raw = cells.join(",");
         raw.truncate(raw.floor_char_boundary(RAW_BYTES));
@@ -319,12 +343,15 @@ fn record_of(row: SheetRow, columns: &[String], read: &[usize]) -> Record {
         column: columns.get(column).cloned().unwrap_or_else(|| letters(column)),
         reason: format!("cell {}{line} {reason}", letters(column)),
     };
-    let mut flaws = flaws.into_iter().filter(|(column, _)| read.contains(column));
+    let mut flaws = flaws.into_iter().filter(|(column, _)| places.read.contains(column));
     let mut flaw = flaws.next().map(|(column, reason)| bad_cell(column, reason));
     let surplus = cells.iter().enumerate().skip(columns.len()).find(|(_, cell)| !cell.is_empty());
     if let (None, Some((column, cell))) = (&flaw, surplus) {
         let cell: String = cell.chars().take(60).collect();
         flaw = Some(bad_cell(column, format!("holds '{cell}' beyond the last column: name that column, or empty it")));
+    }
+    for place in fractions.into_iter().filter(|place| places.comma.contains(place)) {
+        cells[place] = cells[place].replace('.', ",");
     }
     cells.resize(columns.len(), String::new());
     Record { row: Ok(Row { line, cells }), flaw, dates: IsoDates::Cells(dates), origin: None }

@@ -110,6 +110,20 @@ fn date_cells_are_read_whatever_formats_the_map_names() {
 }
 
 #[test]
+fn a_number_is_what_its_cell_holds_whatever_decimal_mark_the_map_names() {
+    let mut bench = Bench::new();
+    let map = MAP.replace("column = \"Score\"", "column = \"Score\", decimal = \",\"");
+    let map = map.replace("form =", "weight = { column = \"Weight\", decimal = \",\" }\nform =");
+    let file = book(&bench, "scores.xlsx", |sheet| {
+        write(sheet, &[&["ID", "Site", "Score", "Weight"], &["1", "a", "1.0"], &["2", "a", "7"]]);
+        sheet.write(1, 3, 1.234).unwrap();
+        sheet.write(2, 3, "1.234").unwrap();
+    });
+    assert_eq!(bench.counts(&file, &map), [2, 1, 0, 0, 1]);
+    assert!(bench.told[0].contains("line 2, column 'Weight': '1,234' does not fit"), "{:?}", bench.told);
+}
+
+#[test]
 fn which_sheet_is_read_is_said_where_several_could_be() {
     let mut bench = Bench::new();
     let mut book = Workbook::new();
