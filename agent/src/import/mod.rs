@@ -20,4 +20,5 @@ pub mod run;
 mod scan;
 pub mod sheet;
 pub mod source;
+mod spill;
 pub mod table;

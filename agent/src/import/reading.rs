@@ -1,5 +1,6 @@
 //! Reads a table into chunks of mapped rows, each with what its rejection would have to remember.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -9,6 +10,7 @@ use super::mapping::{BadCell, IsoDates, Mapped, Mapper, RowKey};
 use super::rows::{BadRow, Row};
 use super::run::{ImportError, Watch};
 use super::source::Source;
+use super::spill::SpillError;
 use super::table::{Origin, Record, Table};
 use crate::store::ImportRow;
 
@@ -93,14 +95,16 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Reads `table`, of whose file `bytes_read` of `bytes_total` bytes are read.
+    /// Reads `table`, of whose file `bytes_read` of `bytes_total` bytes are read. What memory does not hold goes to
+    /// `dir`.
     pub(super) fn new(
         table: Table<Source>,
         mapper: &'a Mapper<'a>,
+        dir: &Path,
         bytes_read: Arc<AtomicU64>,
         bytes_total: u64,
     ) -> Reading<'a> {
-        Reading { table, mapper, identities: Identities::new(), bytes_read, bytes_total }
+        Reading { table, mapper, identities: Identities::new(dir), bytes_read, bytes_total }
     }
 
     /// Gives all rows in chunks; those before a damage too.
@@ -110,7 +114,11 @@ impl<'a> Reading<'a> {
             match self.table.next_record() {
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error.into()),
-                Ok(Some(record)) => self.take(record, &mut chunk),
+                Ok(Some(record)) => {
+                    if let Err(error) = self.take(record, &mut chunk) {
+                        break Err(error.into());
+                    }
+                }
             }
             chunk.rows += 1;
             if chunk.is_full() {
@@ -126,11 +134,12 @@ impl<'a> Reading<'a> {
         ended
     }
 
-    fn take(&mut self, Record { row, flaw, dates, origin }: Record, chunk: &mut Chunk) {
+    fn take(&mut self, Record { row, flaw, dates, origin }: Record, chunk: &mut Chunk) -> Result<(), SpillError> {
         match row {
-            Ok(row) => self.take_row(row, flaw, &dates, origin.as_ref(), chunk),
-            Err(bad) => chunk.push(self.torn(bad, origin.as_ref())),
+            Ok(row) => self.take_row(row, flaw, &dates, origin.as_ref(), chunk)?,
+            Err(bad) => chunk.push(self.torn(bad, origin.as_ref())?),
         }
+        Ok(())
     }
 
     fn take_row(
@@ -140,41 +149,42 @@ impl<'a> Reading<'a> {
         dates: &IsoDates,
         origin: Option<&Origin>,
         chunk: &mut Chunk,
-    ) {
+    ) -> Result<(), SpillError> {
         let key = self.mapper.row_key(&cells);
         let identity = match (&key, origin) {
             (Ok(RowKey::Known(known)), _) => known.clone(),
-            (Ok(RowKey::Cells(key)), Some(origin)) => self.identities.again(key, &cells, origin),
-            (Ok(RowKey::Cells(key)), None) => self.identities.next(key, &cells),
+            (Ok(RowKey::Cells(key)), Some(origin)) => self.identities.again(key, &cells, origin)?,
+            (Ok(RowKey::Cells(key)), None) => self.identities.next(key, &cells)?,
             // A row whose key cannot be told is told apart by all of it.
-            (Err(_), Some(origin)) => self.identities.again(&[], &cells, origin),
-            (Err(_), None) => self.identities.next(&[], &cells),
+            (Err(_), Some(origin)) => self.identities.again(&[], &cells, origin)?,
+            (Err(_), None) => self.identities.next(&[], &cells)?,
         };
         let row = match key.map(|_| self.mapper.map(&cells, dates, identity.clone())) {
             Ok(Mapped::Skipped) => {
                 chunk.skipped += 1;
-                return;
+                return Ok(());
             }
             Ok(Mapped::Row(row)) => flaw.map_or(Ok(row), Err),
             Ok(Mapped::Bad(bad)) | Err(bad) => Err(flaw.unwrap_or(bad)),
         };
         let first_line = origin.map_or(line, |origin| origin.line);
         chunk.push(Item { row, line, first_line, identity, cells: Packed::pack(&cells), raw: String::new() });
+        Ok(())
     }
 
-    fn torn(&mut self, bad: BadRow, origin: Option<&Origin>) -> Item {
+    fn torn(&mut self, bad: BadRow, origin: Option<&Origin>) -> Result<Item, SpillError> {
         let BadRow { row_line, line, column, raw, reason } = bad;
         let identity = match origin {
-            Some(origin) => self.identities.again_bad(&raw, origin),
-            None => self.identities.next_bad(&raw),
+            Some(origin) => self.identities.again_bad(&raw, origin)?,
+            None => self.identities.next_bad(&raw)?,
         };
-        Item {
+        Ok(Item {
             row: Err(BadCell { column: format!("{CHARACTER}{column}"), reason }),
             line,
             first_line: origin.map_or(row_line, |origin| origin.line),
             identity,
             cells: Packed::default(),
             raw,
-        }
+        })
     }
 }

@@ -152,16 +152,16 @@ mod tests {
         let map = Map::parse(&format!("kind = \"x\"\nstate = {{ constant = \"s\" }}\n{map}"), &path).unwrap();
         let mut table = Table::open(Source::open(&path, map.encoding.as_deref()).unwrap(), &path, &map).unwrap();
         let mut rejects = Rejects::new(Rejects::beside(&path), table.columns().to_vec(), table.delimiter());
-        let mut identities = Identities::new();
+        let mut identities = Identities::new(Path::new(""));
         while let Some(record) = table.next_record().unwrap() {
             let (reason, column) = ("why", "A");
             match record.row {
                 Ok(Row { line, cells }) => {
-                    let identity = &identities.next(&[], &cells);
+                    let identity = &identities.next(&[], &cells).unwrap();
                     rejects.write(Reject { cells: &cells, line, identity, column, reason, raw: "" }).unwrap();
                 }
                 Err(BadRow { row_line: line, raw, .. }) => {
-                    let identity = &identities.next_bad(&raw);
+                    let identity = &identities.next_bad(&raw).unwrap();
                     rejects.write(Reject { cells: &[], line, identity, column, reason, raw: &raw }).unwrap();
                 }
             }
@@ -211,7 +211,7 @@ mod tests {
         assert!(!path.exists());
         std::fs::write(&path, "half corrected").unwrap();
         let mut rejects = Rejects::new(path.clone(), vec!["A".into()], b',');
-        let identity = &Identities::new().next(&["x"], &[]);
+        let identity = &Identities::new(Path::new("")).next(&["x"], &[]).unwrap();
         rejects.write(Reject { cells: &["x".into()], line: 1, identity, column: "A", reason: "why", raw: "" }).unwrap();
         assert_eq!(rejects.finish().unwrap().unwrap(), folder.path().join("orders.rejects-2.csv"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "half corrected");

@@ -19,6 +19,7 @@ use super::mapping::{Mapper, MappingError, kind_named, kind_of};
 use super::reading::Reading;
 use super::sheet::{Sheet, SheetError, is_workbook};
 use super::source::{Source, SourceError};
+use super::spill::SpillError;
 use super::table::{Table, TableError};
 use crate::layout::{self, LayoutError};
 use crate::store::ImportRow;
@@ -121,6 +122,9 @@ pub enum ImportError {
         #[source]
         source: io::Error,
     },
+    /// Rows can no longer be told apart.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
     /// Capturing failed.
     #[error("capturing failed after {rows} rows: import the file again afterwards, nothing is captured twice")]
     Capture {
@@ -158,7 +162,7 @@ pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> R
     let mapper = Mapper::new(&map, kind, table.columns(), order.sites, order.zone);
     let mapper = mapper.map_err(|source| unfit(order, Some(&map), source))?;
     let mut clerk = Clerk::new(order, &map, &table, watch);
-    let mut reading = Reading::new(table, &mapper, bytes_read, bytes_total);
+    let mut reading = Reading::new(table, &mapper, order.fallback, bytes_read, bytes_total);
     std::thread::scope(|scope| {
         let (give, take) = mpsc::sync_channel(CHUNKS_AHEAD);
         let reading = scope.spawn(|| reading.read(give, watch));
