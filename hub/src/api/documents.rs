@@ -144,7 +144,8 @@ pub fn zones(store: &Store) -> Result<HashMap<SiteId, TimeZone>, StoreError> {
     Ok(store.sites()?.iter().map(|site| (site.site.clone(), board::zone_of(site))).collect())
 }
 
-fn document_json(document: &Document, zone: &TimeZone) -> DocumentJson {
+/// A document as JSON, its instants in `zone`.
+pub(super) fn document_json(document: &Document, zone: &TimeZone) -> DocumentJson {
     DocumentJson {
         id: document.id.to_string(),
         kind: document.kind.clone(),

@@ -16,6 +16,7 @@ use crate::events;
         documents::documents,
         documents::document,
         reports::report,
+        reports::basis,
         events::events,
         health::healthz,
         health::readyz,

@@ -81,11 +81,13 @@ impl Served {
         let mut stream = TcpStream::connect(self.addr).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = std::str::from_utf8(&answer[..end]).unwrap().to_lowercase();
+        let bytes = answer.split_off(end + 4);
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+        Answer { status, head, body: String::from_utf8(bytes).unwrap() }
     }
 }
 
@@ -163,6 +165,10 @@ async fn what_makes_no_sense_is_a_problem() {
         ("/api/v1/documents?cursor=x", 400, "'x' is not a cursor"),
         ("/api/v1/reports/x", 400, "there is no report 'x'; there are repairs, faults, "),
         ("/api/v1/reports/repairs?by=colour", 400, "it takes site, day, month, category, reason, fault"),
+        ("/api/v1/reports/repairs?colour=x", 400, "it takes from, to and by"),
+        ("/api/v1/reports/repairs/documents?figure=x", 400, "it has orders, fixed, repairable"),
+        ("/api/v1/reports/repairs/documents?cursor=x", 400, "'x' is not a cursor"),
+        ("/api/v1/reports/sync/documents", 400, "tells of agents, not of documents"),
         ("/api/v1/nowhere", 404, "nothing is served at /api/v1/nowhere"),
     ] {
         let answer = served.get(path).await;
@@ -192,6 +198,41 @@ async fn reports_answer_as_json_and_as_csv() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_figure_leads_to_its_documents() {
+    let served = serve().await;
+    let score =
+        served.get("/api/v1/reports/satisfaction/documents?figure=score&site=%E5%9F%8E%E4%B8%9C&limit=3").await.json();
+    assert_eq!((&score["value"], &score["figure"]), (&75.into(), &"score".into()));
+    assert_eq!(score["sums"], serde_json::json!({"weighted": 300, "weight": 4}));
+    assert_eq!(score["keys"], serde_json::json!({"site": "城东"}));
+    assert_eq!(score["items"][0]["contribution"], serde_json::json!({"weighted": 15, "weight": 1}));
+    assert_eq!(score["items"][0]["fields"]["form"], HOSTILE);
+    let next = score["next"].as_str().unwrap();
+    let last = served.get(&format!("/api/v1/reports/satisfaction/documents?figure=score&cursor={next}")).await.json();
+    assert_eq!((last["items"].as_array().unwrap().len(), &last["next"]), (1, &Json::Null));
+    let stock = served.get("/api/v1/reports/stock/documents?from=2090-01-01&item=%3DA1").await.json();
+    assert_eq!((&stock["value"], &stock["from"]), (&2.5.into(), &Json::Null));
+    assert_eq!(stock["items"][0]["contribution"], serde_json::json!({"quantity": 2.5}));
+    let report = served
+        .get_with("/reports/satisfaction?by=form&from=2020-01-01", "Host: localhost\r\nAccept-Language: en")
+        .await;
+    let address =
+        report.body.split("href=\"").filter_map(|rest| rest.split('"').next()).map(|link| link.replace("&#38;", "&"));
+    let address =
+        address.filter(|link| link.contains("/documents?figure=score") && link.contains("script")).collect::<Vec<_>>();
+    assert_eq!(address.len(), 1, "{}", report.body);
+    for (language, words) in [
+        ("en", ["Back to the report: Satisfaction", "2020-01-01 onwards"]),
+        ("zh-CN", ["返回报表：满意度", "2020-01-01 起"]),
+    ] {
+        let page = served.get_with(&address[0], &format!("Host: localhost\r\nAccept-Language: {language}")).await;
+        assert!(words.iter().all(|word| page.body.contains(word)), "{}", page.body);
+        assert!(page.body.contains("&#60;script&#62;") && !page.body.contains("<script>"), "{}", page.body);
+        assert!(page.body.contains("15.00") && page.body.contains("/reports/satisfaction?from=2020-01-01&#38;by=form"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_speak_both_languages_and_run_nothing() {
     let served = serve().await;
     let mut paths: Vec<String> =
@@ -200,6 +241,8 @@ async fn pages_speak_both_languages_and_run_nothing() {
             .into();
     paths.extend(crate::reports::names().iter().map(|name| format!("/reports/{name}")));
     paths.push("/reports/satisfaction?by=form&from=2020-01-01&by=month".to_owned());
+    paths.push("/reports/stock/documents?figure=on_hand&month=2026-09".to_owned());
+    paths.push("/reports/counts/documents?figure=net_variance&zone=".to_owned());
     paths.extend(served.agent.documents.keys().map(|id| format!("/documents/{id}")));
     for path in paths {
         let expected = if path.ends_with("/nowhere") || path.ends_with("/x") { 404 } else { 200 };

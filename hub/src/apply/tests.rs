@@ -11,7 +11,7 @@ use waystation_protocol::time;
 use waystation_protocol::value::Value;
 
 use crate::store::fixture::{Agent, Hub, START};
-use crate::store::{Filter, Group, Rollup, Store};
+use crate::store::{Filter, Group, Rollup, Scope, Store};
 
 fn quantity(number: i64) -> Value {
     Value::measured(number * 1000, "件")
@@ -192,7 +192,9 @@ fn sums_follow_documents_that_change_after_they_were_counted() {
     assert_eq!(rollups, facts);
     assert_eq!(facts, computed);
     let measure = kind::measures().find(|measure| measure.name == "satisfaction").unwrap();
-    let rollup = |by| hub.store.rollup(&Rollup { measure, from: None, to: None, by }).unwrap();
+    let rollup = |by| {
+        hub.store.rollup(&Rollup { scope: Scope { measure, from: None, to: None, only: Vec::new() }, by }).unwrap()
+    };
     let whole = rollup(vec![]);
     assert_eq!((whole.len(), whole[0].values[0]), (1, 20 - 7 + 1));
     let parts = rollup(vec![Group::Site, Group::Month, Group::Key(0), Group::Key(9)]);
@@ -370,7 +372,11 @@ fn many_entries_of_two_sites_are_processed_in_slices_and_rebuilt_to_the_same() {
             .collect();
         let measure = kind::measures().find(|measure| measure.name == "satisfaction").unwrap();
         let by = vec![Group::Site, Group::Day, Group::Key(0)];
-        (digests, hub.store.totals().unwrap(), hub.store.rollup(&Rollup { measure, from: None, to: None, by }).unwrap())
+        (
+            digests,
+            hub.store.totals().unwrap(),
+            hub.store.rollup(&Rollup { scope: Scope { measure, from: None, to: None, only: Vec::new() }, by }).unwrap(),
+        )
     };
     let before = state(&hub);
     assert_equal(&hub.store, &east);

@@ -44,15 +44,15 @@ struct Choice {
     is_chosen: bool,
 }
 
-struct ListRow {
-    address: String,
-    number: String,
-    kind: String,
-    site: String,
-    state: String,
-    opened: String,
+pub(super) struct ListRow {
+    pub(super) address: String,
+    pub(super) number: String,
+    pub(super) kind: String,
+    pub(super) site: String,
+    pub(super) state: String,
+    pub(super) opened: String,
     changed: String,
-    glance: String,
+    pub(super) glance: String,
 }
 
 #[derive(Template)]
@@ -226,7 +226,7 @@ fn site_choices(sites: &[SiteRow], chosen: Option<&str>) -> Vec<Choice> {
     sites.iter().map(choice).collect()
 }
 
-fn list_row(t: Lang, document: &Document, sites: &HashMap<&str, &SiteRow>) -> ListRow {
+pub(super) fn list_row(t: Lang, document: &Document, sites: &HashMap<&str, &SiteRow>) -> ListRow {
     let site = sites.get(document.site.as_str());
     let zone = site.map_or(TimeZone::UTC, |site| board::zone_of(site));
     let telling = Telling { t, kind: kind::find(&document.kind), state: &document.state, zone: &zone };

@@ -3,6 +3,7 @@
 //! Whatever is shown is escaped by the templates. Nothing inline: one stylesheet, one script, both our own.
 
 mod assets;
+mod basis;
 mod board;
 mod chart;
 mod documents;
@@ -22,6 +23,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::api::problem::Problem;
 
 pub use assets::asset;
+pub use basis::basis;
 pub use board::{board, board_events};
 pub use documents::{document, documents};
 pub use lang::Lang;

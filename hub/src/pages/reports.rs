@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use waystation_protocol::time::Day;
 
 use super::board::word_of;
 use super::chart;
@@ -13,8 +14,9 @@ use super::text::{age, grouped};
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::api::problem::Problem;
+use crate::api::reports::site_names;
 use crate::clock;
-use crate::reports::{self, Answer, Cell, Decimal, Head, Question, Report, Show};
+use crate::reports::{self, Answer, Cell, Completeness, Decimal, Figure, Head, Key, Question, Report, Show, Source};
 
 /// Rows of a table on a page; more are in the CSV.
 const ROWS: usize = 500;
@@ -60,10 +62,10 @@ struct KeyChoice {
     is_chosen: bool,
 }
 
-struct Badge {
-    is_provisional: bool,
-    complete: usize,
-    expected: usize,
+pub(super) struct Badge {
+    pub(super) is_provisional: bool,
+    pub(super) complete: usize,
+    pub(super) expected: usize,
 }
 
 struct TableHead {
@@ -74,6 +76,7 @@ struct TableHead {
 struct TableCell {
     text: String,
     is_number: bool,
+    link: Option<String>,
 }
 
 /// The list of reports.
@@ -96,8 +99,7 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>, visitor: V
     let question = Question::parse(report, &visitor.pairs).map_err(|error| visitor.trouble(error))?;
     let (asked, now) = (question.clone(), clock::now());
     let answered = app.ask(move |store| {
-        let names: HashMap<String, String> =
-            store.sites()?.into_iter().map(|site| (site.site.to_string(), site.name)).collect();
+        let names = site_names(store)?;
         let answer = reports::answer(store, report, &asked, now)?;
         let series = reports::series(store, report, &asked, &answer)?;
         Ok::<_, Problem>((answer, series, names))
@@ -113,10 +115,10 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>, visitor: V
         to: question.to.map(|day| day.to_string()).unwrap_or_default(),
         has_period: !report.allowed().is_empty(),
         keys: key_choices(t, report, &question),
-        badge: badge(&answer),
+        badge: badge(answer.completeness),
         drawing: chart::draw(t, report, &series, &names),
         heads: answer.heads.iter().map(|head| table_head(t, head)).collect(),
-        rows: answer.rows.iter().take(ROWS).map(|row| table_row(t, report, &answer, row, &names)).collect(),
+        rows: answer.rows.iter().take(ROWS).map(|row| table_row(t, report, &answer, &question, row, &names)).collect(),
         is_cut: answer.rows.len() > ROWS,
         csv: api_address(&visitor, report, ".csv"),
         json: api_address(&visitor, report, ""),
@@ -126,15 +128,14 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>, visitor: V
 
 fn key_choices(t: Lang, report: &Report, question: &Question) -> Vec<KeyChoice> {
     let offered = report.allowed().into_iter().filter(|key| !report.keys.contains(key));
-    let choice = |key: reports::Key| {
+    let choice = |key: Key| {
         let (zh, en) = key.labels();
         KeyChoice { name: key.name(), label: t.pick(zh, en), is_chosen: question.by.contains(&key) }
     };
     offered.map(choice).collect()
 }
 
-fn badge(answer: &Answer) -> Badge {
-    let completeness = answer.completeness;
+pub(super) fn badge(completeness: Completeness) -> Badge {
     Badge {
         is_provisional: completeness.provisional,
         complete: completeness.sites_complete,
@@ -161,19 +162,77 @@ fn table_row(
     t: Lang,
     report: &Report,
     answer: &Answer,
+    question: &Question,
     row: &[Cell],
     names: &HashMap<String, String>,
 ) -> Vec<TableCell> {
+    let keys = key_pairs(answer, row);
     let cell = |(head, cell): (&Head, &Cell)| {
         let text = match cell {
-            Cell::Text(text) if head.key.is_some() && text.is_empty() => t.unset().to_owned(),
-            Cell::Text(text) if head.key.is_some() => reports::label(report, head.key, text, names, t).to_owned(),
+            Cell::Text(text) if head.key.is_some() => key_text(t, report, head.key, text, names),
             Cell::Text(text) if head.name == "state" => word_of(t, text).to_owned(),
             cell => shown(t, head.show, cell),
         };
-        TableCell { text, is_number: is_number(head) }
+        let link = match report.source {
+            Source::Measure(_) => basis_address(report, question, head, cell, &keys),
+            Source::Agents => site_address(head, cell),
+        };
+        TableCell { text, is_number: is_number(head), link }
     };
     answer.heads.iter().zip(row).map(cell).collect()
+}
+
+/// A key's value for people.
+pub(super) fn key_text(
+    t: Lang,
+    report: &Report,
+    key: Option<Key>,
+    text: &str,
+    names: &HashMap<String, String>,
+) -> String {
+    if text.is_empty() { t.unset().to_owned() } else { reports::label(report, key, text, names, t).to_owned() }
+}
+
+/// A period as parameters.
+pub(super) fn period_pairs(from: Option<Day>, to: Option<Day>) -> impl Iterator<Item = (&'static str, String)> {
+    [("from", from), ("to", to)].into_iter().filter_map(|(name, day)| Some((name, day?.to_string())))
+}
+
+/// A row's keys as parameters.
+fn key_pairs<'a>(answer: &Answer, row: &'a [Cell]) -> Vec<(&'static str, &'a str)> {
+    let pair = |(key, cell): (&Key, &'a Cell)| match cell {
+        Cell::Text(text) => Some((key.name(), text.as_str())),
+        Cell::Empty | Cell::Whole(_) | Cell::Decimal(_) => None,
+    };
+    answer.by.iter().zip(row).filter_map(pair).collect()
+}
+
+/// Where a figure's documents are listed; none where there are none.
+fn basis_address(
+    report: &Report,
+    question: &Question,
+    head: &Head,
+    cell: &Cell,
+    keys: &[(&'static str, &str)],
+) -> Option<String> {
+    let is_nothing = match (report.column(head.name)?.figure, cell) {
+        (_, Cell::Empty) | (Figure::Sum(_), Cell::Whole(0)) => true,
+        (_, Cell::Text(_) | Cell::Whole(_) | Cell::Decimal(_)) => false,
+    };
+    if head.key.is_some() || is_nothing {
+        return None;
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("figure", head.name).extend_pairs(period_pairs(question.from, question.to)).extend_pairs(keys);
+    Some(format!("/reports/{}/documents?{}", report.name, query.finish()))
+}
+
+/// An agent's row leads to its site's documents, where it stands for one.
+fn site_address(head: &Head, cell: &Cell) -> Option<String> {
+    let Cell::Text(sites) = cell else { return None };
+    let is_one = head.name == "sites" && !sites.is_empty() && sites != "*" && !sites.contains(' ');
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("site", sites).finish();
+    is_one.then(|| format!("/documents?{query}"))
 }
 
 /// A figure as people read it.

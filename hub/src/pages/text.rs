@@ -106,6 +106,17 @@ texts! {
     table = "表" / "Table";
     target = "目标" / "Target";
     rows_shown = "仅显示前 500 行，全部请下载 CSV。" / "Only the first 500 rows are shown; download the CSV for all.";
+    back_to = "返回报表：" / "Back to the report: ";
+    behind_about = "这个数字由以下单据算出；每张单据计入多少列在其后。"
+        / "The documents this figure was computed from, each with what it adds.";
+    onwards = "起" / "onwards";
+    up_to = "截至" / "up to";
+    period = "期间" / "Period";
+    all_time = "全部时间" / "all time";
+    balance_note = "结存自最早一笔起累计，起始日期不影响；选定某日、某月时计到该日、该月末。"
+        / "A balance counts from the first movement on, whatever the period's start; of a day or month, up to its end.";
+    added_up = "全部单据合计" / "All documents add up to";
+    nothing_behind = "没有单据计入这个数字。" / "No document counts towards this figure.";
 
     not_found = "没有这个页面" / "There is no such page";
     not_found_about = "它可能已改名，或链接有误。" / "It may have moved, or the link is wrong.";

@@ -10,7 +10,7 @@ use waystation_protocol::time::{Day, Timestamp};
 use super::completeness::{self, Completeness};
 use super::{Cell, Chart, Key, Report, Show, Source, sync, table};
 use crate::pages::Lang;
-use crate::store::{Rollup, Store, StoreError};
+use crate::store::{Rollup, Scope, Store, StoreError};
 
 /// What is asked of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,9 +47,36 @@ pub enum AnswerError {
         /// The last day.
         to: Day,
     },
+    /// A month that is none.
+    #[error("'{0}' is no month such as 2026-11")]
+    BadMonth(String),
+    /// A number of documents that is none.
+    #[error("'{0}' is no limit; it is a whole number of at least 1")]
+    BadLimit(String),
     /// A parameter that does not exist.
-    #[error("unknown parameter '{0}'; reports take from, to and by")]
-    UnknownParameter(String),
+    #[error("unknown parameter '{name}'; it takes {takes}")]
+    UnknownParameter {
+        /// What was given.
+        name: String,
+        /// What there is.
+        takes: String,
+    },
+    /// A key that is given two values.
+    #[error("'{0}' is given twice")]
+    Twice(String),
+    /// A figure the report does not have.
+    #[error("'{name}' is no figure of report {report}; it has {figures}")]
+    UnknownFigure {
+        /// What was asked.
+        name: String,
+        /// Of which report.
+        report: &'static str,
+        /// What it has.
+        figures: String,
+    },
+    /// A report whose figures come from no documents.
+    #[error("report {0} tells of agents, not of documents; see /api/v1/agents")]
+    NoDocuments(&'static str),
 }
 
 /// A column of an answer.
@@ -95,18 +122,18 @@ impl Question {
     pub fn parse(report: &Report, pairs: &[(String, String)]) -> Result<Question, AnswerError> {
         let mut question = Question::default();
         for (name, value) in pairs.iter().filter(|(_, value)| !value.trim().is_empty()) {
-            let day = || value.parse::<Day>().map_err(|_| AnswerError::BadDay(value.clone()));
             match name.as_str() {
-                "from" => question.from = Some(day()?),
-                "to" => question.to = Some(day()?),
+                "from" => question.from = Some(day_of(value)?),
+                "to" => question.to = Some(day_of(value)?),
                 "by" => question.add_keys(report, value)?,
-                _ => return Err(AnswerError::UnknownParameter(name.clone())),
+                name => {
+                    let takes = "from, to and by".to_owned();
+                    return Err(AnswerError::UnknownParameter { name: name.to_owned(), takes });
+                }
             }
         }
-        match (question.from, question.to) {
-            (Some(from), Some(to)) if from > to => Err(AnswerError::Backwards { from, to }),
-            _ => Ok(question),
-        }
+        is_forwards(question.from, question.to)?;
+        Ok(question)
     }
 
     fn add_keys(&mut self, report: &Report, names: &str) -> Result<(), AnswerError> {
@@ -128,6 +155,17 @@ impl Question {
     fn keys(&self, report: &Report) -> Vec<Key> {
         let own = report.keys.iter().filter(|key| !self.by.contains(key));
         self.by.iter().chain(own).copied().collect()
+    }
+}
+
+pub(super) fn day_of(text: &str) -> Result<Day, AnswerError> {
+    text.parse().map_err(|_| AnswerError::BadDay(text.to_owned()))
+}
+
+pub(super) fn is_forwards(from: Option<Day>, to: Option<Day>) -> Result<(), AnswerError> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => Err(AnswerError::Backwards { from, to }),
+        _ => Ok(()),
     }
 }
 
@@ -178,7 +216,8 @@ fn measured(
 ) -> Result<Vec<Vec<Cell>>, StoreError> {
     let from = if report.is_balance() { None } else { question.from };
     let by = keys.iter().map(|key| key.group(measure)).collect();
-    let sums = store.rollup(&Rollup { measure, from, to: question.to, by })?;
+    let scope = Scope { measure, from, to: question.to, only: Vec::new() };
+    let sums = store.rollup(&Rollup { scope, by })?;
     let mut rows = table(report, measure, keys, sums);
     if report.is_balance()
         && let Some(from) = question.from
@@ -303,6 +342,6 @@ mod tests {
         check("delivery", &[("from", "2026-13-01")], Err("'2026-13-01' is no day such as 2026-11-23"));
         let backwards = "the period ends on 2026-01-01, before it begins on 2026-02-01";
         check("delivery", &[("from", "2026-02-01"), ("to", "2026-01-01")], Err(backwards));
-        check("delivery", &[("form", "x")], Err("unknown parameter 'form'; reports take from, to and by"));
+        check("delivery", &[("form", "x")], Err("unknown parameter 'form'; it takes from, to and by"));
     }
 }

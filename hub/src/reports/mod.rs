@@ -5,6 +5,9 @@
 //! empty, never 0.
 
 mod answer;
+mod basis;
+#[cfg(test)]
+mod basis_tests;
 mod cell;
 mod completeness;
 mod csv;
@@ -14,6 +17,7 @@ mod sync;
 mod table;
 
 pub use answer::{Answer, AnswerError, Head, Question, answer, label, series};
+pub use basis::{Basis, Part, Pick, basis};
 pub use cell::{Cell, Decimal};
 pub use completeness::{Completeness, Evidence, completeness};
 pub use csv::to_csv;

@@ -15,8 +15,10 @@ pub(crate) mod raw;
 mod read;
 mod report;
 mod rows;
+mod scope;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -39,7 +41,10 @@ use queue::{Command, Queues};
 
 pub use counters::{Count, Counters};
 pub use error::StoreError;
-pub use rows::{AgentRow, Filter, Group, HistoryEntry, Page, QuarantineRow, Rollup, RollupRow, SiteRow, Totals};
+pub use rows::{
+    AgentRow, Filter, Group, HistoryEntry, Only, Page, QuarantineRow, Rollup, RollupRow, Scope, SiteRow, Sum, Totals,
+    Trace, TracePage,
+};
 
 pub(crate) use connection::open_reader;
 

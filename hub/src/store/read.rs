@@ -72,11 +72,7 @@ impl Store {
     /// [`StoreError::BadCursor`] for a cursor no page gave, or the database fails.
     pub fn documents(&self, filter: &Filter) -> Result<Page, StoreError> {
         let conn = self.inner.pool.lend()?;
-        let limit = if filter.limit == 0 { PAGE } else { filter.limit.min(PAGE_MAX) };
-        let before = match &filter.cursor {
-            Some(cursor) => cursor.parse::<i64>().map_err(|_| StoreError::BadCursor(cursor.clone()))?,
-            None => i64::MAX,
-        };
+        let (limit, before) = (page_size(filter.limit), page_start(filter.cursor.as_deref())?);
         let like = filter.q.as_deref().map(str::trim).filter(|q| !q.is_empty()).map(pattern);
         let conditions = [
             ("kind = ?3", filter.kind.is_some()),
@@ -268,7 +264,18 @@ fn owner(conn: &Connection, stream: i64) -> Result<(StreamId, AgentId), StoreErr
     })?)
 }
 
-fn document_at(row: &Row<'_>, column: usize) -> Result<Document, StoreError> {
+/// How many documents a page has.
+pub(super) fn page_size(asked: usize) -> usize {
+    if asked == 0 { PAGE } else { asked.min(PAGE_MAX) }
+}
+
+/// The `n` below which a page's documents lie.
+pub(super) fn page_start(cursor: Option<&str>) -> Result<i64, StoreError> {
+    let bad = |cursor: &str| StoreError::BadCursor(cursor.to_owned());
+    cursor.map_or(Ok(i64::MAX), |cursor| cursor.parse().map_err(|_| bad(cursor)))
+}
+
+pub(super) fn document_at(row: &Row<'_>, column: usize) -> Result<Document, StoreError> {
     let body: Vec<u8> = row.get(column)?;
     codec::decode_own(&body).map_err(|error| StoreError::damaged(format!("a document cannot be read: {error}")))
 }

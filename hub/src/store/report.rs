@@ -1,9 +1,10 @@
 //! Reports: sums of a measure's roll-ups, grouped as asked.
 
-use rusqlite::types::{Value as Sql, ValueRef};
-use waystation_protocol::fact::Measure;
+use rusqlite::params_from_iter;
+use rusqlite::types::ValueRef;
 
-use super::rows::{Group, Rollup, RollupRow};
+use super::rows::{Rollup, RollupRow, Scope, Sum};
+use super::scope::Query;
 use super::{Store, StoreError};
 
 impl Store {
@@ -12,13 +13,23 @@ impl Store {
     /// # Errors
     ///
     /// The database fails.
-    pub fn rollup(&self, query: &Rollup) -> Result<Vec<RollupRow>, StoreError> {
+    pub fn rollup(&self, rollup: &Rollup) -> Result<Vec<RollupRow>, StoreError> {
         let conn = self.inner.pool.lend()?;
-        let (groups, values) = (query.by.len(), query.measure.values.len());
-        let mut statement = conn.prepare_cached(&sql(query))?;
-        let from = Sql::Integer(query.from.map_or(i64::MIN, |day| i64::from(day.0)));
-        let to = Sql::Integer(query.to.map_or(i64::MAX, |day| i64::from(day.0)));
-        let rows = statement.query_map((query.measure.name, from, to), |row| {
+        let measure = rollup.scope.measure;
+        let (groups, values) = (rollup.by.len(), measure.values.len());
+        let mut query = Query::of("rollup");
+        let keys: Vec<String> = rollup.by.iter().map(|group| query.key(*group, measure.keys.len())).collect();
+        let all: Vec<Sum> = (0..values).map(|value| Sum { value, only: Vec::new() }).collect();
+        let columns = [keys, query.sums(&rollup.scope, &all)].concat().join(", ");
+        let condition = query.condition(&rollup.scope);
+        let numbers: Vec<String> = (1..=groups).map(|index| index.to_string()).collect();
+        let grouping = match groups {
+            0 => String::new(),
+            _ => format!(" GROUP BY {0} ORDER BY {0}", numbers.join(", ")),
+        };
+        let sql = format!("SELECT {columns} FROM rollup WHERE {condition}{grouping}");
+        let mut statement = conn.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(&query.values), |row| {
             let keys = (0..groups).map(|index| row.get::<_, String>(index)).collect::<Result<_, _>>()?;
             let values =
                 (groups..groups + values).map(|index| row.get_ref(index).map(whole)).collect::<Result<_, _>>()?;
@@ -26,28 +37,22 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-}
 
-fn sql(query: &Rollup) -> String {
-    let keys: Vec<String> = query.by.iter().map(|group| expression(*group, query.measure)).collect();
-    let sums = (1..=query.measure.values.len()).map(|index| format!("coalesce(sum(v{index}), 0)"));
-    let columns: Vec<String> = keys.iter().cloned().chain(sums).collect();
-    let numbers: Vec<String> = (1..=keys.len()).map(|index| index.to_string()).collect();
-    let grouping = match keys.is_empty() {
-        true => String::new(),
-        false => format!(" GROUP BY {0} ORDER BY {0}", numbers.join(", ")),
-    };
-    let site = if query.by.contains(&Group::Site) { " JOIN site ON site.id = rollup.site" } else { "" };
-    format!("SELECT {} FROM rollup{site} WHERE measure = ?1 AND day BETWEEN ?2 AND ?3{grouping}", columns.join(", "))
-}
-
-fn expression(group: Group, measure: &Measure) -> String {
-    match group {
-        Group::Site => "site.site".to_owned(),
-        Group::Day => "coalesce(strftime('%Y-%m-%d', day * 86400, 'unixepoch'), '')".to_owned(),
-        Group::Month => "coalesce(strftime('%Y-%m', day * 86400, 'unixepoch'), '')".to_owned(),
-        Group::Key(index) if index < measure.keys.len() => format!("k{}", index + 1),
-        Group::Key(_) => "''".to_owned(),
+    /// The sums over a scope's roll-ups, in the order asked for.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
+    pub fn sums(&self, scope: &Scope, sums: &[Sum]) -> Result<Vec<i64>, StoreError> {
+        let conn = self.inner.pool.lend()?;
+        let mut query = Query::of("rollup");
+        let columns = query.sums(scope, sums).join(", ");
+        let sql = format!("SELECT {columns} FROM rollup WHERE {}", query.condition(scope));
+        let mut statement = conn.prepare_cached(&sql)?;
+        let found = statement.query_row(params_from_iter(&query.values), |row| {
+            (0..sums.len()).map(|index| row.get_ref(index).map(whole)).collect::<Result<_, _>>()
+        })?;
+        Ok(found)
     }
 }
 

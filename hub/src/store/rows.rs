@@ -128,17 +128,68 @@ pub enum Group {
     Key(usize),
 }
 
+/// Which facts are meant.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Of this measure.
+    pub measure: &'static Measure,
+    /// From this day on, if bounded.
+    pub from: Option<Day>,
+    /// Up to this day, inclusive, if bounded.
+    pub to: Option<Day>,
+    /// For which all of these hold.
+    pub only: Vec<Only>,
+}
+
+/// A condition on a fact; texts are those by which sums are grouped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Only {
+    /// It belongs to this group.
+    Is(Group, String),
+    /// It belongs to this day or month, or to an earlier one.
+    UpTo(Group, String),
+    /// It belongs to one of these groups.
+    Among(Group, Vec<String>),
+}
+
+/// A sum to take of facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// The index of the measure's value.
+    pub value: usize,
+    /// Over the facts for which all of these hold besides.
+    pub only: Vec<Only>,
+}
+
 /// A question to the roll-ups of one measure.
 #[derive(Debug, Clone)]
 pub struct Rollup {
-    /// Which measure.
-    pub measure: &'static Measure,
-    /// The first day, if bounded.
-    pub from: Option<Day>,
-    /// The last day, inclusive, if bounded.
-    pub to: Option<Day>,
+    /// Which facts to sum.
+    pub scope: Scope,
     /// How to group, in order.
     pub by: Vec<Group>,
+}
+
+/// A question to the facts: which documents they come from.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    /// Which facts.
+    pub scope: Scope,
+    /// What to sum of each document. Documents of which every sum is 0 are left out.
+    pub sums: Vec<Sum>,
+    /// Where an earlier page ended.
+    pub cursor: Option<String>,
+    /// At most so many, held within 1..=500; 0 stands for 50.
+    pub limit: usize,
+}
+
+/// A page of documents that facts come from, the latest arrivals first.
+#[derive(Debug, Clone, Default)]
+pub struct TracePage {
+    /// The documents, each with its own sums in the order they were asked for.
+    pub items: Vec<(Document, Vec<i64>)>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
 }
 
 /// One group of a roll-up.
