@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::reports::AnswerError;
+use crate::reports::{AnswerError, WorkbookError};
 use crate::store::StoreError;
 
 /// An error as its caller sees it.
@@ -76,6 +76,18 @@ impl From<StoreError> for Problem {
 impl From<AnswerError> for Problem {
     fn from(error: AnswerError) -> Problem {
         Problem::bad_request(error.to_string())
+    }
+}
+
+impl From<WorkbookError> for Problem {
+    fn from(error: WorkbookError) -> Problem {
+        match error {
+            WorkbookError::TooManyRows { .. } => Problem::bad_request(error.to_string()),
+            WorkbookError::Write(ref cause) => {
+                tracing::error!(%error, %cause, "a workbook could not be written");
+                Problem::unavailable(error.to_string())
+            }
+        }
     }
 }
 

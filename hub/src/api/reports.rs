@@ -1,4 +1,4 @@
-//! `GET /reports/{name}`: a report as JSON, or as CSV where the name ends in `.csv`; and
+//! `GET /reports/{name}`: a report as JSON, or as CSV or a workbook where the name ends in `.csv` or `.xlsx`; and
 //! `GET /reports/{name}/documents`: what one of its figures was computed from.
 
 use std::collections::HashMap;
@@ -17,8 +17,20 @@ use super::documents::{DocumentJson, document_json, zones};
 use super::problem::Problem;
 use super::{App, Params};
 use crate::clock;
+use crate::pages::Visitor;
 use crate::reports::{self, Basis, Cell, Decimal, Pick, Question, Report};
 use crate::store::Store;
+
+/// What a workbook is on the wire.
+const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// The form of an answer.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Csv,
+    Workbook,
+}
 
 /// A report's answer. Each row is an object of the keys in `by` and the report's figures.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -112,30 +124,45 @@ pub fn site_names(store: &Store) -> Result<HashMap<String, String>, Problem> {
 /// Figures with their completeness.
 #[utoipa::path(get, path = "/api/v1/reports/{name}", tag = "reports",
     params(
-        ("name" = String, Path, description = "repairs, faults, delivery, stock, counts, satisfaction or sync; with .csv for CSV"),
+        ("name" = String, Path, description = "repairs, faults, delivery, stock, counts, satisfaction or sync; with .csv for CSV, with .xlsx for an Excel workbook"),
         ("from" = Option<String>, Query, description = "the first day, YYYY-MM-DD"),
         ("to" = Option<String>, Query, description = "the last day, inclusive"),
-        ("by" = Option<String>, Query, description = "keys to add, separated by commas: site, day, month and those of the report")),
+        ("by" = Option<String>, Query, description = "keys to add, separated by commas: site, day, month and those of the report"),
+        ("lang" = Option<String>, Query, description = "zh-CN or en: the words of a workbook; else as the browser prefers. JSON and CSV have wire names")),
     responses((status = 200, content((ReportJson = "application/json"), (String = "text/csv"),
             (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
         (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub async fn report(
     State(app): State<App>,
     Path(name): Path<String>,
+    visitor: Visitor,
     Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let (plain, is_csv) = name.strip_suffix(".csv").map_or((name.as_str(), false), |plain| (plain, true));
+    let (plain, form) = match name.rsplit_once('.') {
+        Some((plain, "csv")) => (plain, Form::Csv),
+        Some((plain, "xlsx")) => (plain, Form::Workbook),
+        _ => (name.as_str(), Form::Json),
+    };
     let report = find(plain)?;
     let question = Question::parse(report, &pairs)?;
-    let now = clock::now();
-    let answer = app.ask(move |store| reports::answer(store, report, &question, now)).await?;
-    if !is_csv {
-        return Ok(Json(answer).into_response());
-    }
-    let disposition = format!("attachment; filename=\"{plain}.csv\"");
-    let headers =
-        [(header::CONTENT_TYPE, "text/csv; charset=utf-8"), (header::CONTENT_DISPOSITION, disposition.as_str())];
-    Ok((headers, reports::to_csv(&answer)).into_response())
+    let (lang, now) = (visitor.lang, clock::now());
+    let answered = app.ask(move |store| {
+        let answer = reports::answer(store, report, &question, now)?;
+        Ok::<_, Problem>(match form {
+            Form::Json => Json(answer).into_response(),
+            Form::Csv => download(report, "csv", "text/csv; charset=utf-8", reports::to_csv(&answer)),
+            Form::Workbook => {
+                let bytes = reports::to_xlsx(report, &answer, lang, &site_names(store)?, now)?;
+                download(report, "xlsx", WORKBOOK, bytes)
+            }
+        })
+    });
+    answered.await
+}
+
+fn download(report: &Report, ending: &str, content_type: &str, bytes: Vec<u8>) -> Response {
+    let disposition = format!("attachment; filename=\"{}.{ending}\"", report.name);
+    ([(header::CONTENT_TYPE, content_type), (header::CONTENT_DISPOSITION, disposition.as_str())], bytes).into_response()
 }
 
 /// The documents a figure was computed from.

@@ -1,9 +1,11 @@
 //! What the hub serves, asked over a real socket, with a store that real frames filled.
 
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use calamine::{Data, Reader, Xlsx, open_workbook_from_rs};
 use serde_json::Value as Json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{App, openapi};
 use crate::events::Feed;
+use crate::pages::Lang;
 use crate::router::router;
 use crate::store::fixture::{Agent, Hub};
 
@@ -29,6 +32,7 @@ struct Answer {
     status: u16,
     head: String,
     body: String,
+    bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -87,7 +91,7 @@ impl Served {
         let head = std::str::from_utf8(&answer[..end]).unwrap().to_lowercase();
         let bytes = answer.split_off(end + 4);
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head, body: String::from_utf8(bytes).unwrap() }
+        Answer { status, head, body: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 }
 
@@ -165,7 +169,8 @@ async fn what_makes_no_sense_is_a_problem() {
         ("/api/v1/documents?cursor=x", 400, "'x' is not a cursor"),
         ("/api/v1/reports/x", 400, "there is no report 'x'; there are repairs, faults, "),
         ("/api/v1/reports/repairs?by=colour", 400, "it takes site, day, month, category, reason, fault"),
-        ("/api/v1/reports/repairs?colour=x", 400, "it takes from, to and by"),
+        ("/api/v1/reports/x.xlsx", 400, "there is no report 'x'; there are repairs, faults, "),
+        ("/api/v1/reports/repairs.xlsx?colour=x", 400, "it takes from, to, by and lang"),
         ("/api/v1/reports/repairs/documents?figure=x", 400, "it has orders, fixed, repairable"),
         ("/api/v1/reports/repairs/documents?cursor=x", 400, "'x' is not a cursor"),
         ("/api/v1/reports/sync/documents", 400, "tells of agents, not of documents"),
@@ -197,6 +202,51 @@ async fn reports_answer_as_json_and_as_csv() {
     assert_eq!((&sync["rows"][0]["sites"], &sync["rows"][0]["unsent"]), (&"城东".into(), &0.into()));
 }
 
+/// A workbook's cell as the JSON it must equal.
+fn as_json(cell: &Data) -> Json {
+    match cell {
+        Data::Empty => Json::Null,
+        Data::Float(number) => serde_json::json!(number),
+        Data::String(text) => Json::from(text.as_str()),
+        other => panic!("unexpected {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_report_is_the_same_as_a_workbook() {
+    let served = serve().await;
+    for (query, sheet, lang) in [("lang=en", 1, Lang::En), ("lang=zh-CN&by=month&to=2099-01-01", 0, Lang::Zh)] {
+        for report in crate::reports::REPORTS {
+            let query = if report.name == "sync" { query.replace("&by=month", "") } else { query.to_owned() };
+            let json = served.get(&format!("/api/v1/reports/{}?{query}", report.name)).await.json();
+            let answer = served.get(&format!("/api/v1/reports/{}.xlsx?{query}", report.name)).await;
+            assert_eq!(answer.status, 200, "{}: {}", report.name, answer.body);
+            assert!(answer.head.contains(&format!("attachment; filename=\"{}.xlsx\"", report.name)), "{}", answer.head);
+            let mut workbook: Xlsx<_> = open_workbook_from_rs(Cursor::new(answer.bytes)).unwrap();
+            assert_eq!(workbook.sheet_names()[0], [report.zh, report.en][sheet]);
+            let range = workbook.worksheet_range_at(0).unwrap().unwrap();
+            let names: Vec<&str> = json["by"].as_array().unwrap().iter().filter_map(Json::as_str).collect();
+            let names: Vec<&str> = names.into_iter().chain(report.columns.iter().map(|column| column.name)).collect();
+            let labels: Vec<Json> = range.rows().next().unwrap().iter().map(as_json).collect();
+            let last = report.columns.last().unwrap();
+            assert_eq!(labels.last(), Some(&lang.pick(last.zh, last.en).into()));
+            let rows = json["rows"].as_array().unwrap();
+            assert_eq!(range.height(), rows.len() + 1, "{}", report.name);
+            for (row, object) in (1u32..).zip(rows) {
+                for (column, name) in (0u32..).zip(&names) {
+                    let cell = as_json(range.get_value((row, column)).unwrap_or(&Data::Empty));
+                    let same = match (&cell, &object[*name]) {
+                        (Json::Number(cell), Json::Number(stated)) => cell.as_f64() == stated.as_f64(),
+                        (Json::Null, stated) => stated.is_null() || *stated == "",
+                        (cell, stated) => cell == stated,
+                    };
+                    assert!(same, "{} {name}: {cell} is not {}", report.name, object[*name]);
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_figure_leads_to_its_documents() {
     let served = serve().await;
@@ -216,6 +266,11 @@ async fn a_figure_leads_to_its_documents() {
     let report = served
         .get_with("/reports/satisfaction?by=form&from=2020-01-01", "Host: localhost\r\nAccept-Language: en")
         .await;
+    assert!(
+        report.body.contains("/api/v1/reports/satisfaction.xlsx?by=form&#38;from=2020-01-01&#38;lang=en"),
+        "{}",
+        report.body
+    );
     let address =
         report.body.split("href=\"").filter_map(|rest| rest.split('"').next()).map(|link| link.replace("&#38;", "&"));
     let address =

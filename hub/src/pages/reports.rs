@@ -52,6 +52,7 @@ struct ReportPage {
     heads: Vec<TableHead>,
     rows: Vec<Vec<TableCell>>,
     is_cut: bool,
+    excel: String,
     csv: String,
     json: String,
 }
@@ -120,6 +121,7 @@ pub async fn report(State(app): State<App>, Path(name): Path<String>, visitor: V
         heads: answer.heads.iter().map(|head| table_head(t, head)).collect(),
         rows: answer.rows.iter().take(ROWS).map(|row| table_row(t, report, &answer, &question, row, &names)).collect(),
         is_cut: answer.rows.len() > ROWS,
+        excel: api_address(&visitor, report, ".xlsx"),
         csv: api_address(&visitor, report, ".csv"),
         json: api_address(&visitor, report, ""),
     };
@@ -145,7 +147,12 @@ pub(super) fn badge(completeness: Completeness) -> Badge {
 
 fn api_address(visitor: &Visitor, report: &Report, ending: &str) -> String {
     let pairs = visitor.pairs.iter().filter(|(_, value)| !value.is_empty());
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    if ending == ".xlsx" {
+        query.append_pair("lang", visitor.lang.code());
+    }
+    let query = query.finish();
     let mark = if query.is_empty() { "" } else { "?" };
     format!("/api/v1/reports/{}{ending}{mark}{query}", report.name)
 }

@@ -100,12 +100,24 @@ texts! {
     provisional = "暂计" / "Provisional";
     sites_complete = "个网点数据已到齐" / "sites complete";
     download_csv = "下载 CSV" / "Download CSV";
+    download_excel = "下载 Excel" / "Download Excel";
     as_json = "JSON" / "JSON";
     no_figures = "这段时间没有数据。" / "No figures in this period.";
     chart = "图" / "Chart";
     table = "表" / "Table";
     target = "目标" / "Target";
-    rows_shown = "仅显示前 500 行，全部请下载 CSV。" / "Only the first 500 rows are shown; download the CSV for all.";
+    rows_shown = "仅显示前 500 行，全部请下载 Excel 或 CSV。"
+        / "Only the first 500 rows are shown; download Excel or CSV for all.";
+    report = "报表" / "Report";
+    formula = "口径" / "What it says";
+    unbounded = "不限" / "unbounded";
+    generated = "生成时间" / "Generated at";
+    complete_sites = "已到齐网点" / "Sites complete";
+    expected_sites = "应到网点" / "Sites expected";
+    about_sheet = "说明" / "About";
+    column = "列" / "Column";
+    code_in_rows = "表中代码" / "Code in the rows";
+    meaning = "含义" / "Meaning";
     back_to = "返回报表：" / "Back to the report: ";
     behind_about = "这个数字由以下单据算出；每张单据计入多少列在其后。"
         / "The documents this figure was computed from, each with what it adds.";

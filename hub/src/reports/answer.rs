@@ -114,7 +114,8 @@ pub struct Answer {
 }
 
 impl Question {
-    /// Reads `from`, `to` and `by`, the last as often as wanted and with commas. Empty values are passed over.
+    /// Reads `from`, `to` and `by`, the last as often as wanted and with commas. Empty values are passed over, and
+    /// `lang`, which decides words only.
     ///
     /// # Errors
     ///
@@ -126,8 +127,9 @@ impl Question {
                 "from" => question.from = Some(day_of(value)?),
                 "to" => question.to = Some(day_of(value)?),
                 "by" => question.add_keys(report, value)?,
+                "lang" => {}
                 name => {
-                    let takes = "from, to and by".to_owned();
+                    let takes = "from, to, by and lang".to_owned();
                     return Err(AnswerError::UnknownParameter { name: name.to_owned(), takes });
                 }
             }
@@ -342,6 +344,6 @@ mod tests {
         check("delivery", &[("from", "2026-13-01")], Err("'2026-13-01' is no day such as 2026-11-23"));
         let backwards = "the period ends on 2026-01-01, before it begins on 2026-02-01";
         check("delivery", &[("from", "2026-02-01"), ("to", "2026-01-01")], Err(backwards));
-        check("delivery", &[("form", "x")], Err("unknown parameter 'form'; it takes from, to and by"));
+        check("delivery", &[("form", "x")], Err("unknown parameter 'form'; it takes from, to, by and lang"));
     }
 }

@@ -84,7 +84,7 @@ impl Pick {
                 "to" if is_given => pick.to = Some(day_of(value)?),
                 "cursor" if is_given => pick.cursor = Some(value.clone()),
                 "limit" if is_given => pick.limit = Some(limit_of(value)?),
-                "figure" | "from" | "to" | "cursor" | "limit" => {}
+                "figure" | "from" | "to" | "cursor" | "limit" | "lang" => {}
                 name => pick.add_key(name, value)?,
             }
         }
@@ -305,7 +305,7 @@ mod tests {
         check("repairs", &[], Ok("orders "));
         check("repairs", &[("figure", "fix_rate"), ("site", "007"), ("from", "")], Ok("fix_rate site=007"));
         check("faults", &[("figure", "share"), ("fault", "")], Ok("share fault="));
-        check("stock", &[("month", "2026-11"), ("day", "")], Ok("on_hand month=2026-11 day="));
+        check("stock", &[("month", "2026-11"), ("day", ""), ("lang", "en")], Ok("on_hand month=2026-11 day="));
     }
 
     #[test]

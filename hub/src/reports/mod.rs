@@ -15,6 +15,7 @@ mod declared;
 mod key;
 mod sync;
 mod table;
+mod workbook;
 
 pub use answer::{Answer, AnswerError, Head, Question, answer, label, series};
 pub use basis::{Basis, Part, Pick, basis};
@@ -24,6 +25,7 @@ pub use csv::to_csv;
 pub use declared::REPORTS;
 pub use key::Key;
 pub use table::table;
+pub use workbook::{WorkbookError, to_xlsx};
 
 use waystation_protocol::fact::Measure;
 
