@@ -72,6 +72,23 @@ impl Loaded {
         answer["rows"].as_array().unwrap_or_else(|| panic!("{query} has no rows: {answer}")).clone()
     }
 
+    /// Adds up what the documents behind a figure have of `value`, page by page, and wants the figure.
+    fn drill(&mut self, query: &str, figure: &str, value: &str, expected: &Value) {
+        let (mut sum, mut documents, mut cursor) = (0.0, 0, String::new());
+        loop {
+            let (name, keys) = query.split_once('?').unwrap_or((query, ""));
+            let path = format!("/api/v1/reports/{name}/documents?figure={figure}&limit=500&{keys}{cursor}");
+            let page = self.http.get(&path);
+            let items = page["items"].as_array().unwrap_or_else(|| panic!("{path}: {page}"));
+            documents += items.len();
+            sum += items.iter().filter_map(|item| item["contribution"][value].as_f64()).sum::<f64>();
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(Some(sum), expected.as_f64(), "{}: {query} {figure}, {documents} documents", self.name);
+        self.compared += 1;
+    }
+
     /// Compares what was found with what expected.json says under `key`.
     fn equal(&mut self, key: &str, found: Value) {
         self.same(key, &self.expected[key].clone(), &found);
@@ -155,6 +172,9 @@ fn repairs_are_fixed_as_the_independent_program_says() {
         "Fixed": all["fixed"], "Repairable": all["repairable"], "End of life": all["end_of_life"], "Unknown": all["unknown"],
     });
     loaded.equal("status", status);
+    loaded.drill("repairs", "fixed", "fixed", &loaded.expected["status"]["Fixed"].clone());
+    let site = loaded.expected["top_sites"][0].clone();
+    loaded.drill("repairs?site=Restart%20HQ", "fixed", "fixed", &site[2]);
 
     let mut sites = loaded.report("repairs?by=site");
     loaded.equal("sites", json!(sites.len()));
@@ -185,6 +205,9 @@ fn check_faults(path: &'static str, map: &'static str) {
     loaded.equal("fault_pareto_all", faults.iter().map(line).collect());
     let coded = pareto(&faults, "fault", "count", |name| matches!(name, "Unknown" | "Poor data"));
     loaded.equal("fault_pareto_coded_top10", top(&coded, 10));
+    let worst = loaded.expected["fault_pareto_all"][0].clone();
+    let name = worst[0].as_str().expect("a fault has a name").replace('/', "%2F");
+    loaded.drill(&format!("faults?fault={name}"), "count", "count", &worst[1]);
     let by_fault = loaded.report("repairs?by=fault");
     let orders: i64 = by_fault.iter().map(|row| whole(row, "orders")).sum();
     loaded.equal("ids", json!(orders));
@@ -239,6 +262,9 @@ fn deliveries_are_on_time_as_the_independent_program_says() {
     };
     let found: BTreeMap<String, Value> = years.into_iter().map(year).collect();
     loaded.equal("by_year", json!(found));
+    let on_time = loaded.expected["by_site"]["Haiti"][1].clone();
+    loaded.drill("delivery?site=Haiti", "on_time", "on_time", &on_time);
+    loaded.drill("delivery", "late_days", "late_days", &loaded.expected["late_days_total"].clone());
     loaded.equal("sites", json!(sites.len()));
     loaded.equal("months", json!(months.len()));
     loaded.digest("site_digest(site,n,on_time)", &sites, &["site", "items", "on_time"]);
@@ -265,6 +291,9 @@ fn stock_is_on_hand_as_the_independent_program_says() {
     rows.sort_by_key(|row| (whole(row, "on_hand"), row["item"].to_string()));
     let line = |row: &Value| json!([row["site"], row["item"], row["on_hand"]]);
     loaded.equal("on_hand_lowest10", rows.iter().take(10).map(line).collect());
+
+    let lowest = loaded.expected["on_hand_lowest10"][0].clone();
+    loaded.drill("stock?site=Germany&item=22326", "on_hand", "quantity", &lowest[2]);
 
     let months = loaded.expected["net_by_month"].as_object().expect("figures by month").keys().cloned();
     let mut before = 0;

@@ -112,7 +112,7 @@ fn hard(field: &Field, turn: usize) -> Value {
         Type::Labour => Value::Int([125, 5][turn % 2]),
         Type::Date => Value::Int([0, 20_780, -1][turn % 3]),
         Type::Time | Type::Due => Value::Int(1_795_000_000_000 + [0, 999, 86_399_999][turn % 3]),
-        Type::Flag => Value::Flag(turn % 2 == 0),
+        Type::Flag => Value::Flag(turn.is_multiple_of(2)),
         Type::Choice(choices) => Value::from(choices[turn % choices.len()].name),
         Type::Link(_) => Value::from(waystation_protocol::id::DocId::from_bytes([9; 16]).to_string()),
     }
@@ -129,7 +129,7 @@ fn row(kind: &Kind, turn: usize) -> ImportRow {
     });
     let mut set: BTreeMap<String, Value> = fields.chain(lines).collect();
     set.insert("number".to_owned(), Value::from("=2"));
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         set.insert("custom.colour".to_owned(), [Value::from("5"), Value::Int(5), Value::Flag(true)][turn % 3].clone());
     }
     ImportRow {

@@ -87,7 +87,7 @@ const COMMON: [&str; 3] = [header::NUMBER.name(), header::OCCURRED_AT.name(), he
 pub fn columns(kind: &'static Kind, lines: &BTreeMap<&str, u32>, custom: &[String]) -> Vec<Column> {
     let mut columns: Vec<Column> = FIRST.iter().map(fixed).collect();
     let common = COMMON.iter().filter_map(|name| kind.field(name));
-    columns.extend(common.chain(kind.fields).map(|field| plain(field)));
+    columns.extend(common.chain(kind.fields).map(plain));
     for group in kind.lines {
         let count = lines.get(group.name).copied().unwrap_or(0);
         let numbered = (1..=count).flat_map(|number| group.fields.iter().map(move |field| (number, field)));
