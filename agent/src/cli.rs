@@ -1,6 +1,7 @@
 //! The command line: settings, one subcommand each, exit codes 0 good, 1 failed, 2 bad usage.
 //!
-//! Every command but `run` works at a desk: through the running agent's API, or on the store of a stopped one.
+//! Every command but `run` works at a desk: through the running agent's API, or on the store of a stopped one. Only
+//! `import --suggest` needs no settings at all.
 
 mod desk;
 mod export;
@@ -8,6 +9,7 @@ mod import;
 mod list;
 mod output;
 mod serve;
+mod suggest;
 mod template;
 
 use std::io::{Read, Write};
@@ -30,6 +32,7 @@ Examples:
   waystation-agent list --data ./outlet --kind repair_order --state working
   waystation-agent act RO-3702A-2611-00042-K estimate --data ./outlet --json estimate.json
   waystation-agent import --data ./all --sites '*' --kind delivery_item --map deliveries.toml deliveries.csv.gz
+  waystation-agent import --suggest deliveries.csv.gz > deliveries.toml
   waystation-agent export --data ./outlet --kind survey > surveys.csv
   waystation-agent template repair_order --format xlsx --output repairs.xlsx
   waystation-agent import --data ./outlet --kind repair_order repairs.xlsx
@@ -56,11 +59,14 @@ enum Command {
     /// Import a table: CSV or TSV, UTF-8, GBK or UTF-16, also .gz
     Import {
         /// Kind of document each row becomes
-        #[arg(long)]
-        kind: String,
+        #[arg(long, required_unless_present = "suggest")]
+        kind: Option<String>,
         /// Map file: which column is which field; none for a table with the headers of `export` or `template`
-        #[arg(long)]
+        #[arg(long, conflicts_with = "suggest")]
         map: Option<PathBuf>,
+        /// Print a map proposed for this table, for its best kind or for --kind; needs no data folder
+        #[arg(long, conflicts_with_all = ["dry_run", "json"])]
+        suggest: bool,
         /// The table
         file: PathBuf,
         /// Capture nothing and say what would happen
@@ -144,6 +150,12 @@ pub fn main(seed: [u8; 32]) -> ExitCode {
     if let Command::Template { kind, wanted } = &cli.command {
         return template::run(kind, wanted).map_or_else(|error| fail(&error, 1), |()| ExitCode::SUCCESS);
     }
+    if let Command::Import { kind, suggest: true, file, .. } = &cli.command {
+        return match suggest::run(file, kind.as_deref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, 1),
+        };
+    }
     let config = match configure(&cli, seed) {
         Ok(config) => config,
         Err(error) => return fail(&anyhow::Error::new(error), 2),
@@ -183,7 +195,8 @@ fn log(config: &Config, directives: &str) -> Result<()> {
 fn execute(command: Command, config: Config) -> Result<ExitCode> {
     match command {
         Command::Run => serve::run(config)?,
-        Command::Import { kind, map, file, dry_run, json } => {
+        Command::Import { kind, map, file, dry_run, json, suggest: _ } => {
+            let Some(kind) = kind else { bail!("name --kind, or --suggest") };
             return import::run(&config, &import::Wanted { kind, map, file, dry_run, json });
         }
         Command::Export { kind, wanted } => at_desk(&config, |desk| export::run(desk, &config, &kind, &wanted))?,
@@ -288,5 +301,15 @@ mod tests {
         assert!(Cli::try_parse_from(["waystation-agent", "fly"]).is_err());
         let cli = Cli::try_parse_from(["waystation-agent", "--insecure", "--log-json=false", "run"]).unwrap();
         assert_eq!((cli.settings.insecure, cli.settings.log_json), (Some(true), Some(false)));
+    }
+
+    #[test]
+    fn an_import_needs_a_map_or_asks_for_one() {
+        let import = |rest: &str| Cli::try_parse_from(format!("waystation-agent import {rest}").split(' ')).is_ok();
+        assert!(import("--kind survey --map m.toml f.csv --dry-run --json"));
+        assert!(import("--suggest f.csv") && import("--suggest --kind survey f.csv"));
+        assert!(!import("f.csv") && !import("--kind survey f.csv") && !import("--map m.toml f.csv"));
+        assert!(!import("--suggest --map m.toml f.csv") && !import("--suggest --kind survey --map m.toml f.csv"));
+        assert!(!import("--suggest f.csv --dry-run") && !import("--suggest"));
     }
 }

@@ -425,7 +425,7 @@ impl Cell<'_> {
 }
 
 /// `1.234,56` as `1,234.56`. Blanks and apostrophes between digits part thousands too.
-fn points_for_commas(text: &str) -> String {
+pub(super) fn points_for_commas(text: &str) -> String {
     let swap = |character: char| match character {
         '.' => Some(','),
         ',' => Some('.'),

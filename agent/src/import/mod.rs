@@ -1,8 +1,9 @@
 //! Import: history from spreadsheets becomes documents, once.
 //!
 //! The walk of a file: `source` opens and decodes text and `rows` splits it, or `sheet` reads a workbook through the
-//! bounds of `parts`; `table` names the columns, `identity` tells rows apart, `map` says what columns mean, `mapping` makes typed values of them, `reading` puts these steps together,
-//! `clerk` captures what they give, and `rejects` keeps what could not be taken.
+//! bounds of `parts`; `table` names the columns, `identity` tells rows apart, `map` says what columns mean, `mapping`
+//! makes typed values of them, `reading` puts these steps together, `clerk` captures what they give, and `rejects`
+//! keeps what could not be taken. `suggest` proposes a first map.
 
 mod cell;
 mod clerk;
@@ -21,4 +22,5 @@ mod scan;
 pub mod sheet;
 pub mod source;
 mod spill;
+pub mod suggest;
 pub mod table;
