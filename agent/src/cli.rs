@@ -56,7 +56,7 @@ struct Cli {
 enum Command {
     /// Run the agent: capture, API, status page and sync
     Run,
-    /// Import a table: CSV or TSV, UTF-8, GBK or UTF-16, also .gz
+    /// Import a table: CSV or TSV, UTF-8, GBK or UTF-16, also .gz; or a sheet of a workbook (.xlsx)
     Import {
         /// Kind of document each row becomes
         #[arg(long, required_unless_present = "suggest")]

@@ -129,7 +129,12 @@ enum Message {
 pub fn is_workbook(path: &Path) -> bool {
     let mut magic = [0; 4];
     let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"PK\x03\x04"
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && has_magic(&magic)
+}
+
+/// Whether a file that begins so is an archive, as workbooks are; the other ending is of one that holds nothing.
+pub(super) fn has_magic(begin: &[u8]) -> bool {
+    begin.starts_with(b"PK\x03\x04") || begin.starts_with(b"PK\x05\x06")
 }
 
 impl Sheet {

@@ -200,6 +200,7 @@ fn what_is_no_whole_workbook_says_what_to_do() {
     }
     let torn = sheet_xml("<row r=\"1\"><c r=\"A1\"><v>1</v>");
     check_refused(&with_parts(&whole, &[(SHEET, &torn)]), None, "book.xlsx is refused, its part xl/worksheets");
+    check_refused(&ZIP_OF_NOTHING, None, "book.xlsx is an archive, not a workbook");
     let archive = |name: &str| with_parts(&ZIP_OF_NOTHING, &[(name, b"x"), ("mimetype", b"x")]);
     check_refused(&archive("content.xml"), None, "book.xlsx is an OpenDocument file (.ods): save it as .xlsx");
     check_refused(&archive("xl/workbook.bin"), None, "book.xlsx is an .xlsb workbook: save it as .xlsx");

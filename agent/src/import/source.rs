@@ -15,6 +15,7 @@ use flate2::read::MultiGzDecoder;
 use super::encoding;
 use super::limits::READ_BYTES;
 pub use super::limits::SAMPLE_BYTES;
+use super::sheet::has_magic;
 
 /// Why a file cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +137,7 @@ fn refuse_workbook(begin: &[u8], path: &Path) -> Result<(), SourceError> {
     if begin.starts_with(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return Err(SourceError::OldWorkbook(path.to_owned()));
     }
-    if begin.starts_with(b"PK\x03\x04") { Err(SourceError::Archive(path.to_owned())) } else { Ok(()) }
+    if has_magic(begin) { Err(SourceError::Archive(path.to_owned())) } else { Ok(()) }
 }
 
 /// What a byte-order mark says; else the map's encoding; else a guess.

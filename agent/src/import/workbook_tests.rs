@@ -144,6 +144,7 @@ fn which_sheet_is_read_is_said_where_several_could_be() {
 fn workbooks_that_cannot_be_read_capture_nothing_and_say_why() {
     let mut bench = Bench::new();
     let old = bench.file("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".repeat(100));
+    let nothing = bench.file("nothing.xlsx", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
     let torn = bench.file("torn.xlsx", b"PK\x03\x04".repeat(100));
     let twice = book(&bench, "twice.xlsx", |sheet| write(sheet, &[&["ID", "Site", "ID"], &["1", "a", "7"]]));
     let error = book(&bench, "error.xlsx", |sheet| {
@@ -151,6 +152,7 @@ fn workbooks_that_cannot_be_read_capture_nothing_and_say_why() {
     });
     for (file, expected) in [
         (&old, "old.xls is an old workbook (.xls) or one with a password: open it, save it as .xlsx"),
+        (&nothing, "nothing.xlsx is an archive, not a workbook: save it"),
         (&torn, "torn.xlsx is not a whole workbook"),
         (&twice, "columns 1 and 3 are both named 'ID'"),
         (&error, "error.xlsx, line 1, column 1, in the header: cell A1 holds #N/A"),
