@@ -19,7 +19,7 @@ use super::tables::{
 };
 
 /// The form of the cache tables. A cache of another form is rebuilt.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 const WATERMARK: &str = "cache";
 
 #[derive(Serialize, Deserialize)]
@@ -31,7 +31,7 @@ struct Watermark {
 /// What a writer looks up, as of one moment.
 pub(super) struct Snapshot {
     documents: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
-    imported: ReadOnlyTable<&'static [u8; 16], &'static [u8; 16]>,
+    imported: ReadOnlyTable<&'static [u8; 24], &'static [u8; 16]>,
     balances: ReadOnlyTable<&'static [u8], i64>,
     counters: ReadOnlyTable<&'static str, u64>,
 }

@@ -19,8 +19,12 @@ use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
-/// The identity of an imported row, hashed.
-pub(super) type ImportKey = [u8; 16];
+/// The identity of an imported row: the end of its key as text, then a hash of all of it. Keys that follow each other in
+/// a file mostly differ at their end, so they lie together on the disk.
+pub(super) type ImportKey = [u8; 24];
+
+/// Bytes of the text in an [`ImportKey`].
+const KEY_TEXT: usize = 8;
 
 /// A document together with what the store keeps beside it.
 #[derive(Debug, Clone)]
@@ -97,8 +101,10 @@ pub(super) fn import_key(kind: &str, source_key: &str, occurrence: i64) -> Impor
     let mut hasher = blake3::Hasher::new();
     hasher.update(kind.as_bytes()).update(&[0]).update(source_key.as_bytes()).update(&[0]);
     hasher.update(&occurrence.to_be_bytes());
-    let mut key = [0; 16];
-    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    let mut key = [0; 24];
+    let text = &source_key.as_bytes()[source_key.len().saturating_sub(KEY_TEXT)..];
+    key[KEY_TEXT - text.len()..KEY_TEXT].copy_from_slice(text);
+    key[KEY_TEXT..].copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     key
 }
 
