@@ -9,5 +9,6 @@ pub mod challenge;
 pub mod check;
 pub mod journal;
 pub mod numbers;
+pub mod pen;
 pub mod stream;
 pub mod workers;
