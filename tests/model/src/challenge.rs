@@ -18,7 +18,7 @@ pub enum Fence {
     None,
     /// Nobody: planted.
     Forever,
-    /// Fresh, but only in the session that was challenged: SYNC.md, where each HELLO begins a session.
+    /// Only in the session that was challenged, while every HELLO here comes on a new connection: planted.
     SameSession,
 }
 

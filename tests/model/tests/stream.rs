@@ -60,7 +60,6 @@ fn each_proposed_rule_is_missed_where_it_is_taken_away() {
     check("disk restored", SETTLES, |rules| rules.keeps_aside = false);
     check("disk restored", SETTLES, |rules| rules.announced_stand = false);
     check("hub restored", SETTLES, |rules| rules.heartbeat_answers = false);
-    check("disk restored", SETTLES, |rules| rules.session_per_hello = false);
     check("an ACK never seen", LOST_IS_LOST, |rules| rules.keeps_sent_hashes = false);
     check("an ACK never seen", HEALTHY_STAYS, |rules| rules.keeps_sent_hashes = false);
 }
@@ -73,4 +72,11 @@ fn each_planted_wrong_rule_is_caught() {
     check("ladder gap, nothing pruned", SETTLES, |rules| rules.gap_is_common = true);
     check("an ACK never seen", NO_GAP, |rules| rules.gaps_are_silent = true);
     check("three devices", NO_MIX, |rules| rules.appends_any_hash = true);
+}
+
+#[test]
+fn the_hash_and_the_heartbeat_protect_where_the_session_is_not_compared() {
+    let rules = Rules { trusts_any_session: true, ..Rules::PROPOSED };
+    holds("any session, hub restored", model("hub restored", rules));
+    holds("any session, clone", model("a clone from an older copy", rules));
 }

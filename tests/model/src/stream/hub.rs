@@ -34,7 +34,7 @@ pub struct Hub {
     pub(crate) lanes: BTreeMap<Stream, Lane>,
     /// The session of the last HELLO, which an ACK names.
     pub(crate) session: Session,
-    /// Heads that were announced and are not stored.
+    /// The highest head announced, by rule per session, that is not stored.
     announced: BTreeMap<(Stream, Session), Chain>,
     /// Entries kept aside, visibly.
     aside: Set,
@@ -120,11 +120,8 @@ impl Hub {
     }
 
     fn announce(&mut self, stream: Stream, session: Session, head: Chain, stand: bool) {
-        if stand {
-            self.announced.insert((stream, session), head);
-            return;
-        }
-        let highest = self.announced.entry((stream, 0)).or_default();
+        let key = if stand { (stream, session) } else { (stream, 0) };
+        let highest = self.announced.entry(key).or_default();
         if head.len() > highest.len() {
             *highest = head;
         }

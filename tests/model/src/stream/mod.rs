@@ -72,13 +72,11 @@ pub struct Rules {
     pub announced_stand: bool,
     /// A heartbeat whose stored mark is not the hub's is answered.
     pub heartbeat_answers: bool,
-    /// A session is one HELLO, not one connection.
-    pub session_per_hello: bool,
     /// The agent keeps the hash of every end of a batch it sent, not only of acknowledged marks.
     pub keeps_sent_hashes: bool,
     /// Planted: the hub appends whatever comes at the next seq.
     pub appends_any_hash: bool,
-    /// Planted: an ACK of any session counts.
+    /// Bent: an ACK of any session counts. Its hash and the heartbeat protect without the session.
     pub trusts_any_session: bool,
     /// Planted: an ACK counts whatever its hash.
     pub trusts_any_hash: bool,
@@ -102,7 +100,6 @@ impl Rules {
         keeps_aside: false,
         announced_stand: false,
         heartbeat_answers: false,
-        session_per_hello: false,
         keeps_sent_hashes: false,
         appends_any_hash: false,
         trusts_any_session: false,
@@ -122,7 +119,6 @@ impl Rules {
         keeps_aside: true,
         announced_stand: true,
         heartbeat_answers: true,
-        session_per_hello: true,
         keeps_sent_hashes: true,
         ..Rules::WRITTEN
     };
@@ -273,7 +269,7 @@ impl Model for OneStream {
         match step {
             Step::Capture(index) => self.capture(&mut state, index),
             Step::Connect(index) => self.greet(&mut state, index, true),
-            Step::Greet(index) => self.greet(&mut state, index, self.rules.session_per_hello),
+            Step::Greet(index) => self.greet(&mut state, index, false),
             Step::Send(index, first, to) => self.send(&mut state, index, first, to),
             Step::ToHub(message) => self.hub_reads(&mut state, &message),
             Step::ToDevice(index, message) => self.device_reads(&mut state, index, &message),

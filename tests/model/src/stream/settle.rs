@@ -42,7 +42,7 @@ impl OneStream {
     /// One device's turn: a meeting if it is in doubt, its backlog, or a heartbeat.
     fn turn(&self, state: &mut State, index: usize) {
         if !state.devices[index].is_open {
-            let is_new = state.devices[index].session == 0 || self.rules.session_per_hello;
+            let is_new = state.devices[index].session == 0;
             self.greet(state, index, is_new);
             self.pass_messages(state, index);
         }
