@@ -304,11 +304,11 @@ mod tests {
     }
 
     #[test]
-    fn an_import_needs_a_map_or_asks_for_one() {
+    fn an_import_names_its_kind_or_asks_for_a_map() {
         let import = |rest: &str| Cli::try_parse_from(format!("waystation-agent import {rest}").split(' ')).is_ok();
         assert!(import("--kind survey --map m.toml f.csv --dry-run --json"));
         assert!(import("--suggest f.csv") && import("--suggest --kind survey f.csv"));
-        assert!(!import("f.csv") && !import("--kind survey f.csv") && !import("--map m.toml f.csv"));
+        assert!(!import("f.csv") && import("--kind survey f.csv") && !import("--map m.toml f.csv"));
         assert!(!import("--suggest --map m.toml f.csv") && !import("--suggest --kind survey --map m.toml f.csv"));
         assert!(!import("--suggest f.csv --dry-run") && !import("--suggest"));
     }

@@ -167,8 +167,9 @@ pub fn from_text(ty: Type, text: &str, reading: &Reading<'_>) -> Result<Value, M
     }
     let value = match ty {
         Type::Text => Some(Value::from(plain)),
-        Type::Integer | Type::Km => decimal::parse(plain, 0).map(Value::Int),
-        Type::Labour => decimal::parse(plain, 2).map(Value::Int),
+        Type::Integer => decimal::parse(plain, 0).map(Value::Int),
+        Type::Km => decimal::parse(without(plain, &["公里", "千米", "km", "KM", "Km"]), 0).map(Value::Int),
+        Type::Labour => decimal::parse(without(plain, &["小时", "工时", "h", "H"]), 2).map(Value::Int),
         Type::Quantity => quantity(plain, reading),
         Type::Money => money(plain, reading),
         Type::Date => date(plain, reading).map(|day| Value::Int(i64::from(day.0))),
@@ -182,6 +183,11 @@ pub fn from_text(ty: Type, text: &str, reading: &Reading<'_>) -> Result<Value, M
         Type::Link(_) => Some(Value::from(plain)),
     };
     value.and_then(|value| checked(ty, value)).ok_or_else(|| mismatch(ty, text))
+}
+
+/// A number without the unit it can only have.
+fn without<'a>(text: &'a str, units: &[&str]) -> &'a str {
+    units.iter().find_map(|unit| text.strip_suffix(unit)).unwrap_or(text).trim_end()
 }
 
 fn checked(ty: Type, value: Value) -> Option<Value> {

@@ -86,11 +86,14 @@ impl Timestamp {
         Timestamp(instant.as_millisecond())
     }
 
-    /// RFC 3339 in `zone`, to the second.
+    /// RFC 3339 in `zone`, to the second; in UTC where the zone's offset has seconds, as before 1901, which RFC 3339 cannot
+    /// say.
     pub fn rfc3339(self, zone: &TimeZone) -> String {
-        let offset = zone.to_offset(self.instant());
+        let total = zone.to_offset(self.instant()).seconds();
+        if total % 60 != 0 {
+            return self.rfc3339(&TimeZone::UTC);
+        }
         let at = self.civil(zone);
-        let total = offset.seconds();
         let (sign, abs) = if total < 0 { ('-', -total) } else { ('+', total) };
         format!("{}{sign}{:02}:{:02}", at.strftime("%Y-%m-%dT%H:%M:%S"), abs / 3600, abs % 3600 / 60)
     }
@@ -170,6 +173,8 @@ mod tests {
     fn a_date_only_due_ends_with_its_day() {
         let day: Day = "2026-11-23".parse().unwrap();
         assert_eq!(day.end(&shanghai()).rfc3339(&shanghai()), "2026-11-23T23:59:59+08:00");
+        let old: Timestamp = "1900-06-01T00:00:00Z".parse().unwrap();
+        assert_eq!(old.rfc3339(&shanghai()), "1900-06-01T00:00:00+00:00");
         assert_eq!(day.end(&shanghai()).day(&shanghai()), day);
         assert_eq!(Timestamp(day.end(&shanghai()).0 + 1).day(&shanghai()), Day(day.0 + 1));
     }

@@ -55,6 +55,12 @@ impl Desk {
                 config.data.display()
             );
         }
+        if config.sites == Sites::All && presence.as_ref().is_some_and(|presence| presence.sites != Sites::All) {
+            bail!(
+                "the agent of {} stands for its own sites only: give a migration agent another --data folder, or start this one once with `run --sites '*'`",
+                config.data.display()
+            );
+        }
         let store = crate::open_store(config).map_err(|error| match error {
             StoreError::InUse { dir } => anyhow::anyhow!(
                 "{} is in use by an agent whose API does not answer: wait until it has started or stopped, or stop it",

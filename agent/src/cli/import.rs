@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use waystation_protocol::site::Sites;
+
 use super::desk::Desk;
 use super::print;
 use crate::api::routes::Outcome;
@@ -70,7 +72,7 @@ pub(super) fn run(config: &Config, wanted: &Wanted) -> Result<ExitCode> {
     bar.0.finish_and_clear();
     let summary = Summary { seconds: clock.mono_ms() as f64 / 1000.0, ..imported? };
     report(wanted, &summary)?;
-    let is_foreign = summary.rows > 0 && summary.skipped == summary.rows;
+    let is_foreign = summary.rows > 0 && summary.skipped == summary.rows && config.sites != Sites::All;
     if is_foreign {
         let advice =
             "error: every row is of a site this agent does not stand for; a migration agent takes them: --sites '*'";
@@ -108,6 +110,6 @@ fn report(wanted: &Wanted, summary: &Summary) -> Result<()> {
     let Summary { rows, captured, duplicate, skipped, rejected, seconds, .. } = summary;
     let verb = if wanted.dry_run { "would be captured" } else { "captured" };
     print(&format!(
-        "{rows} rows read in {seconds:.1} s: {captured} {verb}, {duplicate} imported before, {skipped} of other sites, {rejected} rejected"
+        "{rows} rows read in {seconds:.1} s: {captured} {verb}, {duplicate} imported before, {skipped} skipped, {rejected} rejected"
     ))
 }

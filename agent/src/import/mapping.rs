@@ -249,6 +249,7 @@ impl<'a> Mapper<'a> {
             _ => Some(self.declared(key)?),
         };
         let constant = |reason: String| MappingError::Constant { place: format!("fields.{key}"), reason };
+        refuse_useless(key, ty, mapping)?;
         let can_negate = matches!(ty, Some(Type::Integer | Type::Quantity | Type::Money));
         if mapping.negate && !can_negate {
             return Err(constant(format!("negate needs a number, {key} holds {}", ty.map_or("any value", Type::name))));
@@ -301,6 +302,15 @@ impl<'a> Mapper<'a> {
         }
     }
 
+    /// Whether a row is none of this agent's: it is blank, the map leaves it out, or it is of another site.
+    pub fn passes_over(&self, cells: &[String]) -> bool {
+        if cells.iter().all(|cell| cell.trim().is_empty()) {
+            return true;
+        }
+        let is_skipped = self.skip.iter().any(|(index, skip)| cells.get(*index).is_some_and(|cell| skip.takes(cell)));
+        is_skipped || self.site(cells).is_ok_and(|site| !self.sites.include(&site))
+    }
+
     /// Maps the cells of a row, as many as there are columns.
     pub fn map(&self, cells: &[String], dates: &IsoDates, identity: Identity) -> Mapped {
         match self.row(cells, dates, identity) {
@@ -311,13 +321,10 @@ impl<'a> Mapper<'a> {
     }
 
     fn row(&self, cells: &[String], dates: &IsoDates, identity: Identity) -> Result<Option<ImportRow>, BadCell> {
-        if self.skip.iter().any(|(index, skip)| cells.get(*index).is_some_and(|cell| skip.takes(cell))) {
+        if self.passes_over(cells) {
             return Ok(None);
         }
         let site = self.site(cells)?;
-        if !self.sites.include(&site) {
-            return Ok(None);
-        }
         let state = self.state(cells)?;
         let mut set = BTreeMap::new();
         for planned in &self.plan {
@@ -419,7 +426,11 @@ impl Cell<'_> {
         let unit = self.unit.and_then(|index| cells.get(index)).map(|unit| unit.trim()).filter(|unit| !unit.is_empty());
         let unit = unit.or(mapping.unit.as_deref());
         let reading = Reading { zone: &self.zone, unit, formats: &[] };
-        let value = form::from_text(ty, swapped.as_deref().unwrap_or(text), &reading);
+        let mut number = swapped.as_deref().unwrap_or(text);
+        if let (Type::Integer | Type::Km | Type::Labour, Some(unit)) = (ty, unit) {
+            number = number.trim().strip_suffix(unit).unwrap_or(number);
+        }
+        let value = form::from_text(ty, number, &reading);
         value.map_err(|_| form::mismatch(ty, text).en)
     }
 }
@@ -449,6 +460,28 @@ fn negated(value: Value) -> Option<Value> {
             None => Some(value),
         },
     }
+}
+
+/// Options that mean nothing to a field of this type: whoever wrote them expects something of them.
+fn refuse_useless(key: &str, ty: Option<Type>, mapping: &Mapping) -> Result<(), MappingError> {
+    let is_number = matches!(ty, Some(Type::Integer | Type::Km | Type::Labour | Type::Quantity | Type::Money));
+    let is_time = matches!(ty, Some(Type::Date | Type::Time | Type::Due));
+    let useless = [
+        ("unit", mapping.unit.is_some() && !is_number),
+        ("unit_column", mapping.unit_column.is_some() && !matches!(ty, Some(Type::Quantity | Type::Money))),
+        ("decimal", mapping.decimal.is_some() && !is_number),
+        ("date", !mapping.date.is_empty() && !is_time),
+        ("time_zone", mapping.time_zone.is_some() && !is_time),
+    ];
+    let holds = ty.map_or("any value", Type::name);
+    let reason = match useless.iter().find(|(_, is_useless)| *is_useless) {
+        Some((option, _)) => format!("{option} means nothing here, {key} holds {holds}: remove it"),
+        None if mapping.keep && mapping.values.is_empty() => {
+            "keep needs values: without them every cell stays as it is".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(MappingError::Constant { place: format!("fields.{key}"), reason })
 }
 
 /// The cell of a column, if there is one and it is not blank.
@@ -600,6 +633,13 @@ item = { column = "Result", values = { a = "A" }, keep = true }
             ),
             ("key = [\"ID\"]", "time_zone = \"Moon\"", "time_zone: 'Moon' is not an IANA time zone"),
             ("unit = \"USD\"", "time_zone = \"Moon\"", "fields.value: 'Moon' is not"),
+            (
+                "unit = \"USD\"",
+                "time_zone = \"Europe/Paris\"",
+                "[fields.value]: time_zone means nothing here, value holds",
+            ),
+            ("\"goods\"", "\"goods\", unit = \"x\"", "[fields.class]: unit means nothing here"),
+            ("{ column = \"ID\" }", "{ column = \"ID\", keep = true }", "[fields.number]: keep needs values"),
             ("unit = \"USD\"", "unit_column = \"Moon\"", "the file has no column 'Moon'"),
             (
                 "column = \"State\", values = { Done = \"delivered\", \"在网点\" = \"at_site\" }",

@@ -150,6 +150,11 @@ impl<'a> Reading<'a> {
         origin: Option<&Origin>,
         chunk: &mut Chunk,
     ) -> Result<(), SpillError> {
+        // A row that is none of ours needs no key.
+        if self.mapper.passes_over(&cells) {
+            chunk.skipped += 1;
+            return Ok(());
+        }
         let key = self.mapper.row_key(&cells);
         let identity = match (&key, origin) {
             (Ok(RowKey::Known(known)), _) => known.clone(),

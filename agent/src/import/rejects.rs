@@ -4,14 +4,15 @@
 //! Six columns are added: `_line`, `_occurrence`, `_key`, `_column`, `_reason`, `_raw`. `table` drops them again and
 //! takes line and identity back. A row that could not be split has empty cells and stands in `_raw`: correct it there,
 //! or fill the cells. The file has a header and a byte-order mark whatever the original had, because both win over
-//! the map, and the original's delimiter. Cells are written as they were, without a guard against spreadsheet
-//! formulas: this file must give back what it was given. No earlier rejects file is ever overwritten.
+//! the map, and the original's delimiter. People open this file in a spreadsheet: cells it would run as formulas
+//! are guarded, and `table` takes the guard off again. No earlier rejects file is ever overwritten.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::identity::Identity;
+use crate::layout::guarded;
 
 /// The columns a rejects file has beyond the original's.
 pub const ADDED: [&str; 6] = ["_line", "_occurrence", "_key", "_column", "_reason", "_raw"];
@@ -84,11 +85,12 @@ impl Rejects {
             self.create()?;
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let cells = (0..self.columns.len()).map(|index| reject.cells.get(index).map_or("", String::as_str));
+        let cells =
+            (0..self.columns.len()).map(|index| reject.cells.get(index).map_or("", String::as_str)).map(guarded);
         let (line, occurrence) = (reject.line.to_string(), reject.identity.occurrence.to_string());
         let key = reject.identity.lasting_key();
         let added = [line.as_str(), &occurrence, key, reject.column, reject.reason, reject.raw];
-        writer.write_record(cells.chain(added))?;
+        writer.write_record(cells.chain(added.map(guarded)))?;
         self.count += 1;
         Ok(())
     }

@@ -248,3 +248,29 @@ fn what_cannot_be_begun_captures_nothing_and_says_why() {
 
 #[path = "workbook_tests.rs"]
 mod workbooks;
+
+#[test]
+fn rows_that_are_none_of_ours_need_no_key() {
+    let mut bench = Bench::new();
+    let map = MAP.replace("[fields]", "[[skip]]\ncolumn = \"Score\"\nvalues = [\"合计*\"]\n[fields]");
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n,,\n,b,8\n,,合计：15\n,a,9\n");
+    assert_eq!(bench.counts(&file, &map), [5, 1, 0, 3, 1]);
+    assert!(bench.told[0].contains("line 6, column 'ID': this is empty"), "{:?}", bench.told);
+}
+
+#[test]
+fn a_rejects_file_runs_no_formula_and_gives_back_what_it_was_given() {
+    let mut bench = Bench::new();
+    let map = format!("{MAP}comment = {{ column = \"Text\" }}\n");
+    let file = bench.file("scores.csv", "ID,Site,Score,Text\n=1,a,x,=HYPERLINK(1)\n'=2,a,x,-5\n");
+    assert_eq!(bench.counts(&file, &map), [2, 0, 0, 0, 2]);
+    let text = bench.read("scores.rejects.csv");
+    assert!(text.contains("\r\n'=1,a,x,'=HYPERLINK(1),") && text.contains("\r\n''=2,a,x,'-5,"), "{text}");
+    let mended = bench.file("scores.rejects.csv", text.replace(",x,", ",7,"));
+    let mut texts = Vec::new();
+    let summary =
+        bench.import_with(&mended, &map, &mut |row| texts.push((row.key.clone(), row.set["comment"].clone()))).unwrap();
+    assert_eq!(summary.captured, 2);
+    assert_eq!(texts[0].1.as_text(), Some("=HYPERLINK(1)"));
+    assert_eq!((texts[1].0.as_str(), texts[1].1.as_text()), ("'=2", Some("-5")));
+}

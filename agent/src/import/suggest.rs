@@ -198,6 +198,9 @@ fn decisions(plan: &Plan, seen: &Seen) -> Vec<String> {
             seen.torn
         ));
     }
+    if seen.is_latin {
+        lines.push("  encoding: the text is not UTF-8, and hardly GBK: are its accents right as Latin-1?".to_owned());
+    }
     if plan.key_note.is_open {
         lines.push(format!("  key: {}", plan.key_note.text));
     }

@@ -416,6 +416,32 @@ fn public_sales_are_stock_movements() {
 }
 
 #[test]
+fn latin_text_totals_and_fees_are_told_for_what_they_are() {
+    let text = "\
+Beleg;Artikel;Menge;Datum;Lager;Bezeichnung
+B1;A-1;2,5;31.12.2025;Süd;Tür
+B2;A-2;1,5;30.12.2025;Süd;Öl
+;;;;;
+Summe:;;4,0;;;
+";
+    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).expect("a Latin-1 text")).collect();
+    let suggestion = of("bestand.csv", &latin);
+    let expected = [
+        "encoding = \"latin-1\"",
+        "[[skip]] # totals are no documents",
+        "values = [\"Summe:\"]",
+        "quantity = { column = \"Menge\", decimal = \",\" }",
+    ];
+    check(&suggestion, "stock_movement", &expected);
+
+    let fees =
+        "工单号,车架号,故障描述,工时费,应送达\nR1,LJCPCBLCX11000237,漏油,350.00,\nR2,,异响,120.00,\n合计,,,470.00,\n";
+    let suggestion = of("维修.csv", fees.as_bytes());
+    assert!(!suggestion.map.contains("labour#1.hours"), "{}", suggestion.map);
+    assert!(suggestion.map.contains("values = [\"合计\"]"), "{}", suggestion.map);
+}
+
+#[test]
 fn a_workbook_is_looked_at_like_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("库存.xlsx");

@@ -16,6 +16,7 @@ use super::rejects::ADDED;
 use super::rows::{BadRow, Row, Rows, detect_delimiter, usual_width};
 use super::sheet::{Sheet, SheetRow};
 use super::source::Source;
+use crate::layout::unguarded;
 
 /// Why a table cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
@@ -292,6 +293,9 @@ impl<R: Read> Table<R> {
 
     /// A row of a rejects file as the row it was: from its cells, or from `_raw` if they are all empty.
     fn take_back(&self, mut row: Row) -> Record {
+        for cell in row.cells.iter_mut().filter(|cell| cell.starts_with('\'')) {
+            *cell = unguarded(cell).to_owned();
+        }
         let mut added = row.cells.split_off(self.columns.len());
         let raw = added.pop().unwrap_or_default();
         let origin = Some(Origin {

@@ -10,7 +10,7 @@ use waystation_protocol::value::Type;
 
 use super::content::{self, Fit, Label};
 use super::look::{Column, Seen};
-use super::words::{Dictionary, LIKELY, Points};
+use super::words::{self, Dictionary, LIKELY, Points};
 
 /// Where a column can go.
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +200,11 @@ fn field_points(field: &Field, target: &Target, column: &Column, named: Points, 
     let is_own = field.name == "vin" && column.looks.is_vin || field.name == "plate" && column.looks.is_plate;
     let is_only_date = !seen.header && field.name == header::OCCURRED_AT.name() && only_date(column, seen);
     if named < LIKELY && !is_choice && !is_own && !is_only_date {
+        return None;
+    }
+    // A fee is no number of hours or pieces, however much its name begins like one.
+    let is_count = matches!(field.ty, Type::Labour | Type::Quantity | Type::Integer | Type::Km);
+    if is_count && words::names_money(&column.name) {
         return None;
     }
     let fit = content::read(field.ty, column);

@@ -16,6 +16,9 @@ use crate::import::table::Table;
 /// Rows looked at. In the files we have seen, later ones told nothing new about what a column means.
 pub(super) const ROWS: usize = 1000;
 
+/// What text is taken for that is no other: every byte is a character of it.
+pub(super) const LATIN: &str = "latin-1";
+
 /// Text looked at, in bytes: a thousand rows may be a gigabyte.
 const BYTES: usize = 8 * 1024 * 1024;
 
@@ -26,6 +29,10 @@ pub(super) struct Seen {
     pub(super) delimiter: u8,
     /// The sheet of a workbook.
     pub(super) sheet: Option<String>,
+    /// Whether its encoding is a guess that the map must name.
+    pub(super) is_latin: bool,
+    /// Rows that are totals, not documents, and are left out of `rows`: a column's place, and the cell that says so.
+    pub(super) totals: Vec<(usize, String)>,
     /// Whether the first row names the columns.
     pub(super) header: bool,
     pub(super) columns: Vec<Column>,
@@ -82,10 +89,11 @@ fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
     // What a map says of the file itself is all that reading needs of one.
     let form = format!("kind = \"\"\nheader = {header}\nstate = {{ constant = \"\" }}");
     let form = Map::parse(&form, path).expect("this map is sound");
-    let Opened { mut table, encoding, sheet } = open(path, &form)?;
+    let Opened { mut table, encoding, sheet, is_latin } = open(path, &form)?;
+    let mut totals = Vec::new();
     let (mut rows, mut torn, mut bytes) = (Vec::new(), 0, 0);
     let (mut is_first_torn, mut is_whole) = (false, false);
-    while rows.len() + torn < ROWS && bytes < BYTES {
+    while rows.len() + totals.len() + torn < ROWS && bytes < BYTES {
         match table.next_record() {
             Ok(None) => {
                 is_whole = true;
@@ -94,7 +102,10 @@ fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
             Ok(Some(record)) => match record.row {
                 Ok(row) => {
                     bytes += row.cells.iter().map(String::len).sum::<usize>();
-                    rows.push(row.cells);
+                    match row.cells.iter().position(|cell| words::names_a_total(cell)) {
+                        Some(place) if !rows.is_empty() => totals.push((place, row.cells[place].trim().to_owned())),
+                        _ => rows.push(row.cells),
+                    }
                 }
                 Err(bad) => {
                     is_first_torn |= rows.is_empty() && torn == 0;
@@ -111,7 +122,7 @@ fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
     let header = header || table.columns().first().is_some_and(|name| name != "#1");
     let columns = columns(table.columns(), &rows);
     let delimiter = table.delimiter();
-    Ok(Seen { encoding, delimiter, sheet, header, columns, rows, torn, is_first_torn, is_whole })
+    Ok(Seen { encoding, delimiter, sheet, is_latin, totals, header, columns, rows, torn, is_first_torn, is_whole })
 }
 
 /// A table, and what it was opened from.
@@ -119,20 +130,36 @@ struct Opened {
     table: Table<Source>,
     encoding: Option<&'static str>,
     sheet: Option<String>,
+    is_latin: bool,
 }
 
 fn open(path: &Path, form: &Map) -> Result<Opened, SuggestError> {
     if is_workbook(path) {
         let sheet = Sheet::open(path, None)?;
         let name = sheet.name.clone();
-        return Ok(Opened { table: Table::of_sheet(sheet, path, form)?, encoding: None, sheet: Some(name) });
+        return Ok(Opened {
+            table: Table::of_sheet(sheet, path, form)?,
+            encoding: None,
+            sheet: Some(name),
+            is_latin: false,
+        });
     }
-    let source = Source::open(path, None)?;
+    let mut source = Source::open(path, None)?;
+    let is_latin = source.encoding == "UTF-8" && has_only_foreign_bytes(&source.sample);
+    if is_latin {
+        source = Source::open(path, Some(LATIN))?;
+    }
     if !source.is_sample_whole && !source.sample.is_empty() && !source.sample.contains(['\n', '\r']) {
         return Err(SuggestError::NoLines(path.to_owned()));
     }
     let encoding = Some(source.encoding);
-    Ok(Opened { table: Table::open(source, path, form)?, encoding, sheet: None })
+    Ok(Opened { table: Table::open(source, path, form)?, encoding, sheet: None, is_latin })
+}
+
+/// Whether text read as UTF-8 has bytes that are none, and nothing beyond ASCII that is.
+fn has_only_foreign_bytes(sample: &str) -> bool {
+    let mut foreign = sample.chars().filter(|character| !character.is_ascii()).peekable();
+    foreign.peek().is_some() && foreign.all(|character| character == char::REPLACEMENT_CHARACTER)
 }
 
 fn columns(names: &[String], rows: &[Vec<String>]) -> Vec<Column> {

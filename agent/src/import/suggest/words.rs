@@ -78,6 +78,25 @@ pub(super) fn names_an_id(name: &str) -> bool {
         || ["号", "号码", "编码", "nummer"].iter().any(|end| name.ends_with(end))
 }
 
+/// Whether a cell says that its row is a total.
+pub(super) fn names_a_total(cell: &str) -> bool {
+    let cell = cell.trim().trim_end_matches([':', '：', ' ']);
+    if cell.is_empty() || cell.chars().count() > 12 {
+        return false;
+    }
+    let chinese = ["合计", "总计", "小计", "共计"];
+    let others = ["total", "totals", "subtotal", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "somme"];
+    chinese.iter().any(|word| cell.ends_with(word)) || others.contains(&cell.to_lowercase().as_str())
+}
+
+/// Whether a column's name says that it holds money.
+pub(super) fn names_money(name: &str) -> bool {
+    let name = normal(name);
+    let last = name.split(' ').next_back().unwrap_or_default();
+    ["费", "费用", "金额", "价", "款"].iter().any(|end| name.ends_with(end))
+        || ["fee", "cost", "amount", "price", "betrag", "kosten", "preis"].contains(&last)
+}
+
 /// Whether a column's name says that it numbers the lines of a document.
 pub(super) fn names_a_line(name: &str) -> bool {
     let name = normal(name);

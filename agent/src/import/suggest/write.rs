@@ -1,12 +1,13 @@
 //! A proposal as the text of a map: TOML by its own writer, and comments that say what to decide.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 use unicode_width::UnicodeWidthStr;
 
-use super::look::Seen;
-use super::plan::{Entry, Note, Plan};
+use super::look::{LATIN, Seen};
+use super::plan::{Entry, Note, Plan, open};
 use super::private;
 
 /// The longest entry on one line, in characters; longer ones become a table of their own.
@@ -45,6 +46,7 @@ pub(super) fn map(plan: &Plan, seen: &Seen, name: &str) -> String {
         text.notes(&entry.notes);
         text.entry(entry, "", 0);
     }
+    text.skip(seen);
     text.blank();
     text.fields(plan);
     text.missing(plan);
@@ -90,6 +92,10 @@ impl Text {
         if !seen.header {
             self.line("header = false");
         }
+        if seen.is_latin {
+            self.notes(&[open("the text is not UTF-8, and hardly GBK: are its accents right as Latin-1?")]);
+            self.line(&format!("encoding = {}", string(LATIN)));
+        }
         if let Some(sheet) = &seen.sheet {
             self.line(&format!("sheet = {}", string(sheet)));
         }
@@ -99,6 +105,21 @@ impl Text {
             self.line("# time_zone = \"Asia/Shanghai\" # of dates and times here; the site's where absent");
         }
         self.blank();
+    }
+
+    /// Totals, by the column that names them.
+    fn skip(&mut self, seen: &Seen) {
+        let mut columns: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        for (column, cell) in &seen.totals {
+            columns.entry(*column).or_default().insert(cell);
+        }
+        for (column, cells) in columns {
+            let cells: Vec<String> = cells.into_iter().map(str::to_owned).collect();
+            self.blank();
+            self.line("[[skip]] # totals are no documents");
+            self.line(&format!("column = {}", string(&seen.columns[column].name)));
+            self.line(&format!("values = [{}]", strings(&cells)));
+        }
     }
 
     fn fields(&mut self, plan: &Plan) {
