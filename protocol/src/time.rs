@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// Where a site's time zone is not stated.
@@ -86,16 +86,13 @@ impl Timestamp {
         Timestamp(instant.as_millisecond())
     }
 
-    /// RFC 3339 in `zone`, to the second; in UTC where the zone's offset has seconds, as before 1901, which RFC 3339 cannot
-    /// say.
+    /// RFC 3339 in `zone`, to the second. Where the zone's offset has seconds, as before 1901, it is cut to minutes,
+    /// and so is the time of day: the instant stays what it is.
     pub fn rfc3339(self, zone: &TimeZone) -> String {
-        let total = zone.to_offset(self.instant()).seconds();
-        if total % 60 != 0 {
-            return self.rfc3339(&TimeZone::UTC);
-        }
-        let at = self.civil(zone);
-        let (sign, abs) = if total < 0 { ('-', -total) } else { ('+', total) };
-        format!("{}{sign}{:02}:{:02}", at.strftime("%Y-%m-%dT%H:%M:%S"), abs / 3600, abs % 3600 / 60)
+        let minutes = zone.to_offset(self.instant()).seconds() / 60;
+        let at = Offset::from_seconds(minutes * 60).unwrap_or(Offset::UTC).to_datetime(self.instant());
+        let (sign, abs) = if minutes < 0 { ('-', -minutes) } else { ('+', minutes) };
+        format!("{}T{}{sign}{:02}:{:02}", at.date(), at.strftime("%H:%M:%S"), abs / 60, abs % 60)
     }
 
     fn instant(self) -> jiff::Timestamp {
@@ -114,12 +111,13 @@ impl Day {
     /// The civil date, held within the calendar's bounds.
     pub fn civil(self) -> civil::Date {
         let epoch = civil::date(1970, 1, 1);
-        epoch.saturating_add(jiff::Span::new().days(self.0.clamp(-4_000_000, 2_900_000)))
+        // More days than any two dates of the calendar lie apart, and not more than a span holds.
+        epoch.saturating_add(jiff::Span::new().days(self.0.clamp(-5_000_000, 5_000_000)))
     }
 
     /// The last millisecond of this day in `zone`: what a date-only due means.
     pub fn end(self, zone: &TimeZone) -> Timestamp {
-        Timestamp(Timestamp::from_civil(Day(self.0 + 1).civil().to_datetime(civil::Time::midnight()), zone).0 - 1)
+        Timestamp(Day(self.0.saturating_add(1)).start(zone).0 - 1)
     }
 
     /// The first millisecond of this day in `zone`.
@@ -174,7 +172,7 @@ mod tests {
         let day: Day = "2026-11-23".parse().unwrap();
         assert_eq!(day.end(&shanghai()).rfc3339(&shanghai()), "2026-11-23T23:59:59+08:00");
         let old: Timestamp = "1900-06-01T00:00:00Z".parse().unwrap();
-        assert_eq!(old.rfc3339(&shanghai()), "1900-06-01T00:00:00+00:00");
+        assert_eq!(old.rfc3339(&shanghai()).parse(), Ok(old));
         assert_eq!(day.end(&shanghai()).day(&shanghai()), day);
         assert_eq!(Timestamp(day.end(&shanghai()).0 + 1).day(&shanghai()), Day(day.0 + 1));
     }
@@ -185,7 +183,19 @@ mod tests {
             let day: Day = text.parse().unwrap();
             assert_eq!((day.to_string().as_str(), day.month().as_str()), (text, month));
         }
+        for bound in ["-009999-01-01", "9999-12-31"] {
+            assert_eq!(bound.parse::<Day>().unwrap().to_string(), bound);
+        }
         assert!("2023-02-29".parse::<Day>().is_err());
+    }
+
+    #[test]
+    fn what_is_written_of_an_instant_is_that_instant_in_any_century() {
+        for text in ["1013-11-23T00:00:00Z", "-000500-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9000-06-01T12:00:00Z"]
+        {
+            let at: Timestamp = text.parse().unwrap();
+            assert_eq!(at.rfc3339(&shanghai()).parse(), Ok(at), "{text}");
+        }
     }
 
     #[test]
@@ -193,6 +203,6 @@ mod tests {
         for ms in [i64::MIN, i64::MAX] {
             let _ = Timestamp(ms).day(&shanghai()).month();
         }
-        let _ = (Day(i32::MIN + 1).to_string(), Day(i32::MAX - 1).end(&shanghai()));
+        let _ = (Day(i32::MIN).to_string(), Day(i32::MAX).end(&shanghai()));
     }
 }
