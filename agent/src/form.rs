@@ -131,7 +131,8 @@ pub fn from_json(ty: Type, json: &Json, reading: &Reading<'_>) -> Result<Value, 
         (Type::Money | Type::Quantity, Json::Array(items)) => match items.as_slice() {
             [Json::Number(number), Json::String(unit)] => {
                 let value = number.as_i64().map(|number| Value::measured(number, unit)).ok_or_else(refuse)?;
-                checked(ty, value).ok_or_else(refuse)
+                let is_written_so = ty == Type::Money || unit_named(unit) == Some(unit);
+                checked(ty, value).filter(|_| is_written_so).ok_or_else(refuse)
             }
             _ => Err(refuse()),
         },
@@ -210,14 +211,21 @@ fn fold_width(text: &str) -> Cow<'_, str> {
 
 fn quantity(text: &str, reading: &Reading<'_>) -> Option<Value> {
     let (number, unit) = decimal::split_unit(text);
-    let unit = match (unit, reading.unit) {
+    let stated = reading.unit.map(str::trim).filter(|unit| !unit.is_empty());
+    let unit = match (unit, stated) {
         ("", stated) => stated.unwrap_or(DEFAULT_UNIT),
         (own, Some(stated)) if own != stated => return None,
         (own, _) => own,
     };
-    // A digit or a sign in the unit is no unit: 1e3, 0x10 and 5 % are not quantities.
-    let is_unit = unit.chars().all(|character| character.is_alphabetic() || matches!(character, '/' | '·' | ' '));
-    decimal::parse(number, 3).filter(|_| is_unit).map(|milli| Value::measured(milli, unit))
+    let unit = unit_named(unit)?;
+    decimal::parse(number, 3).map(|milli| Value::measured(milli, unit))
+}
+
+/// The unit that a text names. A digit or a sign in it is none: 1e3, 0x10 and 5 % are not quantities.
+fn unit_named(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let is_unit = text.chars().all(|character| character.is_alphabetic() || matches!(character, '/' | '·' | ' '));
+    (is_unit && !text.is_empty()).then_some(text)
 }
 
 /// `19.99`, `19.99 CNY`, `CNY 19.99`, `¥19.99`.
@@ -298,6 +306,7 @@ fn raw_json(value: &Value) -> Json {
 /// A value as text that [`from_text`] reads back: for CSV files.
 pub fn to_text(ty: Type, value: &Value, zone: &TimeZone) -> String {
     match (ty, value) {
+        (_, Value::Null) => String::new(),
         (Type::Labour, Value::Int(hundredths)) => decimal::print_short(*hundredths, 2),
         (Type::Date, Value::Int(day)) => {
             i32::try_from(*day).map_or_else(|_| day.to_string(), |day| Day(day).to_string())
@@ -311,7 +320,6 @@ pub fn to_text(ty: Type, value: &Value, zone: &TimeZone) -> String {
             || raw_json(value).to_string(),
             |(milli, unit)| format!("{} {unit}", decimal::print_short(milli, 3)).trim_end().to_owned(),
         ),
-        (_, Value::Null) => String::new(),
         (_, Value::Flag(flag)) => flag.to_string(),
         (_, Value::Int(number)) => number.to_string(),
         (_, Value::Text(text)) => text.clone(),
@@ -373,7 +381,8 @@ fn exact_rfc3339(at: Timestamp, zone: &TimeZone) -> String {
     let mut text = at.rfc3339(zone);
     let ms = at.0.rem_euclid(1000);
     if ms != 0 {
-        text.insert_str("2026-11-23T08:30:00".len(), &format!(".{ms:03}"));
+        let seconds_end = text.find('T').map_or(text.len(), |at| at + "T08:30:00".len());
+        text.insert_str(seconds_end, &format!(".{ms:03}"));
     }
     text
 }

@@ -111,9 +111,12 @@ fn what_is_written_reads_back() {
         (Type::Money, Value::measured(-1990, "CNY"), "-19.90 CNY"),
         (Type::Quantity, Value::measured(2500, "件"), "2.5 件"),
         (Type::Labour, Value::Int(125), "1.25"),
+        (Type::Money, Value::Null, ""),
+        (Type::Quantity, Value::Null, ""),
         (Type::Date, Value::Int(0), "1970-01-01"),
         (Type::Due, at("2026-11-23T23:59:59.999+08:00").unwrap(), "2026-11-23T23:59:59.999+08:00"),
         (Type::Time, at("2026-11-23T08:30:00+08:00").unwrap(), "2026-11-23T08:30:00+08:00"),
+        (Type::Due, at("-000500-11-23T00:00:00.001Z").unwrap(), "-000500-11-23T08:05:00.001+08:05"),
         (Type::Flag, Value::Flag(true), "true"),
         (Type::Choice(COLOURS), Value::from("red"), "red"),
     ] {
@@ -154,5 +157,10 @@ fn what_is_no_unit_is_no_quantity() {
     }
     assert_eq!(read("12 包", &stated), Some(Value::measured(12_000, "包")));
     assert_eq!(read("1e3", &Reading::plain(&zone)), None);
+    for unit in ["1e3", "", " 件"] {
+        assert!(from_json(Type::Quantity, &json!([5, unit]), &Reading::plain(&zone)).is_err(), "'{unit}'");
+    }
+    let blank = Reading { unit: Some(" "), ..Reading::plain(&zone) };
+    assert_eq!(read("5", &blank), Some(Value::measured(5_000, "件")));
     assert_eq!(read("2.5 件", &Reading::plain(&zone)), Some(Value::measured(2_500, "件")));
 }
