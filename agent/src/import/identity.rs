@@ -37,8 +37,13 @@ pub struct Identity {
 impl Identity {
     /// The key where a corrected row could not give it again.
     pub(super) fn lasting_key(&self) -> &str {
-        if self.key.starts_with("#row:") || self.key.starts_with("#raw:") { &self.key } else { "" }
+        if is_lasting(&self.key) { &self.key } else { "" }
     }
+}
+
+/// Whether a rejects file holds this key: only where a corrected row could not give it again.
+pub(super) fn is_lasting(key: &str) -> bool {
+    key.starts_with("#row:") || key.starts_with("#raw:")
 }
 
 impl Identities {

@@ -212,8 +212,10 @@ impl Map {
 
     /// The first thing that is wrong with this map whatever the file: its place, and the cure.
     fn contradiction(&self) -> Option<(String, String)> {
-        if self.delimiter.is_some_and(|delimiter| !delimiter.is_ascii() || delimiter == '"') {
-            return Some(("delimiter".to_owned(), "one ASCII character other than the quote".to_owned()));
+        let is_usable = |mark: char| mark.is_ascii() && !matches!(mark, '"' | '\n' | '\r' | '\0');
+        if self.delimiter.is_some_and(|delimiter| !is_usable(delimiter)) {
+            let reason = "one ASCII character other than the quote, line ends and NUL";
+            return Some(("delimiter".to_owned(), reason.to_owned()));
         }
         let places = self.fields.iter().map(|(name, mapping)| (format!("fields.{name}"), mapping));
         let places = places.chain([("state".to_owned(), &self.state)]);
@@ -360,6 +362,7 @@ date = ["%d-%b-%y"]
         assert!(
             refused(&|good| format!("delimiter = \"站\"\n{good}")).contains("m.toml, line 1, [delimiter]: one ASCII")
         );
+        assert!(refused(&|good| format!("delimiter = \"\\n\"\n{good}")).contains("m.toml, line 1, [delimiter]"));
     }
 
     #[test]

@@ -105,7 +105,9 @@ impl Source {
         if sample.len() == bom {
             return Err(SourceError::Empty(path.to_owned()));
         }
+        // A byte-order mark says that it is text, NUL or not: a rejects file has one, and gives back what it was given.
         if let Some(at) = sample.iter().position(|byte| *byte == 0)
+            && bom == 0
             && ![encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding)
         {
             return Err(SourceError::Binary { path: path.to_owned(), byte: at + 1 });
@@ -273,6 +275,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_wins_over_the_map() {
         assert_eq!(text("\u{feff}站".as_bytes(), Some("gbk")).unwrap(), "站");
+        assert_eq!(text("\u{feff}a\0".as_bytes(), None).unwrap(), "a\0");
     }
 
     #[test]

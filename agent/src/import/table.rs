@@ -9,6 +9,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::identity::is_lasting;
 use super::limits::{RAW_BYTES, SAMPLE_ROWS};
 use super::map::Map;
 use super::mapping::{BadCell, IsoDates};
@@ -301,7 +302,7 @@ impl<R: Read> Table<R> {
         let origin = Some(Origin {
             line: added[0].trim().parse().unwrap_or(row.line),
             occurrence: added[1].trim().parse().ok().filter(|occurrence| *occurrence > 0),
-            key: Some(std::mem::take(&mut added[2])).filter(|key| !key.is_empty()),
+            key: Some(std::mem::take(&mut added[2])).filter(|key| is_lasting(key)),
         });
         let is_split = raw.is_empty() || row.cells.iter().any(|cell| !cell.is_empty());
         let row = if is_split { Ok(row) } else { self.split_again(raw, row.line) };
@@ -407,6 +408,18 @@ mod tests {
     fn without_a_header_most_rows_decide_on_the_width() {
         let rows = read("a title\n1,2\n3,4\n", false).unwrap();
         assert_eq!(rows[1..3], ["1.8! expected 2 cells, found 1: check the row's delimiters and quotes", "1|2"]);
+    }
+
+    #[test]
+    fn a_key_that_no_rejects_file_holds_is_passed_over() {
+        let path = Path::new("f.csv");
+        let map = Map::parse("kind = \"x\"\nstate = { constant = \"s\" }", path).unwrap();
+        let text = "a,_line,_occurrence,_key,_column,_reason,_raw\n1,7,2,#row:x,a,why,\n1,8,0,P1,a,why,\n";
+        let source = Source::decode(io::Cursor::new(text), None, path).unwrap();
+        let mut table = Table::open(source, path, &map).unwrap();
+        let mut origin = || table.next_record().unwrap().and_then(|record| record.origin);
+        assert_eq!(origin(), Some(Origin { line: 7, occurrence: Some(2), key: Some("#row:x".to_owned()) }));
+        assert_eq!(origin(), Some(Origin { line: 8, occurrence: None, key: None }));
     }
 
     #[test]
