@@ -1,0 +1,5 @@
+//! libFuzzer on the target `batch`.
+
+#![no_main]
+
+waystation_fuzz::target!("batch");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `cbor`.
+
+#![no_main]
+
+waystation_fuzz::target!("cbor");

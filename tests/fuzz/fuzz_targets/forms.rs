@@ -1,0 +1,5 @@
+//! libFuzzer on the target `forms`.
+
+#![no_main]
+
+waystation_fuzz::target!("forms");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `hub`.
+
+#![no_main]
+
+waystation_fuzz::target!("hub");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `imports`.
+
+#![no_main]
+
+waystation_fuzz::target!("imports");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `maps`.
+
+#![no_main]
+
+waystation_fuzz::target!("maps");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `message`.
+
+#![no_main]
+
+waystation_fuzz::target!("message");

@@ -1,0 +1,5 @@
+//! libFuzzer on the target `rows`.
+
+#![no_main]
+
+waystation_fuzz::target!("rows");

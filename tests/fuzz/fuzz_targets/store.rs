@@ -1,0 +1,5 @@
+//! libFuzzer on the target `store`.
+
+#![no_main]
+
+waystation_fuzz::target!("store");
