@@ -2,13 +2,16 @@
 //!
 //! It is written to a temporary name, synced, and renamed, so that a crash leaves either no key or a whole one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 
-const NAME: &str = "hub.key";
+use crate::durable;
+
+/// Its name in the data folder.
+pub const NAME: &str = "hub.key";
 
 /// Why the hub has no key.
 #[derive(Debug, thiserror::Error)]
@@ -38,44 +41,34 @@ pub enum KeyError {
 ///
 /// The file cannot be read or written, or is not a key.
 pub fn load_or_create(dir: &Path, fresh: [u8; 32]) -> Result<SigningKey, KeyError> {
+    if let Some(key) = load(dir)? {
+        return Ok(key);
+    }
+    let failed = |source| KeyError::Io { action: "write", path: dir.join(NAME), source };
+    durable::replace(dir, NAME, &fresh).map_err(failed)?;
+    Ok(SigningKey::from_bytes(&fresh))
+}
+
+/// The key in `dir`; none where there is none.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not a key.
+pub fn load(dir: &Path) -> Result<Option<SigningKey>, KeyError> {
     let path = dir.join(NAME);
     let failed = |action| {
         let path = path.clone();
         move |source| KeyError::Io { action, path, source }
     };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("open")(error)),
+    };
     let mut bytes = Vec::new();
-    match File::open(&path) {
-        Ok(file) => {
-            file.take(33).read_to_end(&mut bytes).map_err(failed("read"))?;
-            let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Damaged { path: path.clone() })?;
-            Ok(SigningKey::from_bytes(&bytes))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            write(dir, &path, &fresh).map_err(failed("write"))?;
-            Ok(SigningKey::from_bytes(&fresh))
-        }
-        Err(error) => Err(failed("open")(error)),
-    }
-}
-
-fn write(dir: &Path, path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
-    let temporary = dir.join("hub.key.new");
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    file.write_all(key)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    // the name itself must survive a power cut
-    #[cfg(unix)]
-    File::open(dir)?.sync_all()?;
-    Ok(())
+    file.take(33).read_to_end(&mut bytes).map_err(failed("read"))?;
+    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Damaged { path: path.clone() })?;
+    Ok(Some(SigningKey::from_bytes(&bytes)))
 }
 
 #[cfg(test)]

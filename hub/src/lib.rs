@@ -11,6 +11,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod durable;
 pub mod events;
 pub mod ingest;
 pub mod keys;
