@@ -8,6 +8,7 @@ pub mod kinds;
 pub mod openapi;
 pub mod problem;
 pub mod reports;
+pub mod restore;
 pub mod sites;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,9 @@
-//! The command line: `run`, `site add`, `rebuild`, `quarantine`.
+//! The command line: `run`, `site add`, `rebuild`, `quarantine`, `backup`, `restore` and what belongs to them.
 //!
-//! `site add` and `quarantine` open the store beside a running hub: SQLite lets a second process read and add a row.
-//! `rebuild` takes the folder for itself, so the hub must be stopped.
+//! `site add`, `quarantine` and `backup` open the store beside a running hub: SQLite lets a second process read and add
+//! a row. `rebuild` and `restore` take the folder for themselves, so the hub must be stopped.
 
+mod backup;
 mod list;
 
 use std::io::Write as _;
@@ -36,6 +37,9 @@ const EXAMPLES: &str = "Examples:
   waystation-hub run --broker mqtt://broker.example:1883
   waystation-hub site add 3702 --name 城东站
   waystation-hub quarantine list --json
+  waystation-hub backup /srv/backup --data /var/lib/waystation-hub
+  waystation-hub restore /srv/backup/2026-11-23T0830Z --data /var/lib/waystation-hub --replace
+  waystation-hub release-restore --by 王芳 --why 'outlet 3702 burnt down'
 
 Every flag is also a key of the TOML file and a variable: --http, http, WAYSTATION_HTTP.
 Exit status: 0 good, 1 failed, 2 bad usage.";
@@ -55,6 +59,48 @@ enum Command {
     Quarantine {
         #[command(subcommand)]
         command: QuarantineCommand,
+    },
+    /// Copy the database and the key into a new folder and check them; also while the hub runs
+    Backup {
+        /// Folder of backups; each gets a folder of its own there, such as 2026-11-23T0830Z
+        dir: PathBuf,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a backup again: every digest, the database, every journal's chain
+    CheckBackup {
+        /// The backup's folder
+        dir: PathBuf,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backup in place of the hub's data; the hub must be stopped
+    Restore {
+        /// The backup's folder
+        dir: PathBuf,
+        /// Replace the hub in the data folder; its files are kept aside there
+        #[arg(long)]
+        replace: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what came back after the hub came back older, and what is missing; also while the hub runs
+    RestoreReport {
+        /// One JSON object, or null
+        #[arg(long)]
+        json: bool,
+    },
+    /// Wait no longer for what has not come back: it counts as lost, and prunable marks move again
+    ReleaseRestore {
+        /// Who decides
+        #[arg(long)]
+        by: String,
+        /// Why
+        #[arg(long)]
+        why: String,
     },
 }
 
@@ -106,6 +152,18 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
             say(format_args!("site {id} is known as {name}"))
         }
         Command::Rebuild => rebuild(&config),
+        Command::Backup { dir, json } => say(format_args!("{}", backup::take(&config, &dir, json)?)),
+        Command::CheckBackup { dir, json } => say(format_args!("{}", backup::check(&dir, json)?)),
+        Command::Restore { dir, replace, json } => {
+            say(format_args!("{}", backup::restore(&config, &dir, replace, json)?))
+        }
+        Command::RestoreReport { json } => {
+            say(format_args!("{}", backup::report(beside(&config)?.restore_report()?.as_ref(), json)))
+        }
+        Command::ReleaseRestore { by, why } => {
+            beside(&config)?.release_restore(&by, &why, clock::now())?;
+            say(format_args!("released: prunable marks move again"))
+        }
         Command::Quarantine { command } => {
             let store = beside(&config)?;
             let text = match command {
@@ -229,12 +287,20 @@ mod tests {
             "--data d run",
             "site add 3702 --name 城东站 --zone Europe/Paris --data d",
             "rebuild",
+            "backup d --json",
+            "check-backup d/2026-11-23T0830Z",
+            "restore d/2026-11-23T0830Z --data e --replace",
+            "restore-report --json",
+            "release-restore --by 王芳 --why gone",
+            "run --retention-days 30 --require-backup",
             "quarantine list --json --limit 5",
             "quarantine show ffffffff-ffff-8fff-bfff-000000000000/3",
         ] {
             assert!(Cli::try_parse_from(["hub"].into_iter().chain(good.split(' '))).is_ok(), "{good}");
         }
-        for bad in ["", "site add 3702", "run --broker nowhere", "quarantine fix", "backup x"] {
+        for bad in
+            ["", "site add 3702", "run --broker nowhere", "quarantine fix", "backup", "restore", "release-restore"]
+        {
             assert!(Cli::try_parse_from(["hub"].into_iter().chain(bad.split_whitespace())).is_err(), "{bad}");
         }
     }

@@ -10,8 +10,13 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::store::Retention;
+
 /// What precedes a key's name, in capitals, in the environment.
 pub const ENV_PREFIX: &str = "WAYSTATION_";
+
+/// Days for which agents keep what is processed, unless the settings say otherwise.
+const RETENTION_DAYS: u16 = 14;
 
 /// One layer of settings. What it leaves out, the next layer below says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
@@ -32,6 +37,12 @@ pub struct Settings {
     /// Listen on addresses that other machines reach although nobody is asked who they are
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub insecure: Option<bool>,
+    /// Days for which agents keep what the hub has processed, at least [default: 14]
+    #[arg(long, global = true, value_name = "DAYS")]
+    pub retention_days: Option<u16>,
+    /// Let agents delete nothing before a first backup was made and checked
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub require_backup: Option<bool>,
     /// What to log, such as info or waystation_hub=debug,info [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -78,6 +89,10 @@ pub struct Config {
     pub mqtt: SocketAddr,
     /// Whether other machines may reach a hub that asks nobody who they are.
     pub insecure: bool,
+    /// Days for which agents keep what is processed.
+    pub retention_days: u16,
+    /// Whether agents keep everything until a first backup was made.
+    pub require_backup: bool,
     /// What to log.
     pub log: String,
     /// How log lines are written.
@@ -195,6 +210,8 @@ impl Settings {
             broker: read.parsed("BROKER", "expected embedded or mqtt://HOST:PORT")?,
             mqtt: read.parsed("MQTT", "expected an address such as 127.0.0.1:1883")?,
             insecure: read.parsed("INSECURE", "expected true or false")?,
+            retention_days: read.parsed("RETENTION_DAYS", "expected a number of days such as 14")?,
+            require_backup: read.parsed("REQUIRE_BACKUP", "expected true or false")?,
             log: read.text("LOG")?,
             log_format: match read.text("LOG_FORMAT")?.as_deref() {
                 None => None,
@@ -219,6 +236,8 @@ impl Settings {
             broker: self.broker.or(lower.broker),
             mqtt: self.mqtt.or(lower.mqtt),
             insecure: self.insecure.or(lower.insecure),
+            retention_days: self.retention_days.or(lower.retention_days),
+            require_backup: self.require_backup.or(lower.require_backup),
             log: self.log.or(lower.log),
             log_format: self.log_format.or(lower.log_format),
         }
@@ -258,6 +277,8 @@ impl Config {
             broker: settings.broker.unwrap_or(BrokerChoice::Embedded),
             mqtt: settings.mqtt.unwrap_or_else(|| loopback(1883)),
             insecure: settings.insecure.unwrap_or(false),
+            retention_days: settings.retention_days.unwrap_or(RETENTION_DAYS),
+            require_backup: settings.require_backup.unwrap_or(false),
             log: settings.log.unwrap_or_else(|| "info".to_owned()),
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
         };
@@ -280,9 +301,18 @@ impl Config {
             broker: BrokerChoice::Embedded,
             mqtt: free,
             insecure: false,
+            retention_days: RETENTION_DAYS,
+            require_backup: false,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }
+    }
+
+    /// When agents may delete.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let ms = i64::from(self.retention_days) * 24 * 60 * 60 * 1000;
+        Retention { ms, needs_backup: self.require_backup }
     }
 
     /// Writes the effective settings to the log. None of them is secret.
@@ -293,6 +323,8 @@ impl Config {
             broker = %self.broker,
             mqtt = %self.mqtt,
             insecure = self.insecure,
+            retention_days = self.retention_days,
+            require_backup = self.require_backup,
             log = %self.log,
             "effective settings"
         );
@@ -336,6 +368,7 @@ mod tests {
             (&[], &[], "htpp = '127.0.0.1:1'", "unknown field `htpp`"),
             (&[], &[], "http = 'nowhere'", "line 1, column 8"),
             (&[], &[("WAYSTATION_MQTT", "x")], "", "WAYSTATION_MQTT: expected an address"),
+            (&[], &[("WAYSTATION_RETENTION_DAYS", "-1")], "", "WAYSTATION_RETENTION_DAYS: expected a number of days"),
             (&[], &[("WAYSTATION_LOG_FORMAT", "xml")], "", "WAYSTATION_LOG_FORMAT: expected text or json"),
             (&["--http", "0.0.0.0:80"], &[], "", "http address 0.0.0.0:80 is reachable from other machines"),
             (&["--mqtt", "[::]:80"], &[], "", "mqtt address [::]:80 is reachable from other machines"),

@@ -20,7 +20,7 @@ use waystation_protocol::time::Timestamp;
 
 use crate::store::lane::{self, Lanes, Owned};
 use crate::store::presence::{self, Greeted};
-use crate::store::{Counters, StoreError, raw};
+use crate::store::{Counters, Retention, StoreError, raw, restore};
 
 /// The pinned key of every agent that ever said HELLO.
 #[derive(Debug, Default)]
@@ -255,7 +255,7 @@ impl Outcome {
 struct Group<'a> {
     conn: &'a Connection,
     lanes: &'a mut Lanes,
-    retention_ms: i64,
+    retention: Retention,
     greeted: Vec<Greeting>,
     to_acknowledge: BTreeSet<StreamId>,
     heard: HashMap<i64, Timestamp>,
@@ -267,12 +267,12 @@ pub(crate) fn store_group(
     conn: &Connection,
     lanes: &mut Lanes,
     group: &[Incoming],
-    retention_ms: i64,
+    retention: Retention,
 ) -> Result<Outcome, StoreError> {
     let mut writing = Group {
         conn,
         lanes,
-        retention_ms,
+        retention,
         greeted: Vec::new(),
         to_acknowledge: BTreeSet::new(),
         heard: HashMap::new(),
@@ -296,6 +296,8 @@ impl Group<'_> {
             tracing::error!(agent = %hello.agent, stream = %hello.stream, "HELLO refused: its key or its stream is another's");
             return Ok(());
         };
+        let committed = self.lanes.lane(hello.stream).map_or(Mark::ZERO, |lane| lane.committed);
+        restore::greet(self.conn, hello, committed, now)?;
         self.prune(hello.stream, now)?;
         self.greeted.push(Greeting {
             agent: hello.agent,
@@ -361,11 +363,10 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Moves the stream's prunable mark: retention alone decides, by the hub's clock.
+    /// Moves the stream's prunable mark, by the hub's clock.
     fn prune(&mut self, stream: StreamId, now: Timestamp) -> Result<bool, StoreError> {
-        let before = Timestamp(now.0.saturating_sub(self.retention_ms));
         match self.lanes.lane(stream) {
-            Some(lane) => presence::prune(self.conn, lane, before),
+            Some(lane) => presence::prune(self.conn, lane, self.retention, now),
             None => Ok(false),
         }
     }
@@ -376,6 +377,7 @@ impl Group<'_> {
         for (agent, at) in &self.heard {
             presence::heard(self.conn, *agent, *at)?;
         }
+        let now = self.heard.values().max().copied().unwrap_or(Timestamp(0));
         for stream in &self.to_acknowledge {
             let Some(lane) = self.lanes.lane(*stream) else { continue };
             let stored = lane.receiver.stored();
@@ -383,6 +385,7 @@ impl Group<'_> {
                 lane::move_stored(self.conn, lane.row, lane.committed, stored)?;
                 lane.committed = stored;
                 outcome.grown.push((lane.row, stored.seq));
+                restore::settle(self.conn, *stream, stored, now)?;
             }
         }
         for mut greeting in std::mem::take(&mut self.greeted) {

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod backup;
 pub mod board;
 #[cfg(feature = "embedded-broker")]
 pub mod broker;
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod durable;
+pub mod epoch;
 pub mod events;
 pub mod ingest;
 pub mod keys;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::api::problem::Problem;
-use crate::api::{App, documents, health, kinds, openapi, reports, sites};
+use crate::api::{App, documents, health, kinds, openapi, reports, restore, sites};
 use crate::{events, pages};
 
 /// Nothing inline, nothing from elsewhere, in nobody's frame.
@@ -28,6 +28,7 @@ pub fn router(app: App) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/api/v1/sites", get(sites::sites))
         .route("/api/v1/agents", get(sites::agents))
+        .route("/api/v1/restore", get(restore::restore))
         .route("/api/v1/kinds", get(kinds::kinds))
         .route("/api/v1/documents", get(documents::documents))
         .route("/api/v1/documents/{id}", get(documents::document))

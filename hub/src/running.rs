@@ -22,6 +22,9 @@ use crate::store::{Options, Store, StoreError};
 /// How long answers under way may take once the hub stops.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How far `hub.heads` may lag behind the database after a crash.
+const HEADS_EVERY: Duration = Duration::from_secs(60);
+
 /// Why the hub did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -96,8 +99,9 @@ pub async fn run(config: Config) -> Result<Running, RunError> {
     let http = listener.local_addr().map_err(|source| RunError::Http { addr: config.http, source })?;
     let (store, key) = {
         let (data, fresh_id, fresh_key) = (config.data.clone(), clock::random()?, clock::random()?);
+        let retention = config.retention();
         let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&data, Options::new(fresh_id))?;
+            let store = Store::open(&data, Options { retention, ..Options::new(fresh_id) })?;
             Ok::<_, RunError>((store, keys::load_or_create(&data, fresh_key)?))
         });
         opened.await.map_err(|_| StoreError::Closed)??
@@ -115,6 +119,7 @@ pub async fn run(config: Config) -> Result<Running, RunError> {
         drops: pipe.drops,
         insecure: config.insecure,
     };
+    tokio::spawn(keep_heads(store.clone(), stopping.clone()));
     let server = tokio::spawn(serve(listener, app, stopping));
     tracing::info!(%http, mqtt = ?pipe.mqtt, "hub runs");
     Ok(Running {
@@ -160,6 +165,28 @@ async fn embedded(config: &Config) -> Result<Pipe, RunError> {
 #[cfg(not(feature = "embedded-broker"))]
 async fn embedded(_: &Config) -> Result<Pipe, RunError> {
     Err(RunError::NoBroker)
+}
+
+/// Writes down every minute how far the journals go, where anything was committed since.
+async fn keep_heads(store: Store, mut stopping: watch::Receiver<bool>) {
+    let mut changes = store.watch_changes();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(HEADS_EVERY) => {}
+            // an error means that nobody is left to stop it, which comes to the same
+            _ = stopping.changed() => return,
+        }
+        if !changes.has_changed().unwrap_or(false) {
+            continue;
+        }
+        changes.mark_unchanged();
+        let store = store.clone();
+        match tokio::task::spawn_blocking(move || store.keep_heads()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "how far the journals go was not written down"),
+            Err(error) => tracing::error!(%error, "how far the journals go could not be asked"),
+        }
+    }
 }
 
 async fn serve(listener: TcpListener, app: App, mut stopping: watch::Receiver<bool>) {

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{documents, health, kinds, reports, sites};
+use super::{documents, health, kinds, reports, restore, sites};
 use crate::events;
 
 #[derive(OpenApi)]
@@ -17,6 +17,7 @@ use crate::events;
         documents::document,
         reports::report,
         reports::basis,
+        restore::restore,
         events::events,
         health::healthz,
         health::readyz,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::epoch::EpochError;
+
 /// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -51,6 +53,26 @@ pub enum StoreError {
         /// Its zone.
         zone: String,
     },
+    /// A restore was interrupted between the old files and the new ones.
+    #[error("a restore into {dir} was cut off; run the same `restore` again to finish it")]
+    RestoreCutOff {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The hub came back older since a backup was taken.
+    #[error("the backup is of epoch {backup}, the hub of epoch {own}: it was restored meanwhile; take another backup")]
+    OtherEpoch {
+        /// The backup's.
+        backup: u64,
+        /// The hub's.
+        own: u64,
+    },
+    /// Every restore has ended.
+    #[error("there is nothing to release: no restore is open")]
+    NothingToRelease,
+    /// The file that says which life of the hub this is.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// A cursor that no page gave out.
     #[error("'{0}' is not a cursor")]
     BadCursor(String),
@@ -68,7 +90,9 @@ impl StoreError {
     pub fn is_disk_full(&self) -> bool {
         match self {
             StoreError::Sql(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            StoreError::Folder { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            StoreError::Folder { source, .. } | StoreError::Epoch(EpochError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::StorageFull
+            }
             StoreError::InUse { .. }
             | StoreError::Newer { .. }
             | StoreError::Damaged(_)
@@ -76,6 +100,10 @@ impl StoreError {
             | StoreError::ZoneMoved(_)
             | StoreError::BadZone(_)
             | StoreError::ZoneInUse { .. }
+            | StoreError::RestoreCutOff { .. }
+            | StoreError::OtherEpoch { .. }
+            | StoreError::NothingToRelease
+            | StoreError::Epoch(EpochError::Damaged { .. })
             | StoreError::BadCursor(_)
             | StoreError::Closed => false,
         }

@@ -153,6 +153,11 @@ impl Agent {
     }
 
     pub(crate) fn hello(&self) -> Vec<u8> {
+        self.hello_knowing(0)
+    }
+
+    /// A HELLO of an agent that was acknowledged up to `stored`.
+    pub(crate) fn hello_knowing(&self, stored: u64) -> Vec<u8> {
         self.seal(&Hello {
             agent: self.id,
             public_key: self.key.verifying_key().as_bytes().to_vec().into(),
@@ -160,7 +165,7 @@ impl Agent {
             sites: self.sites.clone(),
             stream: self.stream,
             head: self.head(),
-            stored: Mark::ZERO,
+            stored: self.mark(stored),
             pruned: Seq(0),
             down: None,
             last_session: None,
@@ -224,7 +229,7 @@ impl Hub {
         Hub::open_in(tempfile::tempdir().unwrap(), START)
     }
 
-    fn open_in(dir: TempDir, now: Timestamp) -> Hub {
+    pub(crate) fn open_in(dir: TempDir, now: Timestamp) -> Hub {
         let store = Store::open(dir.path(), Options::new([7; 16])).unwrap();
         let keys = Keys::new(store.keys().unwrap());
         let replies = store.replies();

@@ -3,17 +3,21 @@
 //! One writer thread commits, storing before processing; a second thread folds entries into documents and hands the
 //! writer finished slices; readers share a pool and see the last commit. All calls block. `Store` is a handle to clone.
 
+mod backups;
 mod connection;
 mod counters;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod heads;
 pub(crate) mod lane;
+pub(crate) mod life;
 pub(crate) mod presence;
 pub(crate) mod queue;
 pub(crate) mod raw;
 mod read;
 mod report;
+pub(crate) mod restore;
 mod rows;
 mod scope;
 #[cfg(test)]
@@ -22,7 +26,7 @@ mod trace;
 mod writer;
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
@@ -35,18 +39,25 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::time;
 
 use crate::apply;
+use crate::clock;
+use crate::durable;
+use crate::epoch;
 use crate::ingest::{Incoming, Reply};
 use connection::Pool;
 use queue::{Command, Queues};
 
+pub use backups::{CheckedBackup, Retention};
 pub use counters::{Count, Counters};
 pub use error::StoreError;
+pub use life::HubIdentity;
+pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, QuarantineRow, Rollup, RollupRow, Scope, SiteRow, Sum, Totals,
     Trace, TracePage,
 };
 
-pub(crate) use connection::open_reader;
+pub(crate) use backups::{add as add_backup, ceiling};
+pub(crate) use connection::{DATABASE, open_reader, open_writer};
 
 /// Fourteen days: how long an agent keeps what the hub has processed, while no backup is configured.
 pub const RETENTION_MS: i64 = 14 * 24 * 60 * 60 * 1000;
@@ -56,19 +67,10 @@ pub const RETENTION_MS: i64 = 14 * 24 * 60 * 60 * 1000;
 pub struct Options {
     /// The hub's identity where the folder is fresh: random bytes.
     pub fresh_id: [u8; 16],
-    /// How long agents keep what is processed, in milliseconds by the hub's clock.
-    pub retention_ms: i64,
+    /// When agents may delete.
+    pub retention: Retention,
     /// Opens beside a running hub: may read and add sites, stores and processes nothing.
     pub is_visitor: bool,
-}
-
-/// Which hub this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HubIdentity {
-    /// Its id.
-    pub id: [u8; 16],
-    /// Raised whenever it came back from an older copy.
-    pub epoch: u64,
 }
 
 /// The hub's store.
@@ -81,6 +83,7 @@ pub struct Store {
 struct Inner {
     shared: Arc<Shared>,
     pool: Pool,
+    dir: PathBuf,
     identity: HubIdentity,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the store is closed.
@@ -101,7 +104,8 @@ impl Options {
     /// The usual options, with the given identity for a fresh folder.
     #[must_use]
     pub fn new(fresh_id: [u8; 16]) -> Options {
-        Options { fresh_id, retention_ms: RETENTION_MS, is_visitor: false }
+        let retention = Retention { ms: RETENTION_MS, needs_backup: false };
+        Options { fresh_id, retention, is_visitor: false }
     }
 }
 
@@ -114,14 +118,16 @@ impl Store {
     /// the database or the disk say.
     pub fn open(dir: &Path, options: Options) -> Result<Store, StoreError> {
         let failed = |source| StoreError::Folder { dir: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(failed)?;
+        durable::ensure_folder(dir).map_err(failed)?;
         let lock = if options.is_visitor { None } else { Some(lock(dir)?) };
-        let conn = connection::open_writer(dir)?;
-        let id = connection::meta(&conn, "hub_id", &options.fresh_id)?;
-        let epoch = connection::meta(&conn, "hub_epoch", b"1")?;
-        let identity = HubIdentity {
-            id: id.try_into().map_err(|_| StoreError::damaged("the hub's id is not 16 bytes"))?,
-            epoch: std::str::from_utf8(&epoch).ok().and_then(|text| text.parse().ok()).unwrap_or(1),
+        if !options.is_visitor && crate::backup::is_cut_off(dir) {
+            return Err(StoreError::RestoreCutOff { dir: dir.to_owned() });
+        }
+        let mut conn = connection::open_writer(dir)?;
+        let identity = if options.is_visitor {
+            life::visit(&conn, &options.fresh_id)?
+        } else {
+            life::wake(&mut conn, dir, &options.fresh_id, clock::now())?
         };
         let shared = Arc::new(Shared {
             queues: Queues::default(),
@@ -130,15 +136,14 @@ impl Store {
             changes: watch::Sender::new(0),
             replies: Mutex::new(None),
         });
-        let mut threads =
-            vec![writer::spawn(conn, dir.to_owned(), options.retention_ms, shared.clone()).map_err(failed)?];
+        let mut threads = vec![writer::spawn(conn, dir.to_owned(), options.retention, shared.clone()).map_err(failed)?];
         if options.is_visitor {
             shared.mailbox.stop();
         } else {
             threads.push(apply::spawn(dir.to_owned(), shared.clone()).map_err(failed)?);
         }
-        let inner =
-            Inner { shared, pool: Pool::new(dir), identity, threads: Mutex::new(threads), lock: Mutex::new(lock) };
+        let (threads, lock) = (Mutex::new(threads), Mutex::new(lock));
+        let inner = Inner { shared, pool: Pool::new(dir), dir: dir.to_owned(), identity, threads, lock };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -226,6 +231,17 @@ impl Store {
         }
     }
 
+    /// Writes beside the database how far every journal goes, so that an older database put in its place is noticed
+    /// and what it lacks is known by name.
+    ///
+    /// # Errors
+    ///
+    /// The database or the disk fails.
+    pub fn keep_heads(&self) -> Result<(), StoreError> {
+        let heads = heads::gather(&*self.inner.pool.lend()?)?;
+        heads::write(&self.inner.dir, &heads)
+    }
+
     /// Finishes what is queued, and waits for the threads. Later calls that write fail with [`StoreError::Closed`].
     pub fn close(&self) {
         self.inner.close();
@@ -263,6 +279,7 @@ impl Inner {
         // the applier first: its last slices still need the writer
         while let Some(thread) = threads.pop() {
             if threads.is_empty() {
+                self.end_turn();
                 self.shared.queues.stop();
             }
             if thread.join().is_err() {
@@ -270,6 +287,19 @@ impl Inner {
             }
         }
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// A hub that ends without this is noticed at the next start only by its heads.
+    fn end_turn(&self) {
+        if self.lock.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return;
+        }
+        let dir = self.dir.clone();
+        let ended = run_on_writer(&self.shared.queues, Box::new(move |conn| life::rest(conn, &dir)));
+        let ended = ended.and_then(|stamp| Ok(epoch::write(&self.dir, stamp)?));
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the end of this turn was not written down");
+        }
     }
 }
 
@@ -280,7 +310,7 @@ impl Drop for Inner {
 }
 
 /// One hub per folder.
-fn lock(dir: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(dir: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Folder { dir: dir.to_owned(), source };
     let file = File::create(dir.join("hub.lock")).map_err(failed)?;
     match file.try_lock() {

@@ -14,7 +14,7 @@ use waystation_protocol::time::{self, Timestamp};
 
 use super::error::StoreError;
 use super::lane::{Lane, Lanes, Owned};
-use super::{array_at, count, int, raw};
+use super::{Retention, array_at, ceiling, count, int, raw};
 
 /// What became of a HELLO.
 pub(crate) enum Greeted {
@@ -210,9 +210,20 @@ pub(crate) fn heard(conn: &Connection, agent: i64, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// Moves the prunable mark over what arrived before `before`. Whether it moved.
-pub(crate) fn prune(conn: &Connection, lane: &mut Lane, before: Timestamp) -> Result<bool, StoreError> {
-    let mark: Seq = raw::prunable(conn, lane.row, lane.prunable, lane.processed, before)?;
+/// Moves the prunable mark over what is in the newest checked backup and older than the retention period; the latter
+/// alone decides while no backup was ever made. Whether it moved.
+pub(crate) fn prune(
+    conn: &Connection,
+    lane: &mut Lane,
+    retention: Retention,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let before = Timestamp(now.0.saturating_sub(retention.ms));
+    let ceiling = ceiling(conn, lane.row, retention)?.min(lane.processed);
+    if ceiling <= lane.prunable {
+        return Ok(false);
+    }
+    let mark: Seq = raw::prunable(conn, lane.row, lane.prunable, ceiling, before)?;
     if mark == lane.prunable {
         return Ok(false);
     }

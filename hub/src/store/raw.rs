@@ -128,6 +128,36 @@ pub(crate) fn ahead(conn: &Connection, stream: i64, stored: Seq) -> Result<Vec<A
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Recomputes a whole journal from its rows: they follow one another without a gap from the first entry to `stored`,
+/// and each row beyond it is whole by itself. `progress` is told the entries of each batch.
+pub(crate) fn verify(
+    conn: &Connection,
+    stream: i64,
+    stored: Mark,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), StoreError> {
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload FROM raw
+               WHERE stream = ?1 ORDER BY first_seq";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query([stream])?;
+    let mut at = Mark::ZERO;
+    while let Some(row) = rows.next()? {
+        let batch = open(row)??;
+        if at.seq < stored.seq {
+            if batch.entries.before() != at {
+                let found = batch.entries.before().seq;
+                return Err(StoreError::damaged(format!("the batch after seq {found} does not follow seq {}", at.seq)));
+            }
+            at = batch.entries.last();
+        }
+        progress(batch.entries.len() as u64);
+    }
+    if at == stored {
+        return Ok(());
+    }
+    Err(StoreError::damaged(format!("its batches end at seq {}, not at its stored mark {}", at.seq, stored.seq)))
+}
+
 /// The stored mark, batch boundaries near the rungs below it, and the empty journal.
 pub(crate) fn ladder(conn: &Connection, stream: i64, stored: Mark) -> Result<Vec<Mark>, StoreError> {
     let sql = "SELECT first_seq, last_seq, prev_hash, last_hash FROM raw
@@ -152,12 +182,12 @@ pub(crate) fn ladder(conn: &Connection, stream: i64, stored: Mark) -> Result<Vec
     Ok(ladder)
 }
 
-/// How far the sender may delete: whole batches, processed, that arrived before `before`.
+/// How far the sender may delete: whole batches up to `ceiling` that arrived before `before`.
 pub(crate) fn prunable(
     conn: &Connection,
     stream: i64,
     from: Seq,
-    processed: Seq,
+    ceiling: Seq,
     before: Timestamp,
 ) -> Result<Seq, StoreError> {
     let sql = "SELECT last_seq, received_at FROM raw
@@ -167,7 +197,7 @@ pub(crate) fn prunable(
     let mut mark = from;
     while let Some(row) = rows.next()? {
         let (last, received_at) = (seq_at(row, 0)?, Timestamp(row.get(1)?));
-        if last > processed || received_at >= before {
+        if last > ceiling || received_at >= before {
             break;
         }
         mark = last;

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::connection::open_writer;
 use super::lane::{self, Lanes};
 use super::queue::Work;
-use super::{Shared, StoreError};
+use super::{Retention, Shared, StoreError};
 use crate::apply::{self, Slice, Step};
 use crate::ingest::{self, Incoming, Reply};
 
@@ -23,7 +23,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 struct Writer {
     conn: Option<Connection>,
     dir: PathBuf,
-    retention_ms: i64,
+    retention: Retention,
     lanes: Lanes,
     /// The newest generation of slices of which one failed: the others stand on it and are refused.
     failed_generation: Option<u64>,
@@ -34,11 +34,11 @@ struct Writer {
 pub(super) fn spawn(
     conn: Connection,
     dir: PathBuf,
-    retention_ms: i64,
+    retention: Retention,
     shared: Arc<Shared>,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut writer =
-        Writer { conn: Some(conn), dir, retention_ms, lanes: Lanes::default(), failed_generation: None, shared };
+        Writer { conn: Some(conn), dir, retention, lanes: Lanes::default(), failed_generation: None, shared };
     std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
 }
 
@@ -58,8 +58,19 @@ impl Writer {
                     self.lanes.clear();
                     self.tell_readers();
                 }
-                Work::Stop => return,
+                Work::Stop => return self.fold_log(),
             }
+        }
+    }
+
+    /// Leaves an empty write-ahead log: an old one beside a database put in place by hand would ruin it.
+    fn fold_log(&self) {
+        let Some(conn) = &self.conn else { return };
+        let folded = conn
+            .busy_timeout(Duration::from_secs(1))
+            .and_then(|()| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
+        if !matches!(folded, Ok(0)) {
+            tracing::debug!(?folded, "the write-ahead log could not be emptied");
         }
     }
 
@@ -90,9 +101,9 @@ impl Writer {
 
     fn try_store(&mut self, group: &[Incoming]) -> Result<ingest::Outcome, StoreError> {
         self.connection()?;
-        let Writer { conn: Some(conn), lanes, retention_ms, .. } = self else { return Err(StoreError::Closed) };
+        let Writer { conn: Some(conn), lanes, retention, .. } = self else { return Err(StoreError::Closed) };
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let outcome = ingest::store_group(&tx, lanes, group, *retention_ms)?;
+        let outcome = ingest::store_group(&tx, lanes, group, *retention)?;
         tx.commit()?;
         Ok(outcome)
     }
