@@ -20,6 +20,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/", get(pages::board))
         .route("/board/events", get(pages::board_events))
+        .route("/restore", get(pages::restore))
         .route("/documents", get(pages::documents))
         .route("/documents/{id}", get(pages::document))
         .route("/reports", get(pages::reports))

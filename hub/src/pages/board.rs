@@ -22,6 +22,8 @@ struct BoardPage {
     shell: Shell,
     tallies: Vec<Tally>,
     documents: String,
+    /// What to know of the hub's coming back older.
+    restore: Option<&'static str>,
     rows: Vec<Row>,
 }
 
@@ -112,6 +114,7 @@ pub async fn board(State(app): State<App>, visitor: Visitor) -> Result<Response,
     let (t, now) = (visitor.lang, clock::now());
     let sites = app.ask(move |store| Ok::<_, Problem>(board::sites(&store.sites()?, &store.agents()?, now))).await;
     let sites = sites.map_err(|problem| visitor.trouble(problem))?;
+    let report = app.ask(|store| store.restore_report()).await.map_err(|problem| visitor.trouble(problem))?;
     let tallies = board::State::ALL.iter().map(|state| Tally {
         state: state.name(),
         word: word(t, *state),
@@ -122,6 +125,7 @@ pub async fn board(State(app): State<App>, visitor: Visitor) -> Result<Response,
         shell: visitor.shell("board"),
         tallies: tallies.collect(),
         documents: sites.iter().map(|site| site.documents).sum::<u64>().to_string(),
+        restore: super::restore::state(t, report.as_ref()),
         rows: sites.iter().map(|site| row(t, site, now)).collect(),
     };
     Ok(visitor.render(&page))

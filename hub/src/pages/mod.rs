@@ -9,6 +9,7 @@ mod chart;
 mod documents;
 mod lang;
 mod reports;
+mod restore;
 mod shape;
 mod text;
 
@@ -28,6 +29,7 @@ pub use board::{board, board_events};
 pub use documents::{document, documents};
 pub use lang::Lang;
 pub use reports::{report, reports};
+pub use restore::restore;
 
 /// Who asks for a page: their language, and the address they asked for.
 #[derive(Debug, Clone)]

@@ -61,6 +61,29 @@ texts! {
     no_sites = "还没有网点。启动一个采集端，或运行 waystation-hub site add。"
         / "No sites yet. Start an agent, or run waystation-hub site add.";
 
+    restore = "数据恢复" / "Restored data";
+    restore_about = "中心的数据曾回到较早的时刻。各采集端会自动补送；此页说明哪些已补回，哪些还缺。"
+        / "The hub's data went back to an earlier moment. Agents send again by themselves; this page says what came back and what has not.";
+    restore_open = "正在补回；各采集端暂不清理本机数据" / "coming back; agents delete nothing meanwhile";
+    restore_lost = "已放行，仍有缺失的记录" / "released, and entries are lost";
+    restore_whole = "已全部补回" / "everything is back";
+    cause = "原因" / "Cause";
+    cause_restored = "由备份恢复" / "a backup was put in place";
+    cause_copied = "发现较旧的数据库" / "an older database was found";
+    cause_agent = "采集端所知多于中心" / "an agent knows of more than there is";
+    since = "自" / "Since";
+    backup = "备份" / "Backup";
+    released_by = "放行" / "Released by";
+    awaited_agent = "尚未联系的采集端" / "Agent not heard since";
+    journal = "流水" / "Journal";
+    in_backup = "恢复时已有" / "Held";
+    had = "此前到达" / "Had";
+    came_back = "已补回" / "Came back";
+    still_missing = "还缺" / "Still missing";
+    lost_for_good = "已丢失" / "Lost for good";
+    nothing_behind_restore = "没有记录缺失。" / "Nothing is missing.";
+    never_restored = "中心的数据从未回退。" / "The hub's data never went back.";
+
     kind = "类型" / "Kind";
     number = "单号" / "Number";
     search = "搜索" / "Search";
