@@ -67,6 +67,10 @@ pub(crate) fn wake(
     }
     put(&tx, stamp)?;
     tx.commit()?;
+    if older.is_some() {
+        // the books know it now; the file must not tell of it again at the next start
+        heads::write(dir, &heads::gather(conn)?)?;
+    }
     epoch::write(dir, stamp)?;
     Ok(HubIdentity { id, epoch: stamp.epoch })
 }

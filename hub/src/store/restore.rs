@@ -267,7 +267,7 @@ fn expect(conn: &Connection, restore: i64, head: &Head, from: Seq) -> Result<(),
 
 /// Notes a HELLO. One that knows more to have been stored than there is begins a restore where none is known.
 pub(crate) fn greet(conn: &Connection, hello: &Hello, committed: Mark, now: Timestamp) -> Result<(), StoreError> {
-    let knows_more = hello.stored.seq > committed.seq;
+    let knows_more = hello.stored.seq > committed.seq && hello.stored.seq <= hello.head.seq;
     let head = Head {
         stream: hello.stream,
         agent: hello.agent,
