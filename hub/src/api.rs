@@ -1,12 +1,17 @@
-//! The hub's API for programs: reads only, JSON under `/api/v1`, errors as problem+json.
+//! The hub's API for programs: JSON under `/api/v1`, errors as problem+json.
 //!
-//! Handlers ask the store off the async threads and turn its rows into the JSON declared here; nothing is decided.
+//! It reads, and takes requests to resolve what is in quarantine.
+//!
+//! Handlers ask the store off the async threads and turn its rows into the JSON declared here; nothing is decided here.
 
 pub mod documents;
 pub mod health;
 pub mod kinds;
 pub mod openapi;
 pub mod problem;
+pub mod quarantine;
+#[cfg(test)]
+mod quarantine_tests;
 pub mod reports;
 pub mod restore;
 pub mod sites;

@@ -4,12 +4,19 @@
 //! writer finished slices. It never holds up storing. Whatever happens to an entry, the mark passes over it: it was
 //! applied, was there before, is in quarantine, or is parked.
 
+mod aside;
+mod draft;
 pub(crate) mod history;
 mod judge;
 mod mailbox;
-mod reason;
+pub(crate) mod reason;
+mod receipt;
+mod resolve;
+#[cfg(test)]
+mod resolve_tests;
 mod shelf;
 mod slice;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -26,10 +33,11 @@ use waystation_protocol::id::DocId;
 
 use crate::store::queue::SLICES;
 use crate::store::{self, Shared, StoreError, raw, seq_at};
-use judge::Draft;
+use draft::Draft;
 use mailbox::Mail;
 use shelf::Shelf;
-use waiting::Waiting;
+use standing::Standings;
+use waiting::{Try, Waiting};
 
 pub(crate) use mailbox::Mailbox;
 pub(crate) use slice::{Slice, Step, write};
@@ -66,8 +74,11 @@ struct Applier {
     turn: i64,
     /// Documents whose parked entries may pass now.
     retry: VecDeque<DocId>,
+    /// Entries set aside that this build may understand.
+    taken_up: VecDeque<(i64, Seq)>,
     shelf: Shelf,
     waiting: Waiting,
+    standings: Standings,
     generation: u64,
 }
 
@@ -105,7 +116,8 @@ enum End {
 impl Applier {
     fn load(dir: &std::path::Path, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
         let conn = store::open_reader(dir)?;
-        let (waiting, retry) = Waiting::load(&conn)?;
+        let standings = Standings::load(&conn)?;
+        let (waiting, taken_up) = Waiting::load(&conn, standings.waived())?;
         let shelf = Shelf::new(&conn)?;
         let mut journals = BTreeMap::new();
         {
@@ -117,7 +129,8 @@ impl Applier {
             }
         }
         let due = journals.iter().filter(|(_, journal)| journal.judged < journal.stored).map(|(row, _)| *row).collect();
-        Ok(Applier { conn, shared, journals, due, turn: 0, retry: retry.into(), shelf, waiting, generation })
+        let (retry, taken_up) = (VecDeque::new(), taken_up.into());
+        Ok(Applier { conn, shared, journals, due, turn: 0, retry, taken_up, shelf, waiting, standings, generation })
     }
 
     /// Every error leaves with no slice of ours on the way.
@@ -131,7 +144,7 @@ impl Applier {
     fn build_and_send(&mut self, on_the_way: &mut usize) -> Result<End, StoreError> {
         loop {
             let must_wait = *on_the_way >= SLICES || (*on_the_way > 0 && self.shelf.is_full());
-            let is_idle = must_wait || (self.due.is_empty() && self.retry.is_empty());
+            let is_idle = must_wait || (self.has_nothing_to_judge());
             let mail = self.shared.mailbox.take(is_idle);
             *on_the_way -= mail.settled.min(*on_the_way);
             if mail.has_failed {
@@ -154,12 +167,21 @@ impl Applier {
             if self.shelf.is_full() {
                 self.shelf.clear();
             }
-            let slice = self.build()?;
+            let slice = if self.taken_up.is_empty() && resolve::is_asked(&self.conn)? {
+                self.settle(on_the_way);
+                self.resolve()?
+            } else {
+                self.build()?
+            };
             if !slice.is_empty() {
                 self.shared.queues.push_slice(Box::new(slice));
                 *on_the_way += 1;
             }
         }
+    }
+
+    fn has_nothing_to_judge(&self) -> bool {
+        self.due.is_empty() && self.retry.is_empty() && self.taken_up.is_empty()
     }
 
     /// Waits until no slice is on the way. Mail about growth may be passed over: the caller starts afresh.
@@ -180,8 +202,12 @@ impl Applier {
     fn build(&mut self) -> Result<Slice, StoreError> {
         let mut draft = Draft::new(self.generation);
         while draft.entries < SLICE_ENTRIES && draft.bytes < SLICE_BYTES {
+            if let Some((stream, seq)) = self.taken_up.pop_front() {
+                self.take_up(&mut draft, stream, seq)?;
+                continue;
+            }
             if let Some(document) = self.retry.pop_front() {
-                self.release(&mut draft, document, None)?;
+                self.release(&mut draft, document, None, Try::Fitting)?;
                 continue;
             }
             let Some(stream) = self.next_turn() else { break };
@@ -217,7 +243,7 @@ impl Applier {
             if left == 0 || draft.bytes >= SLICE_BYTES {
                 break;
             }
-            let place = judge::Place { stream, seq: mark.seq, received_at: open.received_at };
+            let place = judge::Place { stream, seq: mark.seq, received_at: open.received_at, protocol: open.protocol };
             self.judge(draft, place, &sites, bytes)?;
             to = mark.seq;
             left -= 1;
@@ -247,8 +273,9 @@ impl Applier {
     }
 }
 
-/// Drops everything that raw journals give again.
+/// Drops everything that raw journals and the trail of resolutions give again.
 fn drop_derived(conn: &Connection) -> Result<(), StoreError> {
+    standing::remember_outranked(conn)?;
     conn.execute_batch(
         "DELETE FROM document; DELETE FROM fact; DELETE FROM rollup; DELETE FROM quarantine;
          UPDATE site SET documents = 0; UPDATE stream SET processed_seq = 0, damage = NULL;",

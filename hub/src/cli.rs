@@ -4,7 +4,7 @@
 //! a row. `rebuild` and `restore` take the folder for themselves, so the hub must be stopped.
 
 mod backup;
-mod list;
+mod quarantine;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ const EXAMPLES: &str = "Examples:
   waystation-hub backup /srv/backup --data /var/lib/waystation-hub
   waystation-hub restore /srv/backup/2026-11-23T0830Z --data /var/lib/waystation-hub --replace
   waystation-hub release-restore --by 王芳 --why 'outlet 3702 burnt down'
+  waystation-hub quarantine fix STREAM.SEQ --json fix.json --by 王芳 --why 录错字段
+  waystation-hub quarantine replay --all
 
 Every flag is also a key of the TOML file and a variable: --http, http, WAYSTATION_HTTP.
 Exit status: 0 good, 1 failed, 2 bad usage.";
@@ -58,7 +60,7 @@ enum Command {
     /// Entries that were not applied
     Quarantine {
         #[command(subcommand)]
-        command: QuarantineCommand,
+        command: quarantine::QuarantineCommand,
     },
     /// Copy the database and the key into a new folder and check them; also while the hub runs
     Backup {
@@ -119,24 +121,6 @@ enum SiteCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum QuarantineCommand {
-    /// List them, the latest first
-    List {
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        /// One JSON array
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one, with the entry as captured
-    Show {
-        /// Its journal and place, as the list writes it: STREAM/SEQ
-        entry: String,
-    },
-}
-
 /// Runs the command line. Whoever calls it prints the error and exits with 1.
 ///
 /// # Errors
@@ -164,15 +148,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
             beside(&config)?.release_restore(&by, &why, clock::now())?;
             say(format_args!("released: prunable marks move again"))
         }
-        Command::Quarantine { command } => {
-            let store = beside(&config)?;
-            let text = match command {
-                QuarantineCommand::List { limit, json: true } => list::as_json(&store.quarantine(limit)?),
-                QuarantineCommand::List { limit, json: false } => list::as_text(&store.quarantine(limit)?),
-                QuarantineCommand::Show { entry } => list::one(&store.quarantine(usize::MAX)?, &entry)?,
-            };
-            say(format_args!("{text}"))
-        }
+        Command::Quarantine { command } => quarantine::run(&config, command),
     }
 }
 
@@ -294,13 +270,26 @@ mod tests {
             "release-restore --by 王芳 --why gone",
             "run --retention-days 30 --require-backup",
             "quarantine list --json --limit 5",
+            "quarantine list --site 3702 --state resolved",
             "quarantine show ffffffff-ffff-8fff-bfff-000000000000/3",
+            "quarantine fix ffffffff-ffff-8fff-bfff-000000000000.3 --json f --by a --why b",
+            "quarantine replay ffffffff-ffff-8fff-bfff-000000000000.3 ffffffff-ffff-8fff-bfff-000000000000.4",
+            "quarantine replay --all --by a",
+            "quarantine waive ffffffff-ffff-8fff-bfff-000000000000.3 --by a --why b",
         ] {
             assert!(Cli::try_parse_from(["hub"].into_iter().chain(good.split(' '))).is_ok(), "{good}");
         }
-        for bad in
-            ["", "site add 3702", "run --broker nowhere", "quarantine fix", "backup", "restore", "release-restore"]
-        {
+        for bad in [
+            "",
+            "site add 3702",
+            "run --broker nowhere",
+            "quarantine fix",
+            "quarantine replay",
+            "quarantine waive x.1 --by a --why b",
+            "backup",
+            "restore",
+            "release-restore",
+        ] {
             assert!(Cli::try_parse_from(["hub"].into_iter().chain(bad.split_whitespace())).is_err(), "{bad}");
         }
     }

@@ -20,7 +20,8 @@ use waystation_protocol::time::Timestamp;
 
 use crate::store::lane::{self, Lanes, Owned};
 use crate::store::presence::{self, Greeted};
-use crate::store::{Counters, Retention, StoreError, raw, restore};
+use crate::store::raw::{self, Arrival};
+use crate::store::{Counters, Retention, StoreError, restore};
 
 /// The pinned key of every agent that ever said HELLO.
 #[derive(Debug, Default)]
@@ -31,8 +32,8 @@ pub struct Keys(RwLock<HashMap<AgentId, VerifyingKey>>);
 pub enum Upward {
     /// A session begins.
     Hello(Box<Hello>),
-    /// Entries, with the payload unpacked and its chain recomputed.
-    Batch(Box<(Batch, Unpacked)>),
+    /// Entries, with the payload unpacked and its chain recomputed, and the protocol of their frame.
+    Batch(Box<(Batch, Unpacked)>, u8),
     /// A sign of life.
     Heartbeat(Box<Heartbeat>),
     /// A last will.
@@ -183,7 +184,7 @@ pub fn verify(agent: AgentId, bytes: &[u8], keys: &Keys) -> Result<Upward, Rejec
         FrameType::Batch => {
             let batch = Batch::from_body(body)?;
             let entries = Unpacked::open(&batch)?;
-            Ok(Upward::Batch(Box::new((batch, entries))))
+            Ok(Upward::Batch(Box::new((batch, entries)), frame.version))
         }
         FrameType::Heartbeat => Ok(Upward::Heartbeat(Box::new(Heartbeat::from_body(body)?))),
         FrameType::Death => Ok(Upward::Death(Death::from_body(body)?)),
@@ -214,7 +215,7 @@ impl Incoming {
     pub(crate) fn memory_bytes(&self) -> usize {
         let unpacked = match &self.message {
             // the payload, what it unpacks to, and a mark and a span per entry
-            Upward::Batch(batch) => batch.0.payload.len() * 5 + batch.1.len() * 64,
+            Upward::Batch(batch, _) => batch.0.payload.len() * 5 + batch.1.len() * 64,
             Upward::Hello(_) | Upward::Heartbeat(_) | Upward::Death(_) => 0,
         };
         self.wire_bytes + unpacked
@@ -281,7 +282,10 @@ pub(crate) fn store_group(
     for incoming in group {
         match &incoming.message {
             Upward::Hello(hello) => writing.hello(hello, incoming.received_at)?,
-            Upward::Batch(batch) => writing.batch(incoming, &batch.0, &batch.1)?,
+            Upward::Batch(batch, protocol) => {
+                let arrival = Arrival { received_at: incoming.received_at, protocol: *protocol };
+                writing.batch(incoming.agent, &batch.0, &batch.1, arrival)?;
+            }
             Upward::Heartbeat(beat) => writing.heartbeat(incoming.agent, beat, incoming.received_at)?,
             Upward::Death(death) => presence::death(conn, incoming.agent, death.session, incoming.received_at)?,
         }
@@ -313,11 +317,11 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn batch(&mut self, incoming: &Incoming, batch: &Batch, entries: &Unpacked) -> Result<(), StoreError> {
-        let Some(agent_row) = presence::agent_row(self.conn, incoming.agent)? else { return Ok(()) };
-        let Owned::Here(lane) = self.lanes.open(self.conn, batch.stream, incoming.agent, agent_row)? else {
+    fn batch(&mut self, agent: AgentId, batch: &Batch, entries: &Unpacked, arrival: Arrival) -> Result<(), StoreError> {
+        let Some(agent_row) = presence::agent_row(self.conn, agent)? else { return Ok(()) };
+        let Owned::Here(lane) = self.lanes.open(self.conn, batch.stream, agent, agent_row)? else {
             self.tally.misplaced += 1;
-            tracing::error!(agent = %incoming.agent, stream = %batch.stream, "batch refused: its stream is another agent's");
+            tracing::error!(%agent, stream = %batch.stream, "batch refused: its stream is another agent's");
             return Ok(());
         };
         if let Some(parent) = &batch.parent {
@@ -329,12 +333,12 @@ impl Group<'_> {
                 for first in dropped {
                     raw::delete(self.conn, lane.row, first)?;
                 }
-                raw::insert(self.conn, lane.row, batch, entries, first, incoming.received_at)?;
+                raw::insert(self.conn, lane.row, batch, entries, first, arrival)?;
                 self.tally.stored += 1;
                 self.tally.entries += stored.seq.0 - before.seq.0;
             }
             Verdict::Hold => {
-                raw::insert(self.conn, lane.row, batch, entries, batch.first_seq, incoming.received_at)?;
+                raw::insert(self.conn, lane.row, batch, entries, batch.first_seq, arrival)?;
                 self.tally.held += 1;
             }
             Verdict::Known => self.tally.known += 1,
@@ -342,11 +346,11 @@ impl Group<'_> {
             Verdict::Conflict { at } => {
                 self.tally.conflicting += 1;
                 lane::note_conflict(self.conn, lane.row)?;
-                tracing::error!(agent = %incoming.agent, stream = %batch.stream, seq = %at,
+                tracing::error!(%agent, stream = %batch.stream, seq = %at,
                     "batch refused: it contradicts what is stored");
             }
         }
-        self.heard.insert(agent_row, incoming.received_at);
+        self.heard.insert(agent_row, arrival.received_at);
         self.to_acknowledge.insert(batch.stream);
         Ok(())
     }

@@ -5,10 +5,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::api::problem::Problem;
-use crate::api::{App, documents, health, kinds, openapi, reports, restore, sites};
+use crate::api::{App, documents, health, kinds, openapi, quarantine, reports, restore, sites};
 use crate::{events, pages};
 
 /// Nothing inline, nothing from elsewhere, in nobody's frame.
@@ -33,6 +33,11 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/kinds", get(kinds::kinds))
         .route("/api/v1/documents", get(documents::documents))
         .route("/api/v1/documents/{id}", get(documents::document))
+        .route("/api/v1/quarantine", get(quarantine::list))
+        .route("/api/v1/quarantine/{id}", get(quarantine::case))
+        .route("/api/v1/quarantine/{id}/fix", post(quarantine::fix))
+        .route("/api/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route("/api/v1/quarantine/{id}/waive", post(quarantine::waive))
         .route("/api/v1/reports/{name}", get(reports::report))
         .route("/api/v1/reports/{name}/documents", get(reports::basis))
         .route("/api/v1/events", get(events::events))
@@ -46,14 +51,18 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// While nobody is asked who they are, a page elsewhere must not read the hub through a name that points here.
+/// While nobody is asked who they are, a page elsewhere must not read the hub through a name that points here, nor send
+/// it a form: browsers name the page's origin with whatever may change something.
 async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let mut response = if app.insecure || is_local(host) {
-        next.run(request).await
-    } else {
+    let origin = request.headers().get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let mut response = if !app.insecure && !is_local(host) {
         Problem::foreign_host(format!("'{host}' is not a name of this machine; use localhost or 127.0.0.1"))
             .into_response()
+    } else if !request.method().is_safe() && origin.is_some_and(|origin| !is_own(origin, host)) {
+        Problem::foreign_origin("only the hub's own pages may change anything").into_response()
+    } else {
+        next.run(request).await
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -64,6 +73,11 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Whether an `Origin` header names the host that was asked.
+fn is_own(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
 }
 
 /// Whether a `Host` header names this machine's loopback.

@@ -101,6 +101,19 @@ pub struct EntryJson {
     /// What it set; null clears.
     #[schema(value_type = Object)]
     set: Map<String, Json_>,
+    /// Whose fix stands for what was captured; then act and set are the fix's.
+    amended: Option<AmendedJson>,
+}
+
+/// A fix in force.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AmendedJson {
+    /// Who gave it.
+    by: String,
+    /// Why.
+    why: String,
+    /// When.
+    at: String,
 }
 
 /// A page of documents.
@@ -174,6 +187,11 @@ fn entry_json(document: &Document, history: &HistoryEntry, zone: &TimeZone) -> E
         stream: history.stream.to_string(),
         received_at: history.received_at.rfc3339(zone),
         set: view::fields_json(kind::find(&document.kind), &document.state, &entry.set, zone),
+        amended: history.amended.as_ref().map(|fix| AmendedJson {
+            by: fix.who.clone(),
+            why: fix.why.clone(),
+            at: fix.at.rfc3339(zone),
+        }),
     }
 }
 

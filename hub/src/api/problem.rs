@@ -47,6 +47,24 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "foreign-host", "the hub is not known by this name", detail)
     }
 
+    /// 403: a browser sent it from a page of someone else.
+    #[must_use]
+    pub fn foreign_origin(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "foreign-origin", "the request came from another page", detail)
+    }
+
+    /// 409: things have moved on since.
+    #[must_use]
+    pub fn conflict(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "conflict", "things have moved on", detail)
+    }
+
+    /// 422: understood, and not accepted.
+    #[must_use]
+    pub fn refused(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "the hub does not accept this", detail)
+    }
+
     /// 503: the store failed. The cause is logged here, not told.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Problem {

@@ -22,9 +22,13 @@ pub(crate) struct Record {
 
 /// The start of the hash of an entry's bytes.
 pub(crate) fn short_hash(bytes: &[u8]) -> ShortHash {
-    let hash = blake3::hash(bytes);
+    short(blake3::hash(bytes).as_bytes())
+}
+
+/// The start of a hash.
+pub(crate) fn short(hash: &[u8; 32]) -> ShortHash {
     let mut short = [0; 8];
-    short.copy_from_slice(&hash.as_bytes()[..8]);
+    short.copy_from_slice(&hash[..8]);
     short
 }
 

@@ -1,113 +1,68 @@
 //! One entry against its document: applied, there before, or set aside with the reason.
 
-use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, OptionalExtension};
+use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::chain::Seq;
-use waystation_protocol::codec;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::kind::{self, header};
 use waystation_protocol::site::{SiteId, Sites};
-use waystation_protocol::time::{self, Timestamp};
-use waystation_protocol::value::Value;
+use waystation_protocol::time::Timestamp;
 
 use super::Applier;
-use super::history::{self, Record, ShortHash, short_hash};
-use super::reason::Reason;
+use super::aside::{Change, SetAsideRow};
+use super::draft::Draft;
+use super::history::{self, Record, ShortHash};
+use super::reason::{self, Reason};
 use super::shelf::Card;
-use super::slice::{Change, DocumentRow, FactRow, SetAsideRow, SiteUse, Slice, Step};
-use super::waiting::SetAside;
+use super::standing::{Decision, Fix, Key, key_of};
+use super::waiting::{SetAside, Try, named_site};
 use crate::store::{StoreError, raw};
 
-/// Where an entry stands, and when it arrived.
+/// Where an entry stands, and how it arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) stream: i64,
     pub(super) seq: Seq,
     pub(super) received_at: Timestamp,
+    pub(super) protocol: u8,
 }
 
-/// A slice being put together.
-pub(super) struct Draft {
-    /// Entries looked at.
-    pub(super) entries: usize,
-    /// Their bytes.
-    pub(super) bytes: usize,
-    slice: Slice,
-    touched: BTreeMap<DocId, Touched>,
-    sites: HashMap<SiteId, (usize, TimeZone)>,
-    writers: HashMap<i64, Arc<Sites>>,
+/// An entry that can be read, as it counts: with its fix, if one stands.
+pub(super) struct Read {
+    pub(super) entry: Entry,
+    /// Of the bytes as captured.
+    pub(super) hash: ShortHash,
+    pub(super) key: Key,
 }
 
-/// A document this slice changes.
-struct Touched {
-    is_new: bool,
-    facts: Vec<Fact>,
+/// Bytes that cannot be read.
+pub(super) struct Unread {
+    pub(super) reason: Reason,
+    pub(super) key: Key,
 }
+
+/// What became of an entry.
+pub(super) enum Verdict {
+    Applied,
+    /// It was there before, with the same bytes.
+    Repeated,
+    /// A person gave it up.
+    Waived,
+    Refused(Reason),
+}
+
+/// An entry judged once more: where it stands, and what became of it if it can be read.
+pub(super) type Again = (Place, Result<(Read, Verdict), Unread>);
 
 /// What an entry makes of its document.
 struct Folded {
     document: Document,
     facts: Vec<Fact>,
-}
-
-impl Draft {
-    pub(super) fn new(generation: u64) -> Draft {
-        Draft {
-            entries: 0,
-            bytes: 0,
-            slice: Slice { generation, ..Slice::default() },
-            touched: BTreeMap::new(),
-            sites: HashMap::new(),
-            writers: HashMap::new(),
-        }
-    }
-
-    /// A stream was judged further. Steps of one stream join.
-    pub(super) fn advance(&mut self, step: Step) {
-        if step.to == step.from {
-            return;
-        }
-        match self.slice.processed.iter_mut().find(|earlier| earlier.stream == step.stream) {
-            Some(earlier) => earlier.to = step.to,
-            None => self.slice.processed.push(step),
-        }
-    }
-
-    /// The sites the stream's agent ever stood for.
-    pub(super) fn sites_of(&mut self, conn: &Connection, stream: i64) -> Result<Arc<Sites>, StoreError> {
-        if let Some(sites) = self.writers.get(&stream) {
-            return Ok(sites.clone());
-        }
-        let sql = "SELECT stands_for FROM stream JOIN agent ON agent.id = stream.agent WHERE stream.id = ?1";
-        let bytes: Vec<u8> = conn.prepare_cached(sql)?.query_row([stream], |row| row.get(0))?;
-        let sites: Sites = codec::decode_own(&bytes).map_err(|error| StoreError::damaged(error.to_string()))?;
-        let sites = Arc::new(sites);
-        self.writers.insert(stream, sites.clone());
-        Ok(sites)
-    }
-
-    /// The zone of a site, and its place among the slice's sites.
-    fn zone(&mut self, conn: &Connection, site: &SiteId) -> Result<(usize, TimeZone), StoreError> {
-        if let Some(known) = self.sites.get(site) {
-            return Ok(known.clone());
-        }
-        let sql = "SELECT zone FROM site WHERE site = ?1";
-        let name: Option<String> = conn.prepare_cached(sql)?.query_row([site.as_str()], |row| row.get(0)).optional()?;
-        let name = name.unwrap_or_else(|| time::DEFAULT_ZONE.to_owned());
-        let zone = time::zone(&name).map_err(|_| StoreError::BadZone(name.clone()))?;
-        let known = (self.slice.sites.len(), zone);
-        self.slice.sites.push(SiteUse { site: site.clone(), zone: name });
-        self.sites.insert(site.clone(), known.clone());
-        Ok(known)
-    }
 }
 
 impl Applier {
@@ -121,37 +76,104 @@ impl Applier {
     ) -> Result<(), StoreError> {
         draft.entries += 1;
         draft.bytes += bytes.len();
-        let entry = match Entry::from_bytes(bytes) {
-            Ok(entry) => entry,
-            Err(error) => {
-                set_aside(draft, place, None, None, Reason::undecodable(&error), bytes);
+        let read = match self.read(place, bytes) {
+            Ok(read) => read,
+            Err(unread) => {
+                let row = SetAsideRow::open(place, None, None, unread.reason, bytes);
+                draft.set_aside(self.settled(place, &unread.key, row));
                 return Ok(());
             }
         };
-        let (id, hash) = (entry.document(), short_hash(bytes));
-        let card = self.shelf.card(&self.conn, id)?;
-        let known = history::find(&card.history, entry.id).or_else(|| self.waiting.find(id, entry.id));
-        let refused = match known {
-            Some(known) if known == hash => {
-                draft.slice.repeated += 1;
-                return Ok(());
+        let id = read.entry.document();
+        let verdict = self.verdict(draft, place, sites, &read, false)?;
+        let site = self.site_of(id, &read.entry);
+        let refused = match verdict {
+            Verdict::Refused(reason) => reason,
+            Verdict::Applied | Verdict::Repeated | Verdict::Waived => {
+                draft.slice.repeated += u64::from(matches!(verdict, Verdict::Repeated));
+                // an entry that people resolved stays visible, also where everything is derived anew
+                if self.standings.find(&read.key).is_some_and(|standing| standing.is_at(place)) {
+                    let row = SetAsideRow::open(place, Some(id), site, Reason::settled(), bytes);
+                    draft.set_aside(self.settled(place, &read.key, row));
+                }
+                return match verdict {
+                    Verdict::Applied => self.release(draft, id, Some(place.received_at), Try::Fitting),
+                    Verdict::Repeated | Verdict::Waived | Verdict::Refused(_) => Ok(()),
+                };
             }
-            Some(_) => Some(Reason::same_id()),
-            None if self.waiting.is_behind(id, place.stream) => Some(Reason::behind()),
-            None if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) => Some(Reason::cause()),
-            None => self.try_apply(draft, place, sites, &entry, hash)?,
         };
-        let Some(reason) = refused else {
-            return self.release(draft, id, Some(place.received_at));
-        };
-        let site = self.site_of(id, &entry);
-        // an id that is taken says nothing about the entry that has it
-        if known.is_none() {
-            let item = SetAside::new(place.stream, place.seq, &entry, hash, reason.is_parked);
-            self.waiting.add(item, &entry);
-        }
-        set_aside(draft, place, Some(id), site, reason, bytes);
+        draft.set_aside(SetAsideRow::open(place, Some(id), site, refused.clone(), bytes));
+        self.note_refused(draft, place, &read, &refused);
         Ok(())
+    }
+
+    /// Reads an entry, with the fix that stands for it.
+    pub(super) fn read(&self, place: Place, bytes: &[u8]) -> Result<Read, Unread> {
+        match Entry::from_bytes(bytes) {
+            Ok(mut entry) => {
+                let key = key_of(place.stream, place.seq, bytes, true);
+                if let Some(Decision::Fixed(fix)) = self.standings.find(&key).map(|standing| &standing.decision) {
+                    fix.amend(&mut entry);
+                }
+                Ok(Read { entry, hash: history::short(&key), key })
+            }
+            Err(error) => {
+                let key = key_of(place.stream, place.seq, bytes, false);
+                let is_newer = place.protocol > PROTOCOL_VERSION;
+                let reason =
+                    if is_newer { Reason::newer_protocol(place.protocol) } else { Reason::undecodable(&error) };
+                Err(Unread { reason, key })
+            }
+        }
+    }
+
+    /// The row, as resolved if a person's word about it stands.
+    fn settled(&self, place: Place, key: &Key, row: SetAsideRow) -> SetAsideRow {
+        match self.standings.find(key).filter(|standing| standing.is_at(place)) {
+            Some(standing) => SetAsideRow {
+                reason: standing.before.clone(),
+                resolved: Some((standing.decision.word(), standing.at)),
+                ..row
+            },
+            None => row,
+        }
+    }
+
+    /// Applies an entry, or says why not. `is_again`: it is set aside already.
+    pub(super) fn verdict(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        sites: &Sites,
+        read: &Read,
+        is_again: bool,
+    ) -> Result<Verdict, StoreError> {
+        let (id, entry) = (read.entry.document(), &read.entry);
+        let standing = self.standings.find(&read.key);
+        if let Some(waived) = standing.filter(|standing| matches!(standing.decision, Decision::Waived)) {
+            return Ok(if waived.is_at(place) { Verdict::Waived } else { Verdict::Repeated });
+        }
+        let applied = history::find(&self.shelf.card(&self.conn, id)?.history, entry.id);
+        let aside = || self.waiting.find(id, entry.id).or_else(|| self.standings.find_waived(id, entry.id));
+        match applied.or_else(aside) {
+            Some(known) if known != read.hash => return Ok(Verdict::Refused(Reason::same_id())),
+            Some(_) if applied.is_some() || !is_again => return Ok(Verdict::Repeated),
+            Some(_) | None => {}
+        }
+        let obstacle = if let Some(code) = self.standings.outranked(&read.key) {
+            Some(Reason::outranked(code, entry.after))
+        } else if place.protocol > PROTOCOL_VERSION {
+            Some(Reason::newer_protocol(place.protocol))
+        } else if let Some(waived) = self.waiting.rests_on(id, entry.after, entry.cause) {
+            Some(Reason::rests_on_waived(waived))
+        } else if self.waiting.is_behind(id, place.stream, place.seq) {
+            Some(Reason::behind())
+        } else if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) {
+            Some(Reason::cause())
+        } else {
+            self.try_apply(draft, place, sites, entry, read.hash)?
+        };
+        Ok(obstacle.map_or(Verdict::Applied, Verdict::Refused))
     }
 
     /// Applies the entry, or says why not.
@@ -182,86 +204,119 @@ impl Applier {
             let n = self.shelf.next_n(id);
             self.shelf.card(&self.conn, id)?.n = n;
         }
-        let touched = draft.touched.entry(id).or_insert(Touched { is_new, facts: Vec::new() });
-        merge(&mut touched.facts, folded.facts);
+        draft.touch(id, is_new, folded.facts);
         draft.slice.applied += 1;
         self.retry.extend(self.waiting.take_caused(entry.id));
         Ok(None)
     }
 
+    /// Judges once more an entry that is set aside, as it is or as `fix` would have it.
+    pub(super) fn judge_again(
+        &mut self,
+        draft: &mut Draft,
+        stream: i64,
+        seq: Seq,
+        fix: Option<&Fix>,
+    ) -> Result<Again, StoreError> {
+        let (bytes, arrival) = raw::entry(&self.conn, stream, seq)?;
+        draft.entries += 1;
+        draft.bytes += bytes.len();
+        let place = Place { stream, seq, received_at: arrival.received_at, protocol: arrival.protocol };
+        let mut read = match self.read(place, &bytes) {
+            Ok(read) => read,
+            Err(unread) => return Ok((place, Err(unread))),
+        };
+        if let Some(fix) = fix {
+            fix.amend(&mut read.entry);
+        }
+        let sites = draft.sites_of(&self.conn, stream)?;
+        let verdict = self.verdict(draft, place, &sites, &read, true)?;
+        Ok((place, Ok((read, verdict))))
+    }
+
     /// Tries what is parked on a document, until nothing more passes. `at`: the arrival that may have helped.
-    pub(super) fn release(&mut self, draft: &mut Draft, id: DocId, at: Option<Timestamp>) -> Result<(), StoreError> {
+    pub(super) fn release(
+        &mut self,
+        draft: &mut Draft,
+        id: DocId,
+        at: Option<Timestamp>,
+        which: Try,
+    ) -> Result<(), StoreError> {
         let mut tried: Vec<(i64, Seq)> = Vec::new();
         loop {
             let head = self.shelf.card(&self.conn, id)?.document.as_ref().map(|document| document.head);
-            let Some(item) = self.waiting.candidate(id, head, &tried) else { return Ok(()) };
+            let Some(item) = self.waiting.candidate(id, head, &tried, which) else { return Ok(()) };
             tried.push((item.stream, item.seq));
-            let (bytes, received_at) = raw::entry(&self.conn, item.stream, item.seq)?;
-            let entry = Entry::from_bytes(&bytes).map_err(|error| StoreError::damaged(error.to_string()))?;
-            draft.entries += 1;
-            draft.bytes += bytes.len();
-            let sites = draft.sites_of(&self.conn, item.stream)?;
-            let place = Place { stream: item.stream, seq: item.seq, received_at };
-            match self.try_apply(draft, place, &sites, &entry, item.hash)? {
-                None => {
-                    self.waiting.remove(id, &item);
-                    let at = at.unwrap_or(received_at);
-                    draft.slice.changes.push(Change::Released { stream: item.stream, seq: item.seq, at });
+            let (place, judged) = self.judge_again(draft, item.stream, item.seq, None)?;
+            let (read, verdict) = judged.map_err(|_| StoreError::damaged("a parked entry cannot be read"))?;
+            match verdict {
+                Verdict::Refused(reason) => {
+                    draft.slice.changes.push(Change::judged(place, &read.entry, reason.clone()));
+                    self.note_refused(draft, place, &read, &reason);
                 }
-                Some(reason) => {
-                    if !reason.is_parked {
-                        self.waiting.harden(id, &item);
-                    }
-                    draft.slice.changes.push(Change::Judged { stream: item.stream, seq: item.seq, reason });
+                Verdict::Applied | Verdict::Repeated | Verdict::Waived => {
+                    let standing = self.standings.find(&read.key).map(|standing| standing.decision.word());
+                    let at = at.unwrap_or(place.received_at);
+                    self.leave(draft, place, &read, standing.unwrap_or("released"), at);
                 }
             }
         }
     }
 
-    fn site_of(&mut self, id: DocId, entry: &Entry) -> Option<SiteId> {
-        let document = self.shelf.at_hand(id).and_then(|card| card.document.as_ref());
-        match document {
-            Some(document) => Some(document.site.clone()),
-            None => entry.set.get(header::SITE.name()).and_then(Value::as_text).and_then(|text| text.parse().ok()),
+    /// An entry leaves quarantine.
+    pub(super) fn leave(&mut self, draft: &mut Draft, place: Place, read: &Read, word: &'static str, at: Timestamp) {
+        self.waiting.remove(read.entry.document(), place.stream, place.seq);
+        draft.gone.insert((place.stream, place.seq));
+        draft.slice.changes.push(Change::Left { stream: place.stream, seq: place.seq, at, word });
+    }
+
+    /// Remembers that an entry is set aside, and passes it on to those that rest on it.
+    pub(super) fn note_refused(&mut self, draft: &mut Draft, place: Place, read: &Read, reason: &Reason) {
+        let id = read.entry.document();
+        // an id that is taken says nothing about the entry that has it
+        if reason.code == reason::SAME_ID {
+            return;
+        }
+        let item = SetAside::new(place.stream, place.seq, &read.entry, read.hash, reason.is_parked);
+        self.waiting.put(item, &read.entry);
+        if let Some(waived) = self.waiting.rests_on(id, read.entry.after, read.entry.cause) {
+            self.lose(draft, read.entry.id, id, waived);
         }
     }
 
-    /// Makes the rows of everything touched.
-    pub(super) fn finish(&mut self, mut draft: Draft) -> Result<Slice, StoreError> {
-        for (id, touched) in std::mem::take(&mut draft.touched) {
-            let Some(card) = self.shelf.at_hand(id) else { continue };
-            let Some(document) = &card.document else { continue };
-            let (site, _) = draft.zone(&self.conn, &document.site)?;
-            let body = codec::encode(document);
-            let row = DocumentRow {
-                n: card.n,
-                is_new: touched.is_new,
-                id,
-                kind: document.kind.clone(),
-                site,
-                state: document.state.clone(),
-                number: document.number().map(str::to_owned),
-                opened_at: document.opened_at,
-                changed_at: document.changed_at,
-                search: searched(document),
-                body,
-                history: card.history.clone(),
-            };
-            let document = card.n;
-            self.shelf.weigh(id, row.body.len() + row.history.len());
-            draft.slice.documents.push(row);
-            draft.slice.facts.extend(touched.facts.into_iter().map(|fact| FactRow {
-                measure: fact.measure,
-                site,
-                day: fact.day.0,
-                document,
-                keys: fact.keys,
-                values: fact.values,
-            }));
+    /// An entry will never be applied, because `waived` was given up; nor will any that rests on it.
+    ///
+    /// Attaching a waived entry's successor to its predecessor would keep more, and is wrong: the successor's bytes
+    /// name the waived entry, so an agent that folds by `after` would leave it out while the hub counts it, and the
+    /// predecessor could get a second successor that names it rightly. So an entry stands only where everything it
+    /// names stands; what is lost is seen in quarantine, and the pen's holder goes on from the last accepted entry.
+    pub(super) fn lose(&mut self, draft: &mut Draft, entry: EntryId, document: DocId, waived: EntryId) {
+        let mut lost = vec![(entry, document)];
+        while let Some((entry, document)) = lost.pop() {
+            self.waiting.lose(entry, waived);
+            let mut documents = self.waiting.take_caused(entry);
+            documents.push(document);
+            for id in documents {
+                for item in self.waiting.resting_on_lost(id) {
+                    self.waiting.lose(item.entry, waived);
+                    self.waiting.set_parked(id, item.stream, item.seq, false);
+                    draft.slice.changes.push(Change::Judged {
+                        stream: item.stream,
+                        seq: item.seq,
+                        named: None,
+                        reason: Reason::rests_on_waived(waived),
+                    });
+                    lost.push((item.entry, id));
+                }
+            }
         }
-        // rows in the order they were given, so that a fresh run is appended and not scattered
-        draft.slice.documents.sort_unstable_by_key(|row| row.n);
-        Ok(draft.slice)
+    }
+
+    pub(super) fn site_of(&mut self, id: DocId, entry: &Entry) -> Option<SiteId> {
+        match self.shelf.at_hand(id).and_then(|card| card.document.as_ref()) {
+            Some(document) => Some(document.site.clone()),
+            None => named_site(entry).or_else(|| self.waiting.site(id).cloned()),
+        }
     }
 }
 
@@ -281,52 +336,4 @@ fn fold_safely(card: &Card, entry: &Entry, sites: &Sites, zone: &TimeZone) -> Re
             Err(Reason::defect())
         }
     }
-}
-
-fn set_aside(
-    draft: &mut Draft,
-    place: Place,
-    document: Option<DocId>,
-    site: Option<SiteId>,
-    reason: Reason,
-    bytes: &[u8],
-) {
-    if reason.is_parked {
-        tracing::debug!(stream = place.stream, seq = place.seq.0, code = reason.code, "entry parked");
-    } else {
-        tracing::warn!(stream = place.stream, seq = place.seq.0, code = reason.code, "entry put into quarantine");
-    }
-    draft.slice.set_aside.push(SetAsideRow {
-        stream: place.stream,
-        seq: place.seq,
-        site,
-        document,
-        reason,
-        since: place.received_at,
-        entry: bytes.to_vec(),
-    });
-}
-
-/// Adds signed rows to signed rows; those that cancel are left out.
-fn merge(facts: &mut Vec<Fact>, more: Vec<Fact>) {
-    for fact in more {
-        let is_same = |other: &&mut Fact| {
-            other.measure.name == fact.measure.name && other.day == fact.day && other.keys == fact.keys
-        };
-        match facts.iter_mut().find(is_same) {
-            Some(sum) => {
-                sum.values.iter_mut().zip(&fact.values).for_each(|(sum, value)| *sum = sum.saturating_add(*value));
-            }
-            None => facts.push(fact),
-        }
-    }
-    facts.retain(|fact| fact.values.iter().any(|value| *value != 0));
-}
-
-/// What people look a document up by, one per line.
-fn searched(document: &Document) -> String {
-    let fields = kind::find(&document.kind).map_or(&[][..], |kind| kind.fields);
-    let names = header::FIELDS.iter().chain(fields).filter(|field| field.is_searched).map(|field| field.name);
-    let texts = names.filter_map(|name| document.fields.get(name).and_then(Value::as_text));
-    texts.collect::<Vec<_>>().join("\n")
 }

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use waystation_protocol::chain::Seq;
 
 use crate::store::StoreError;
+
+/// Another process (a command beside a running hub) cannot ring here; an idle applier looks this often into the trail.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Where a request for a rebuild waits for its answer.
 pub(crate) type RebuildReply = SyncSender<Result<(), StoreError>>;
@@ -22,6 +26,8 @@ pub(crate) struct Mail {
     pub(crate) has_failed: bool,
     /// Someone asks to derive everything again.
     pub(crate) rebuild: Option<RebuildReply>,
+    /// Someone asks for a resolution: a row of the trail waits.
+    pub(crate) is_asked: bool,
     /// The store is closing.
     pub(crate) is_stopping: bool,
 }
@@ -72,6 +78,12 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
+    /// Someone asked for a resolution in this process; those of others are found within [`LOOK`].
+    pub(crate) fn tell_asked(&self) {
+        self.lock().is_asked = true;
+        self.arrived.notify_one();
+    }
+
     /// Waits until slices are no longer on the way, and gives how many.
     pub(crate) fn take_settled(&self) -> usize {
         let mut mail = self.lock();
@@ -81,11 +93,11 @@ impl Mailbox {
         std::mem::take(&mut mail.settled)
     }
 
-    /// Takes the mail; waits for some if `is_idle`.
+    /// Takes the mail; waits for some if `is_idle`, but never longer than [`LOOK`].
     pub(crate) fn take(&self, is_idle: bool) -> Mail {
         let mut mail = self.lock();
-        while is_idle && mail.is_empty() {
-            mail = self.arrived.wait(mail).unwrap_or_else(PoisonError::into_inner);
+        if is_idle && mail.is_empty() {
+            (mail, _) = self.arrived.wait_timeout(mail, LOOK).unwrap_or_else(PoisonError::into_inner);
         }
         let is_stopping = mail.is_stopping;
         std::mem::replace(&mut *mail, Mail { is_stopping, ..Mail::default() })
@@ -94,6 +106,7 @@ impl Mailbox {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.grown.is_empty() && self.settled == 0 && self.rebuild.is_none() && !self.is_stopping
+        let is_bidden = self.rebuild.is_some() || self.is_asked || self.is_stopping;
+        self.grown.is_empty() && self.settled == 0 && !is_bidden
     }
 }

@@ -12,9 +12,9 @@ use waystation_protocol::id::DocId;
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
+use super::aside::{self, Change, Decided, SetAsideRow};
 use super::history;
-use super::reason::Reason;
-use crate::store::{Counters, StoreError, int, presence};
+use crate::store::{Counters, StoreError, presence};
 
 /// Facts are held to what thousands of them can be summed to in 64 bits; thousandths reach nine million millions.
 const FACT_MAX: i64 = 1 << 53;
@@ -39,6 +39,7 @@ pub(crate) struct Slice {
     pub(super) facts: Vec<FactRow>,
     pub(super) set_aside: Vec<SetAsideRow>,
     pub(super) changes: Vec<Change>,
+    pub(super) decided: Vec<Decided>,
     pub(super) applied: u64,
     pub(super) repeated: u64,
 }
@@ -76,40 +77,23 @@ pub(super) struct FactRow {
     pub(super) values: Vec<i64>,
 }
 
-#[derive(Debug)]
-pub(super) struct SetAsideRow {
-    pub(super) stream: i64,
-    pub(super) seq: Seq,
-    pub(super) site: Option<SiteId>,
-    pub(super) document: Option<DocId>,
-    pub(super) reason: Reason,
-    pub(super) since: Timestamp,
-    pub(super) entry: Vec<u8>,
-}
-
-/// What became of an entry set aside before.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// It was applied, on the arrival of something at this time.
-    Released { stream: i64, seq: Seq, at: Timestamp },
-    /// It needs a person after all, or waits for another reason.
-    Judged { stream: i64, seq: Seq, reason: Reason },
-}
-
 impl Slice {
     /// Whether it changes nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.processed.is_empty() && self.documents.is_empty() && self.changes.is_empty()
+        self.processed.is_empty() && self.documents.is_empty() && self.changes.is_empty() && self.decided.is_empty()
     }
 
     /// Adds to the counters what was committed.
     pub(crate) fn count(&self, counters: &Counters) {
-        let parked = self.set_aside.iter().filter(|row| row.reason.is_parked).count() as u64;
+        let set_aside = |is_parked: bool| {
+            let is_such = |row: &&SetAsideRow| row.resolved.is_none() && row.reason.is_parked == is_parked;
+            self.set_aside.iter().filter(is_such).count() as u64
+        };
         counters.entries_applied.add(self.applied);
         counters.entries_repeated.add(self.repeated);
-        counters.entries_parked.add(parked);
-        counters.entries_quarantined.add(self.set_aside.len() as u64 - parked);
-        let released = self.changes.iter().filter(|change| matches!(change, Change::Released { .. })).count();
+        counters.entries_parked.add(set_aside(true));
+        counters.entries_quarantined.add(set_aside(false));
+        let released = self.changes.iter().filter(|change| matches!(change, Change::Left { .. })).count();
         counters.entries_released.add(released as u64);
     }
 }
@@ -120,7 +104,7 @@ pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> 
     write_documents(conn, slice, &sites)?;
     write_facts(conn, slice, &sites)?;
     write_rollups(conn, slice, &sites)?;
-    write_set_aside(conn, slice)
+    aside::write(conn, slice)
 }
 
 /// The sites' rows. Facts count by days of a zone, so the zone must still be the one they were made with.
@@ -263,39 +247,6 @@ fn bind_group(
     }
     for (index, value) in values.iter().enumerate() {
         statement.raw_bind_parameter(first + keys.len() + index, value)?;
-    }
-    Ok(())
-}
-
-fn write_set_aside(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
-    let insert = "INSERT INTO quarantine (stream, seq, site, document, code, reason, is_parked, since, entry)
-                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    for row in &slice.set_aside {
-        conn.prepare_cached(insert)?.execute(params![
-            row.stream,
-            int(row.seq),
-            row.site.as_ref().map(SiteId::as_str),
-            row.document.as_ref().map(DocId::as_bytes),
-            row.reason.code,
-            row.reason.text,
-            row.reason.is_parked,
-            row.since.0,
-            row.entry
-        ])?;
-    }
-    for change in &slice.changes {
-        match change {
-            Change::Released { stream, seq, at } => {
-                let sql =
-                    "UPDATE quarantine SET resolved_at = ?3, resolution = 'released' WHERE stream = ?1 AND seq = ?2";
-                conn.prepare_cached(sql)?.execute(params![stream, int(*seq), at.0])?;
-            }
-            Change::Judged { stream, seq, reason } => {
-                let sql = "UPDATE quarantine SET code = ?3, reason = ?4, is_parked = ?5 WHERE stream = ?1 AND seq = ?2";
-                let row = params![stream, int(*seq), reason.code, reason.text, reason.is_parked];
-                conn.prepare_cached(sql)?.execute(row)?;
-            }
-        }
     }
     Ok(())
 }

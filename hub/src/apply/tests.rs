@@ -17,7 +17,7 @@ fn quantity(number: i64) -> Value {
     Value::measured(number * 1000, "件")
 }
 
-fn repair_order(agent: &mut Agent) -> DocId {
+pub(super) fn repair_order(agent: &mut Agent) -> DocId {
     let fields = [
         ("category", "水壶".into()),
         ("customer", "王芳".into()),
@@ -111,10 +111,10 @@ fn assert_equal(store: &Store, agent: &Agent) {
     }
 }
 
-type Sums = BTreeMap<(String, String, i64, Vec<String>), Vec<i64>>;
+pub(super) type Sums = BTreeMap<(String, String, i64, Vec<String>), Vec<i64>>;
 
 /// Sums by measure, site, day and keys: of the roll-ups, of the facts, and of the documents' facts computed anew.
-fn sums(hub: &Hub) -> [Sums; 3] {
+pub(super) fn sums(hub: &Hub) -> [Sums; 3] {
     let conn = crate::store::open_reader(hub.dir.path()).unwrap();
     let stored = |table: &str| {
         let mut sums = Sums::new();
@@ -216,14 +216,17 @@ fn check_poison(expected: &str, poison: impl FnOnce(&mut Agent)) {
     let mut rows = hub.store.quarantine(10).unwrap();
     rows.reverse();
     let said: Vec<String> =
-        rows.iter().map(|row| format!("{}{}", row.code, if row.is_parked { " (parked)" } else { "" })).collect();
+        rows.iter().map(|row| format!("{}{}", row.reason.code, if row.is_parked { " (parked)" } else { "" })).collect();
     assert_eq!(said.join(", "), expected);
-    assert!(rows.iter().all(|row| row.agent == agent.id && row.stream == agent.stream && !row.reason.is_empty()));
+    assert!(rows.iter().all(|row| row.agent == agent.id
+        && row.stream == agent.stream
+        && !row.reason.en.is_empty()
+        && !row.reason.zh.is_empty()));
     let totals = hub.store.totals().unwrap();
     assert_eq!((totals.quarantined + totals.parked, totals.processed), (rows.len() as u64, agent.head().seq.0));
 }
 
-fn push(agent: &mut Agent, change: impl FnOnce(&mut Entry)) -> Entry {
+pub(super) fn push(agent: &mut Agent, change: impl FnOnce(&mut Entry)) -> Entry {
     let entry = agent.survey_entry(change);
     agent.push(entry.to_bytes());
     entry
@@ -281,7 +284,7 @@ fn the_same_entry_again_is_ignored_and_other_bytes_under_its_id_are_not() {
     hub.take_all(&agent);
     assert_eq!(hub.store.counters().entries_repeated.value(), 1);
     let rows = hub.store.quarantine(10).unwrap();
-    assert_eq!(rows.iter().map(|row| row.code.as_str()).collect::<Vec<_>>(), ["same_id"]);
+    assert_eq!(rows.iter().map(|row| row.reason.code.as_str()).collect::<Vec<_>>(), ["same_id"]);
     assert_eq!(hub.store.history(entry.document()).unwrap().len(), 1);
     assert_eq!(hub.number("SELECT count(*) FROM fact"), 0, "a survey without a score has no facts");
 }
@@ -308,7 +311,7 @@ fn parked_entries_are_applied_when_what_they_follow_arrives() {
         second.push(void.to_bytes());
         let mut hub = Hub::open();
         hub.take_all(&second);
-        let codes: Vec<String> = hub.store.quarantine(9).unwrap().into_iter().map(|row| row.code).collect();
+        let codes: Vec<String> = hub.store.quarantine(9).unwrap().into_iter().map(|row| row.reason.code).collect();
         assert_eq!(codes, ["behind", "ahead"]);
         assert_eq!((hub.store.totals().unwrap().parked, hub.store.document(id).unwrap()), (2, None));
         if reopens {
@@ -343,7 +346,7 @@ fn another_journals_poison_does_not_stop_the_pens_holder() {
     let mut hub = Hub::open();
     hub.take_all(&holder);
     hub.take_all(&clone);
-    assert_eq!(hub.store.quarantine(9).unwrap()[0].code, "superseded");
+    assert_eq!(hub.store.quarantine(9).unwrap()[0].reason.code, "superseded");
     holder.act(Some(id), "repair_order", "confirm", &[("consent_by", "王芳".into())]);
     hub.take_all(&holder);
     assert_equal(&hub.store, &holder);

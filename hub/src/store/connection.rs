@@ -16,7 +16,11 @@ use super::error::StoreError;
 pub(crate) const DATABASE: &str = "hub.sqlite";
 
 /// Numbered files, applied in order; each raises the version by one.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_backup.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_backup.sql"),
+    include_str!("migrations/0003_quarantine.sql"),
+];
 
 /// Idle readers kept; more are opened under load and closed again.
 const IDLE_READERS: usize = 4;

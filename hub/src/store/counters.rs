@@ -88,7 +88,7 @@ counters! {
     entries_quarantined,
     /// Entries parked.
     entries_parked,
-    /// Parked entries applied later.
+    /// Entries that left quarantine: parked ones applied later, and those that people resolved.
     entries_released,
     /// Commits of received frames.
     commits_stored,

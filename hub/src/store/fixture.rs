@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 use waystation_protocol::batch::Builder;
@@ -25,6 +25,9 @@ use crate::ingest::{self, Acknowledgement, Incoming, Keys, Rejected, Reply};
 
 /// The time at which tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_790_000_000_000);
+
+/// Version, type, key id and signature.
+const HEADER_BYTES: usize = 2 + 8 + 64;
 
 /// No test waits longer for a condition.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -195,6 +198,17 @@ impl Agent {
         })
     }
 
+    /// The whole journal in one batch, in a frame as protocol `version` would make it.
+    pub(crate) fn batch_of_protocol(&self, version: u8) -> Vec<u8> {
+        let mut frame = self.batch(1, self.head().seq.0);
+        let body = frame.split_off(HEADER_BYTES);
+        frame[0] = version;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"waystation frame v1").update(&frame[..2]).update(&frame[2..10]).update(&body);
+        let signature = self.key.sign(hasher.finalize().as_bytes());
+        [&frame[..10], &signature.to_bytes(), &body].concat()
+    }
+
     pub(crate) fn heartbeat(&self, stored: u64) -> Vec<u8> {
         self.seal(&Heartbeat {
             session: self.session,
@@ -329,6 +343,15 @@ impl Hub {
             assert!(started.elapsed() < PATIENCE, "waited for: {what}; {state:?}");
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// Returns once everything stored is processed.
+    pub(crate) fn settle(&mut self) {
+        self.barrier();
+        self.wait("everything processed", |hub| {
+            let totals = hub.store.totals().unwrap();
+            totals.processed == totals.stored
+        });
     }
 
     /// Reads one number from the database.

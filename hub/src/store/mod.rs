@@ -4,6 +4,7 @@
 //! writer finished slices; readers share a pool and see the last commit. All calls block. `Store` is a handle to clone.
 
 mod backups;
+mod case;
 mod connection;
 mod counters;
 mod error;
@@ -13,6 +14,7 @@ pub(crate) mod heads;
 pub(crate) mod lane;
 pub(crate) mod life;
 pub(crate) mod presence;
+pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod raw;
 mod read;
@@ -47,13 +49,16 @@ use connection::Pool;
 use queue::{Command, Queues};
 
 pub use backups::{CheckedBackup, Retention};
+pub use case::{
+    Action, Amendment, Ask, AskError, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
+    QuarantineRow, ReasonText, ResolutionRow, WHY_BYTES,
+};
 pub use counters::{Count, Counters};
 pub use error::StoreError;
 pub use life::HubIdentity;
 pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};
 pub use rows::{
-    AgentRow, Filter, Group, HistoryEntry, Only, Page, QuarantineRow, Rollup, RollupRow, Scope, SiteRow, Sum, Totals,
-    Trace, TracePage,
+    AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };
 
 pub(crate) use backups::{add as add_backup, ceiling};

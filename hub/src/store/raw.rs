@@ -21,6 +21,15 @@ const PRUNE_STEP: i64 = 256;
 pub(crate) struct Stored {
     pub(crate) entries: Unpacked,
     pub(crate) received_at: Timestamp,
+    /// The protocol of the frame it came in.
+    pub(crate) protocol: u8,
+}
+
+/// Where a batch came from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) received_at: Timestamp,
+    pub(crate) protocol: u8,
 }
 
 /// A batch kept ahead of a gap.
@@ -37,22 +46,23 @@ pub(crate) fn insert(
     batch: &Batch,
     entries: &Unpacked,
     first: Seq,
-    received_at: Timestamp,
+    arrival: Arrival,
 ) -> Result<(), StoreError> {
     let last = entries.last();
     let before = entries.mark_at(Seq(first.0 - 1)).ok_or_else(|| StoreError::damaged("a batch lost its own mark"))?;
     let tail = (first > batch.first_seq).then(|| pack(entries, first));
     let payload: &[u8] = tail.as_deref().unwrap_or(&batch.payload);
-    let sql = "INSERT INTO raw (stream, first_seq, last_seq, prev_hash, last_hash, received_at, payload)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO raw (stream, first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let row = params![
         stream,
         int(first),
         int(last.seq),
         before.hash.as_bytes(),
         last.hash.as_bytes(),
-        received_at.0,
-        payload
+        arrival.received_at.0,
+        payload,
+        arrival.protocol
     ];
     conn.prepare_cached(sql)?.execute(row)?;
     Ok(())
@@ -76,7 +86,7 @@ pub(crate) fn delete(conn: &Connection, stream: i64, first: Seq) -> Result<(), S
 
 /// The stored batch that holds `seq`, which lies within the stream's stored prefix.
 pub(crate) fn containing(conn: &Connection, stream: i64, seq: Seq) -> Result<Stored, StoreError> {
-    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload FROM raw
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol FROM raw
                WHERE stream = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1";
     let found = conn.prepare_cached(sql)?.query_row(params![stream, int(seq)], open).optional()?;
     let stored = found.ok_or_else(|| missing(stream, seq))??;
@@ -102,19 +112,20 @@ fn open(row: &Row<'_>) -> rusqlite::Result<Result<Stored, StoreError>> {
         base: None,
         payload: row.get::<_, Vec<u8>>(5)?.into(),
     };
-    let received_at = Timestamp(row.get(4)?);
+    let (received_at, protocol) = (Timestamp(row.get(4)?), row.get(6)?);
     Ok(match Unpacked::open(&batch) {
-        Ok(entries) if entries.last() == last => Ok(Stored { entries, received_at }),
+        Ok(entries) if entries.last() == last => Ok(Stored { entries, received_at, protocol }),
         Ok(_) => Err(StoreError::damaged(format!("the chain of the batch at seq {first} does not match its mark"))),
         Err(error) => Err(StoreError::damaged(format!("the batch at seq {first}: {error}"))),
     })
 }
 
-/// One entry's bytes, and when they arrived.
-pub(crate) fn entry(conn: &Connection, stream: i64, seq: Seq) -> Result<(Vec<u8>, Timestamp), StoreError> {
+/// One entry's bytes, and how they arrived.
+pub(crate) fn entry(conn: &Connection, stream: i64, seq: Seq) -> Result<(Vec<u8>, Arrival), StoreError> {
     let stored = containing(conn, stream, seq)?;
     let bytes = stored.entries.entries_from(seq).next().map(|(_, bytes)| bytes.to_vec());
-    Ok((bytes.ok_or_else(|| missing(stream, seq))?, stored.received_at))
+    let arrival = Arrival { received_at: stored.received_at, protocol: stored.protocol };
+    Ok((bytes.ok_or_else(|| missing(stream, seq))?, arrival))
 }
 
 /// Batches kept beyond the stored mark.
@@ -136,7 +147,7 @@ pub(crate) fn verify(
     stored: Mark,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), StoreError> {
-    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload FROM raw
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol FROM raw
                WHERE stream = ?1 ORDER BY first_seq";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([stream])?;

@@ -1,4 +1,4 @@
-//! What readers ask: agents, sites, documents, histories, quarantine and totals.
+//! What readers ask: agents, sites, documents, histories and totals.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use waystation_protocol::chain::Seq;
@@ -9,8 +9,8 @@ use waystation_protocol::id::{AgentId, DocId, StreamId};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
-use super::rows::{AgentRow, Filter, HistoryEntry, Page, QuarantineRow, SiteRow, Totals};
-use super::{Store, StoreError, array_at, presence, raw, seq_at};
+use super::rows::{AgentRow, Filter, HistoryEntry, Page, SiteRow, Totals};
+use super::{Store, StoreError, array_at, presence, quarantine, raw, seq_at};
 use crate::apply::history;
 
 /// Documents on a page where the reader asks for no number.
@@ -114,7 +114,7 @@ impl Store {
         rows.next()?.map(|row| document_at(row, 0)).transpose()
     }
 
-    /// Every applied entry of a document, in the order of application; none for an unknown document.
+    /// Every applied entry of a document as it counts, in the order of application; none for an unknown document.
     ///
     /// # Errors
     ///
@@ -124,6 +124,7 @@ impl Store {
         let sql = "SELECT history FROM document WHERE id = ?1";
         let found: Option<Vec<u8>> =
             conn.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        let mut fixes = quarantine::fixes(&conn, id)?;
         let mut entries = Vec::new();
         let mut open: Option<(i64, raw::Stored)> = None;
         for place in found.as_deref().map_or_else(Vec::new, history::read) {
@@ -138,39 +139,16 @@ impl Store {
             let Some((_, stored)) = &open else { continue };
             let bytes = stored.entries.entries_from(place.seq).next().map(|(_, bytes)| bytes);
             let entry = bytes.and_then(|bytes| Entry::from_bytes(bytes).ok());
-            let entry = entry.ok_or_else(|| StoreError::damaged("an applied entry cannot be read"))?;
+            let mut entry = entry.ok_or_else(|| StoreError::damaged("an applied entry cannot be read"))?;
+            let amended = fixes.remove(&entry.id).map(|(fix, amendment)| {
+                fix.amend(&mut entry);
+                amendment
+            });
             let (stream, agent) = owner(&conn, place.stream)?;
-            entries.push(HistoryEntry { entry, agent, stream, seq: place.seq, received_at: stored.received_at });
+            let received_at = stored.received_at;
+            entries.push(HistoryEntry { entry, agent, stream, seq: place.seq, received_at, amended });
         }
         Ok(entries)
-    }
-
-    /// Entries that were not applied, the latest first, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// The database fails.
-    pub fn quarantine(&self, limit: usize) -> Result<Vec<QuarantineRow>, StoreError> {
-        let conn = self.inner.pool.lend()?;
-        let sql = "SELECT stream.stream, seq, agent.agent, site, document, code, reason, is_parked, since, entry
-                   FROM quarantine JOIN stream ON stream.id = quarantine.stream JOIN agent ON agent.id = stream.agent
-                   WHERE resolved_at IS NULL ORDER BY quarantine.id DESC LIMIT ?1";
-        let mut statement = conn.prepare_cached(sql)?;
-        let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(QuarantineRow {
-                stream: StreamId::from_bytes(array_at(row, 0)?),
-                seq: seq_at(row, 1)?,
-                agent: AgentId::from_bytes(array_at(row, 2)?),
-                site: row.get::<_, Option<String>>(3)?.and_then(|site| site.parse().ok()),
-                document: row.get::<_, Option<[u8; 16]>>(4)?.map(DocId::from_bytes),
-                code: row.get(5)?,
-                reason: row.get(6)?,
-                is_parked: row.get(7)?,
-                since: Timestamp(row.get(8)?),
-                entry: Entry::from_bytes(&row.get::<_, Vec<u8>>(9)?).ok(),
-            })
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// What the hub holds altogether.

@@ -1,4 +1,4 @@
-//! What the store tells its readers: rows of the board, of lists, of reports and of quarantine.
+//! What the store tells its readers: rows of the board, of lists and of reports.
 //!
 //! Plain values without a connection, so that pages and the API can hold them while the store goes on.
 
@@ -6,9 +6,11 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::Measure;
-use waystation_protocol::id::{AgentId, DocId, StreamId};
+use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{Day, Timestamp};
+
+use super::case::Amendment;
 
 /// One agent with its current upward journal.
 #[derive(Debug, Clone)]
@@ -113,6 +115,8 @@ pub struct HistoryEntry {
     pub seq: Seq,
     /// When it arrived here, by the hub's clock.
     pub received_at: Timestamp,
+    /// Whose fix stands for what was captured, if one does; then act and fields are the fix's.
+    pub amended: Option<Amendment>,
 }
 
 /// By what a report's sums are grouped.
@@ -199,31 +203,6 @@ pub struct RollupRow {
     pub keys: Vec<String>,
     /// One sum per value of the measure.
     pub values: Vec<i64>,
-}
-
-/// One entry that was not applied.
-#[derive(Debug, Clone)]
-pub struct QuarantineRow {
-    /// Its journal.
-    pub stream: StreamId,
-    /// Its place there.
-    pub seq: Seq,
-    /// Who captured it.
-    pub agent: AgentId,
-    /// The site of its document, or the one its opening names.
-    pub site: Option<SiteId>,
-    /// Its document; none if it could not be read.
-    pub document: Option<DocId>,
-    /// The reason's stable name.
-    pub code: String,
-    /// The reason for people, in English.
-    pub reason: String,
-    /// Whether it only waits for another entry or a newer build; otherwise a person must look.
-    pub is_parked: bool,
-    /// When it arrived here, by the hub's clock.
-    pub since: Timestamp,
-    /// The entry, if it can be read.
-    pub entry: Option<Entry>,
 }
 
 /// What the hub holds altogether.

@@ -41,7 +41,7 @@ fn sealed(mut input: Input<'_>) {
     let keys = if is_known { Keys::new([(AGENT, key().verifying_key())]) } else { Keys::default() };
     let bytes = frame::seal(kind, input.rest(), &key());
     match verify(AGENT, &bytes, &keys) {
-        Ok(Upward::Batch(batch)) => {
+        Ok(Upward::Batch(batch, _)) => {
             assert_eq!(batch.1.len(), batch.0.count as usize);
             opens(&batch.0);
         }

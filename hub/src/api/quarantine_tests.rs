@@ -1,0 +1,123 @@
+//! Quarantine over a real socket: listed, resolved by API and by form, in both languages.
+
+use serde_json::{Value as Json, json};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::EntryId;
+
+use super::tests::{Served, serve};
+
+const JSON: &str = "application/json";
+const HOSTILE: &str = "<script>alert(1)</script>";
+
+/// The usual outlet, and two surveys that cannot be applied, one with a step behind it.
+async fn poisoned() -> (Served, [EntryId; 3]) {
+    let mut served = serve().await;
+    tokio::task::spawn_blocking(move || {
+        let agent = &mut served.agent;
+        let mut push = |change: &dyn Fn(&mut Entry)| {
+            let entry = agent.survey_entry(|entry| change(entry));
+            agent.push(entry.to_bytes());
+            entry
+        };
+        let bad = push(&|entry| drop(entry.set.insert("score".into(), HOSTILE.into())));
+        let behind = push(&|entry| {
+            (entry.document, entry.after) = (Some(bad.document()), Some(bad.id));
+            (entry.act, entry.author) = ("void".into(), HOSTILE.into());
+            entry.set.clear();
+        });
+        let other = push(&|entry| entry.act = HOSTILE.into());
+        served.hub.take_all(&served.agent);
+        (served, [bad.id, behind.id, other.id])
+    })
+    .await
+    .unwrap()
+}
+
+fn path(served: &Served, seq: u64) -> String {
+    format!("/api/v1/quarantine/{}.{seq}", served.agent.stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_is_listed_with_its_reason_in_both_languages() {
+    let (served, [bad, ..]) = poisoned().await;
+    let list = served.get("/api/v1/quarantine").await.json();
+    let codes: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|item| item["code"].as_str()).collect();
+    assert_eq!(codes, ["unknown_act", "behind", "wrong_type"]);
+    for (query, count) in [
+        ("?state=resolved", 0),
+        ("?site=%E5%9F%8E%E4%B8%9C", 3),
+        ("?site=silent", 0),
+        ("?code=behind", 1),
+        (&format!("?document={bad}"), 2),
+        ("?limit=2", 2),
+    ] {
+        let list = served.get(&format!("/api/v1/quarantine{query}")).await.json();
+        assert_eq!(list["items"].as_array().unwrap().len(), count, "{query}");
+    }
+    let next = served.get("/api/v1/quarantine?limit=2").await.json()["next"].clone();
+    let last = served.get(&format!("/api/v1/quarantine?limit=2&cursor={}", next.as_str().unwrap())).await.json();
+    assert_eq!((last["items"].as_array().unwrap().len(), &last["next"]), (1, &Json::Null));
+    let case = served.get(&path(&served, 6)).await.json();
+    assert_eq!((&case["entry"]["set"]["score"], &case["entry"]["id"]), (&HOSTILE.into(), &bad.to_string().into()));
+    assert_eq!(case["reason"]["en"], "field 'score': a whole number");
+    assert!(case["reason"]["zh-CN"].as_str().unwrap().contains("类型不符"), "{case}");
+    assert_eq!((&case["behind"][0]["act"], &case["trail"]), (&"void".into(), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fix_is_applied_or_refused_and_leaves_its_trail() {
+    let (served, [bad, ..]) = poisoned().await;
+    let fix = format!("{}/fix", path(&served, 6));
+    let why = json!({"by": "王芳", "why": HOSTILE});
+    let with = |more: Json| {
+        let mut body = why.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.to_string()
+    };
+    for (body, status, detail) in [
+        (with(json!({"set": {"score": "y"}})), 422, "the fix does not pass: field 'score'"),
+        (with(json!({})), 400, "replay it"),
+        (with(json!({"set": {"score": 1.5}})), 400, "score"),
+        (with(json!({"colour": 1})), 400, "unknown field `colour`"),
+        (json!({"set": {"score": 5}}).to_string(), 400, "missing field `by`"),
+        ("{".to_owned(), 400, ""),
+    ] {
+        let answer = served.post(&fix, JSON, &body, "").await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert!(answer.head.contains("content-type: application/problem+json"), "{body}: {}", answer.head);
+        assert!(answer.json()["detail"].as_str().unwrap().contains(detail), "{body}: {}", answer.body);
+    }
+    let done = served.post(&fix, JSON, &with(json!({"set": {"score": 80}})), "").await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let case = done.json();
+    assert_eq!(
+        (&case["state"], &case["resolution"], &case["code"]),
+        (&"resolved".into(), &"fixed".into(), &"wrong_type".into())
+    );
+    let trail = case["trail"].as_array().unwrap();
+    let outcomes: Vec<&Json> = trail.iter().map(|step| &step["outcome"]).collect();
+    assert_eq!(outcomes, [&Json::from("refused"), &Json::from("applied")]);
+    assert_eq!((&trail[1]["by"], &trail[1]["fix"]["set"]["score"]), (&"王芳".into(), &80.into()));
+    assert_eq!((&trail[0]["after"]["code"], &trail[0]["before"]["code"]), (&"wrong_type".into(), &"wrong_type".into()));
+    let document = served.get(&format!("/api/v1/documents/{bad}")).await.json();
+    assert_eq!((&document["state"], &document["fields"]["score"]), (&"void".into(), &80.into()));
+    assert_eq!(document["history"][0]["amended"]["by"], "王芳");
+    assert_eq!(served.post(&fix, JSON, &with(json!({"set": {"score": 81}})), "").await.status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_and_waive_answer_with_the_case_as_it_then_is() {
+    let (served, _) = poisoned().await;
+    let body = json!({"by": "王芳", "why": "误录"}).to_string();
+    let still = served.post(&format!("{}/replay", path(&served, 8)), JSON, &body, "").await;
+    assert_eq!((still.status, &still.json()["state"]), (200, &"open".into()));
+    assert_eq!(still.json()["trail"][0]["outcome"], "still");
+    let waived = served.post(&format!("{}/waive", path(&served, 6)), JSON, &body, "").await;
+    assert_eq!((waived.status, &waived.json()["resolution"]), (200, &"waived".into()));
+    let behind = served.get(&path(&served, 7)).await.json();
+    assert_eq!((&behind["code"], &behind["parked"]), (&"rests_on_waived".into(), &false.into()));
+    for nowhere in ["/api/v1/quarantine/x", &path(&served, 1)] {
+        assert_eq!(served.get(nowhere).await.status, 404, "{nowhere}");
+        assert_eq!(served.post(&format!("{nowhere}/waive"), JSON, &body, "").await.status, 404, "{nowhere}");
+    }
+}
