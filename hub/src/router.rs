@@ -23,6 +23,8 @@ pub fn router(app: App) -> Router {
         .route("/restore", get(pages::restore))
         .route("/documents", get(pages::documents))
         .route("/documents/{id}", get(pages::document))
+        .route("/quarantine", get(pages::quarantine))
+        .route("/quarantine/{id}", get(pages::quarantine_case).post(pages::resolve))
         .route("/reports", get(pages::reports))
         .route("/reports/{name}", get(pages::report))
         .route("/reports/{name}/documents", get(pages::basis))

@@ -7,6 +7,7 @@ use waystation_protocol::id::EntryId;
 use super::tests::{Served, serve};
 
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 const HOSTILE: &str = "<script>alert(1)</script>";
 
 /// The usual outlet, and two surveys that cannot be applied, one with a step behind it.
@@ -103,6 +104,8 @@ async fn a_fix_is_applied_or_refused_and_leaves_its_trail() {
     assert_eq!((&document["state"], &document["fields"]["score"]), (&"void".into(), &80.into()));
     assert_eq!(document["history"][0]["amended"]["by"], "王芳");
     assert_eq!(served.post(&fix, JSON, &with(json!({"set": {"score": 81}})), "").await.status, 409);
+    let page = served.get_with(&format!("/documents/{bad}"), "Host: localhost\r\nAccept-Language: en").await;
+    assert!(page.body.contains("Fixed · 王芳") && !page.body.contains("<script>"), "{}", page.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,4 +123,43 @@ async fn replay_and_waive_answer_with_the_case_as_it_then_is() {
         assert_eq!(served.get(nowhere).await.status, 404, "{nowhere}");
         assert_eq!(served.post(&format!("{nowhere}/waive"), JSON, &body, "").await.status, 404, "{nowhere}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_hubs_own_pages_may_send_a_form() {
+    let (served, _) = poisoned().await;
+    let page = path(&served, 6).replace("/api/v1", "");
+    let form = |action: &str, set: &str| {
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("action", action), ("by", "王芳"), ("why", "录错"), ("act", "answer"), ("set", set)])
+            .finish()
+    };
+    let set = json!({"site": "城东", "form": "回访", "score": 70}).to_string();
+    let waive = form("waive", "");
+    for origin in ["https://evil.example", "http://localhost:1", "null"] {
+        let answer = served.post(&page, FORM, &waive, &format!("Origin: {origin}\r\n")).await;
+        assert_eq!(answer.status, 403, "{origin}: {}", answer.body);
+    }
+    let simple = served.post(&format!("{}/waive", path(&served, 6)), "text/plain", "{}", "").await;
+    assert_eq!(simple.status, 400, "a form elsewhere cannot make a JSON request: {}", simple.body);
+    let own = "Origin: http://localhost\r\nAccept-Language: en\r\n";
+    let refused = served.post(&page, FORM, &form("fix", &set.replace("70", "\"x\"")), own).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.body.contains("the fix does not pass") && refused.body.contains("录错"), "{}", refused.body);
+    let nonsense = served.post(&page, FORM, &form("fix", "{"), own).await;
+    assert_eq!(nonsense.status, 400);
+    let done = served.post(&page, FORM, &form("fix", &set), own).await;
+    assert_eq!(done.status, 303, "{}", done.body);
+    assert!(done.head.contains(&format!("location: {page}")), "{}", done.head);
+    for (language, words) in [("en", ["Fixed", "What was done about it"]), ("zh-CN", ["已修正", "处理经过"])] {
+        for address in [&page, &page.replace(".6", ".8"), "/quarantine", "/quarantine?state=resolved"] {
+            let answer = served.get_with(address, &format!("Host: localhost\r\nAccept-Language: {language}")).await;
+            assert_eq!(answer.status, 200, "{address}");
+            assert!(!answer.body.contains("<script>") && !answer.body.contains(" style="), "{address}");
+        }
+        let case = served.get_with(&page, &format!("Host: localhost\r\nAccept-Language: {language}")).await;
+        assert!(words.iter().all(|word| case.body.contains(word)), "{}", case.body);
+    }
+    let board = served.get("/").await;
+    assert!(board.body.contains("/quarantine?site="), "{}", board.body);
 }

@@ -60,6 +60,8 @@ struct Row {
     parked: u64,
     documents: u64,
     address: String,
+    /// What of it is set aside.
+    aside: String,
 }
 
 /// A row for the script: where it goes, and what it looks like.
@@ -106,6 +108,7 @@ fn row(t: Lang, site: &Site, now: Timestamp) -> Row {
         parked: site.parked,
         documents: site.documents,
         address: format!("/documents?{query}"),
+        aside: format!("/quarantine?{query}"),
     }
 }
 

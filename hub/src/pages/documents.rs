@@ -38,10 +38,10 @@ struct ListPage {
     newest: Option<String>,
 }
 
-struct Choice {
-    value: String,
-    label: String,
-    is_chosen: bool,
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) is_chosen: bool,
 }
 
 pub(super) struct ListRow {
@@ -71,10 +71,10 @@ struct DocumentPage {
     history: Vec<Happening>,
 }
 
-struct Named {
-    label: String,
-    value: String,
-    link: Option<String>,
+pub(super) struct Named {
+    pub(super) label: String,
+    pub(super) value: String,
+    pub(super) link: Option<String>,
 }
 
 struct Group {
@@ -96,14 +96,16 @@ struct Happening {
     received: String,
     place: String,
     set: Vec<Named>,
+    /// Whose fix stands for it.
+    amended: Option<String>,
 }
 
 /// How a document's values are told.
-struct Telling<'a> {
-    t: Lang,
-    kind: Option<&'static Kind>,
-    state: &'a str,
-    zone: &'a TimeZone,
+pub(super) struct Telling<'a> {
+    pub(super) t: Lang,
+    pub(super) kind: Option<&'static Kind>,
+    pub(super) state: &'a str,
+    pub(super) zone: &'a TimeZone,
 }
 
 impl Telling<'_> {
@@ -124,7 +126,7 @@ impl Telling<'_> {
         view::display(view::field(self.kind, key).map(|field| field.ty), value, self.zone, self.t)
     }
 
-    fn named(&self, key: &str, value: &Value) -> Named {
+    pub(super) fn named(&self, key: &str, value: &Value) -> Named {
         let is_link = matches!(view::field(self.kind, key).map(|field| field.ty), Some(Type::Link(_)));
         let target = value.as_text().and_then(|text| text.parse::<DocId>().ok()).filter(|_| is_link);
         let shown = if *value == Value::Null { self.t.cleared().to_owned() } else { self.value(key, value) };
@@ -136,7 +138,7 @@ impl Telling<'_> {
         state.map_or(name, |state| self.t.pick(state.zh, state.en)).to_owned()
     }
 
-    fn act_word(&self, name: &str) -> String {
+    pub(super) fn act_word(&self, name: &str) -> String {
         let t = self.t;
         let step = self.kind.and_then(|kind| kind.flow.iter().find(|step| step.act == name));
         match (name, step) {
@@ -192,6 +194,9 @@ impl Telling<'_> {
             received: view::minute(history.received_at, self.zone),
             place: format!("#{}", history.seq.0),
             set: shown.map(|(key, value)| self.named(key, value)).collect(),
+            amended: history.amended.as_ref().map(|fix| {
+                format!("{} · {} · {} · {}", self.t.fixed(), fix.who, view::minute(fix.at, self.zone), fix.why)
+            }),
         }
     }
 }
@@ -217,7 +222,7 @@ fn state_choices(t: Lang, kind: Option<&'static Kind>, chosen: Option<&str>) -> 
     states.map(choice).collect()
 }
 
-fn site_choices(sites: &[SiteRow], chosen: Option<&str>) -> Vec<Choice> {
+pub(super) fn site_choices(sites: &[SiteRow], chosen: Option<&str>) -> Vec<Choice> {
     let choice = |site: &SiteRow| Choice {
         value: site.site.to_string(),
         label: site.name.clone(),

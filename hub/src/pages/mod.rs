@@ -8,6 +8,7 @@ mod board;
 mod chart;
 mod documents;
 mod lang;
+mod quarantine;
 mod reports;
 mod restore;
 mod shape;
@@ -28,6 +29,7 @@ pub use basis::basis;
 pub use board::{board, board_events};
 pub use documents::{document, documents};
 pub use lang::Lang;
+pub use quarantine::{ResolveForm, quarantine, quarantine_case, resolve};
 pub use reports::{report, reports};
 pub use restore::restore;
 

@@ -113,6 +113,54 @@ texts! {
     voided = "作废" / "Voided";
     note = "备注" / "Note";
 
+    quarantine = "隔离区" / "Quarantine";
+    quarantine_about = "未能记入单据的记录。原样保存，其他单据照常处理；修正、重新判定或放弃都留痕。"
+        / "Entries that could not be applied. They are kept as captured, all other documents flow; fixing, replaying and waiving leave a trail.";
+    set_aside_now = "现在搁置" / "Set aside now";
+    resolved = "已处理完" / "Resolved";
+    reason = "原因" / "Reason";
+    reason_code = "原因代码" / "Reason code";
+    document = "单据" / "Document";
+    entry = "记录" / "Entry";
+    entry_place = "日志位置" / "Place in its journal";
+    agent = "采集端" / "Agent";
+    author = "经办人" / "Author";
+    captured_at = "采集时间" / "Captured at";
+    captured_fields = "采集的内容" / "As captured";
+    unreadable = "无法读取" / "unreadable";
+    raw_bytes = "原始字节（十六进制）" / "Bytes, in hexadecimal";
+    none_aside = "没有符合条件的记录。" / "No entries match.";
+    behind_it = "在它之后等待" / "Waiting behind it";
+    nothing_waits = "没有记录在等它。" / "Nothing waits for it.";
+    trail = "处理经过" / "What was done about it";
+    no_trail = "还没有人处理。" / "Nobody has done anything yet.";
+    resolve_it = "处理" / "Resolve";
+    fix = "修正" / "Fix";
+    replay = "重新判定" / "Replay";
+    waive = "放弃" / "Waive";
+    fix_about = "更正后的值代替采集的值，须通过同样的判定；原始记录不变。删去一行即不填该字段，null 表示清除。"
+        / "Corrected values stand for the captured ones and must pass the same judgement; the entry itself stays as it is. Take a line out to leave a field unset; null clears it.";
+    replay_about = "原样再判定一次：中心升级后，或所缺的数据到达后。"
+        / "Judge it once more as it is: after the hub was updated, or what it lacked has arrived.";
+    waive_about = "放弃这条记录。以它为依据的记录不会计入，其余的照常判定。不可撤销。"
+        / "Give the entry up. What rests on it will not count, everything else is judged without it. This cannot be undone.";
+    act = "操作" / "Act";
+    fields_json = "字段（JSON）" / "Fields (JSON)";
+    your_name = "您的姓名" / "Your name";
+    why = "理由" / "Why";
+    before = "之前" / "Before";
+    after = "之后" / "After";
+    released = "自动放行" / "Released";
+    fixed = "已修正" / "Fixed";
+    replayed = "已重判" / "Replayed";
+    waived = "已放弃" / "Waived";
+    applied = "已记入" / "Applied";
+    still_aside = "仍搁置" / "Set aside still";
+    fix_refused = "修正未通过" / "Does not pass";
+    moot = "已离开隔离区" / "Had left already";
+    asked = "等待中心处理" / "Waiting for the hub";
+    older_entries = "更早的记录" / "Older entries";
+
     reports_about = "每个数字都标明完整度：期末之前的数据已到齐的网点数 ÷ 应有网点数。"
         / "Every figure says how complete it is: sites whose data has arrived to the period's end ÷ sites expected.";
     from = "自" / "From";
