@@ -1,0 +1,136 @@
+//! Cells as tables: what a map makes of them, and what it says of those it cannot read.
+
+use std::path::Path;
+
+use super::*;
+
+const COLUMNS: &str = "ID|Site|State|Due|Result|Qty|Price";
+const MAP: &str = r#"
+kind = "delivery_item"
+key = ["ID"]
+site = { column = "Site" }
+state = { column = "State", values = { Done = "delivered", "在网点" = "at_site" } }
+[fields]
+number = { column = "ID" }
+class = { constant = "goods" }
+due_at = { column = "Due", date = ["%d-%b-%y"], null = ["N/A"] }
+quantity = { column = "Qty", unit = "箱", negate = true }
+value = { column = "Price", unit = "USD" }
+item = { column = "Result", values = { a = "A" }, keep = true }
+"#;
+
+fn columns() -> Vec<String> {
+    COLUMNS.split('|').map(str::to_owned).collect()
+}
+
+/// What the map (after replacing `change` by its second half) makes of a row of cells parted by `|`.
+fn mapped(change: (&str, &str), cells: &str) -> String {
+    let map = Map::parse(&MAP.replace(change.0, change.1), Path::new("m.toml")).unwrap();
+    let sites = Sites::Only(vec!["3702".parse().unwrap()]);
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let columns = columns();
+    let mapper = match Mapper::new(&map, kind_of(&map, "delivery_item").unwrap(), &columns, &sites, &zone) {
+        Ok(mapper) => mapper,
+        Err(error) => return error.to_string(),
+    };
+    let cells: Vec<String> = cells.split('|').map(str::to_owned).collect();
+    if let Err(bad) = mapper.row_key(&cells) {
+        return format!("{}: {}", bad.column, bad.reason);
+    }
+    match mapper.map(&cells, &IsoDates::None, Identity { key: "k".into(), occurrence: 1 }) {
+        Mapped::Skipped => "skipped".to_owned(),
+        Mapped::Bad(bad) => format!("{}: {}", bad.column, bad.reason),
+        Mapped::Row(row) => {
+            let kind = kind::find(&row.kind).unwrap();
+            let show = |(key, value): (&String, &Value)| {
+                let field = form::field_of(kind, key).unwrap();
+                format!("{key}={}", form::to_text(field.ty, value, &zone))
+            };
+            let set: Vec<String> = row.set.iter().map(show).collect();
+            format!("{} {} {}", row.site, row.state, set.join(" "))
+        }
+    }
+}
+
+fn check(cells: &str, expected: &str) {
+    let found = mapped(("", ""), cells);
+    assert!(found.contains(expected), "{cells}: {found}");
+}
+
+#[test]
+fn cells_become_values_by_declared_type() {
+    check(
+        "7|3702|Done|02-Jun-06|x|6|551.5",
+        "3702 delivered class=goods due_at=2006-06-02T23:59:59.999+08:00 item=x number=7 quantity=-6 箱 value=551.50 USD",
+    );
+    check("7|3702|在网点|N/A|a||", "3702 at_site class=goods item=A number=7");
+    check("7|other|Done|||1|", "skipped");
+    check("7| 3702 |Done|||1|", "3702 delivered");
+}
+
+#[test]
+fn columns_may_have_a_zone_a_decimal_mark_and_units_of_their_own() {
+    let due = "date = [\"%d-%b-%y\"], null = [\"N/A\"] }";
+    for (change, cells, expected) in [
+        (
+            (due, "time_zone = \"Europe/Berlin\" }"),
+            "7|3702|Done|2026-01-02 08:30||1|",
+            "due_at=2026-01-02T15:30:00+08:00",
+        ),
+        (("unit = \"USD\" }", "decimal = \",\", unit = \"EUR\" }"), "7|3702|Done||||1.234,5", "value=1234.50 EUR"),
+        (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1\u{a0}234,5", "value=1234.50 CNY"),
+        (("unit = \"USD\" }", "decimal = \",\" }"), "7|3702|Done||||1.5", "Price: '1.5' does not fit"),
+        (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done||kg|2|", "quantity=-2 kg"),
+        (("unit = \"箱\"", "unit_column = \"Result\""), "7|3702|Done|||2|", "quantity=-2 件"),
+        (("[fields]", "[[skip]]\ncolumn = \"ID\"\nvalues = [\"合计*\", \"\"]\n[fields]"), "合计：|||||7|", "skipped"),
+        (("[fields]", "[[skip]]\ncolumn = \"Site\"\nvalues = [\"\"]\n[fields]"), "9||Done|||7|", "skipped"),
+    ] {
+        let found = mapped(change, cells);
+        assert!(found.contains(expected), "{cells}: {found}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_names_its_column_and_the_cure() {
+    check("7|3702|Lost|||1|", "State: the map's values do not list it");
+    check("7|3702|Done|2006-06-02||1|", "Due: '2006-06-02' does not fit the map's date formats: %d-%b-%y");
+    check("7|3702|Done|||many|", "Qty: 'many' does not fit: expected a quantity");
+    check("7||Done|||1|", "Site: this is empty");
+    check(" |3702|Done|||1|", "ID: this is empty, but the map makes it the row's identity");
+}
+
+#[test]
+fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
+    for (from, to, expected) in [
+        (
+            "column = \"Due\"",
+            "column = \"Dew\"",
+            "the file has no column 'Dew', which the map names; name one of its columns there: ID,",
+        ),
+        ("due_at =", "dew_at =", "[fields.dew_at]: delivery_item has no such field"),
+        ("\"goods\"", "\"gods\"", "[fields.class]: 'gods' does not fit: expected one of letter"),
+        ("class = {", "site = {", "the importer sets this itself"),
+        ("unit = \"USD\" }", "negate = true }\nbarcode = { column = \"ID\", negate = true }", "negate needs a number"),
+        ("key = [\"ID\"]", "time_zone = \"Moon\"", "time_zone: 'Moon' is not an IANA time zone"),
+        ("unit = \"USD\"", "time_zone = \"Moon\"", "fields.value: 'Moon' is not"),
+        ("unit = \"USD\"", "time_zone = \"Europe/Paris\"", "[fields.value]: time_zone means nothing here, value holds"),
+        ("\"goods\"", "\"goods\", unit = \"x\"", "[fields.class]: unit means nothing here"),
+        ("{ column = \"ID\" }", "{ column = \"ID\", keep = true }", "[fields.number]: keep needs values"),
+        ("unit = \"USD\"", "unit_column = \"Moon\"", "the file has no column 'Moon'"),
+        (
+            "column = \"State\", values = { Done = \"delivered\", \"在网点\" = \"at_site\" }",
+            "constant = \"gone\"",
+            "[state]: 'gone' is not a state",
+        ),
+    ] {
+        let found = mapped((from, to), "7|3702|Done|||1|");
+        assert!(found.contains(expected), "{to}: {found}");
+    }
+    let map = Map::parse(MAP, Path::new("m.toml")).unwrap();
+    assert!(kind_of(&map, "moon").unwrap_err().to_string().contains("known kinds: repair_order"));
+    assert!(kind_of(&map, "survey").unwrap_err().to_string().contains("--kind says 'survey'"));
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let siteless = Map { site: None, ..map };
+    let mapper = Mapper::new(&siteless, kind_of(&siteless, "delivery_item").unwrap(), &columns(), &Sites::All, &zone);
+    assert_eq!(mapper.err(), Some(MappingError::NoSite));
+}
