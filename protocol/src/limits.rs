@@ -47,3 +47,10 @@ pub const AUTHOR_BYTES: usize = 128;
 
 /// An act may lie this far in the future of the clock that records it.
 pub const CLOCK_LEAD_MS: i64 = 5 * 60 * 1000;
+
+/// Largest quantity (thousandths), amount (minor units) or count a field holds: a billion units, ten billion yuan. Nine
+/// million such values still add up within 64 bits.
+pub const NUMBER: i64 = 1_000_000_000_000;
+
+/// Furthest instants a field names, in milliseconds from 1970: the years 1 to 9998.
+pub const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_370_764_800_000;

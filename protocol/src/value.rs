@@ -46,10 +46,10 @@ pub struct Quantity {
 }
 
 impl Money {
-    /// `quantity × price`, rounded half to even to whole minor units; none on overflow.
+    /// `quantity × price`, rounded half to even to whole minor units; none beyond what a field may hold.
     pub fn of(quantity_milli: i64, price_minor: i64) -> Option<i64> {
         let product = i128::from(quantity_milli) * i128::from(price_minor);
-        i64::try_from(half_even(product, 1000)).ok()
+        i64::try_from(half_even(product, 1000)).ok().filter(|minor| is_summable(*minor))
     }
 }
 
@@ -260,14 +260,15 @@ impl Type {
     /// Whether `value` is of this type. Null always is: it clears.
     pub fn check(self, value: &Value) -> Result<(), BadValue> {
         let good = match (self, value) {
-            (_, Value::Null)
-            | (Type::Text, Value::Text(_))
-            | (Type::Integer | Type::Labour | Type::Time | Type::Due, Value::Int(_))
-            | (Type::Flag, Value::Flag(_)) => true,
-            (Type::Km, Value::Int(km)) => *km >= 0,
+            (_, Value::Null) | (Type::Text, Value::Text(_)) | (Type::Flag, Value::Flag(_)) => true,
+            (Type::Integer | Type::Labour, Value::Int(number)) => is_summable(*number),
+            (Type::Time | Type::Due, Value::Int(ms)) => limits::INSTANTS.contains(ms),
+            (Type::Km, Value::Int(km)) => *km >= 0 && is_summable(*km),
             (Type::Date, Value::Int(day)) => i32::try_from(*day).is_ok(),
-            (Type::Quantity, value) => value.as_measured().is_some(),
-            (Type::Money, value) => value.as_measured().is_some_and(|(_, currency)| is_currency(currency)),
+            (Type::Quantity, value) => value.as_measured().is_some_and(|(milli, _)| is_summable(milli)),
+            (Type::Money, value) => {
+                value.as_measured().is_some_and(|(minor, unit)| is_summable(minor) && is_currency(unit))
+            }
             (Type::Choice(choices), Value::Text(text)) => choices.iter().any(|choice| choice.name == text),
             (Type::Link(_), Value::Text(text)) => text.parse::<crate::id::DocId>().is_ok(),
             _ => false,
@@ -298,6 +299,11 @@ impl Type {
     }
 }
 
+/// Sums of what a field holds must not overflow.
+fn is_summable(number: i64) -> bool {
+    (-limits::NUMBER..=limits::NUMBER).contains(&number)
+}
+
 fn is_currency(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
@@ -313,6 +319,8 @@ mod tests {
         {
             assert_eq!(Money::of(quantity, price), Some(amount), "{quantity} × {price}");
         }
+        assert_eq!(Money::of(limits::NUMBER, 1000), Some(limits::NUMBER));
+        assert_eq!(Money::of(limits::NUMBER, 2000), None);
         assert_eq!(Money::of(i64::MAX, i64::MAX), None);
     }
 
@@ -340,6 +348,12 @@ mod tests {
             (Type::Km, Value::Int(-1), false),
             (Type::Money, Value::measured(1, "CNY"), true),
             (Type::Money, Value::measured(1, "元"), false),
+            (Type::Money, Value::measured(limits::NUMBER, "CNY"), true),
+            (Type::Money, Value::measured(limits::NUMBER + 1, "CNY"), false),
+            (Type::Quantity, Value::measured(-limits::NUMBER, "件"), true),
+            (Type::Quantity, Value::measured(i64::MIN, "件"), false),
+            (Type::Integer, Value::Int(i64::MAX), false),
+            (Type::Time, Value::Int(i64::MAX), false),
             (Type::Choice(COLOURS), Value::from("red"), true),
             (Type::Choice(COLOURS), Value::from("blue"), false),
             (Type::Link("claim"), Value::from("no id"), false),
