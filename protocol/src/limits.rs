@@ -30,6 +30,9 @@ pub const CBOR_ITEMS: usize = 4 * ENTRY_FIELDS;
 /// Most (seq, hash) rungs in a WELCOME: 2^40 entries need 40.
 pub const LADDER_RUNGS: usize = 48;
 
+/// Most streams a HELLO's line names, the nearest first: each is one disk put back or copied.
+pub const LINE_STREAMS: usize = 16;
+
 /// Most missing ranges named in one ACK; the rest follow once these are filled.
 pub const MISSING_RANGES: usize = 32;
 

@@ -3,6 +3,8 @@
 //! Bodies are CBOR maps with named fields; a reader passes over names it does not know, and what may be absent has
 //! a default, so that two releases apart still understand each other.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{Hash, Mark, Seq, SeqRange};
@@ -42,6 +44,27 @@ pub struct Parent {
     pub at: Mark,
 }
 
+/// A journal as its receiver holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub stream: StreamId,
+    /// How far it goes here.
+    pub head: Mark,
+    /// Up to where it was deleted here.
+    #[serde(default)]
+    pub pruned: Seq,
+}
+
+/// A journal as the hub holds it: its last mark, then exponentially spaced earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ladder {
+    /// Which.
+    pub stream: StreamId,
+    /// Marks, the highest first.
+    pub rungs: Vec<Mark>,
+}
+
 /// Agent to hub, once per session: what I am, and how far each journal goes here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -55,7 +78,10 @@ pub struct Hello {
     pub sites: Sites,
     /// Its upward journal.
     pub stream: StreamId,
-    /// How far that goes.
+    /// The streams that one came from, the nearest first, each with the mark at which it was left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub line: Vec<Parent>,
+    /// How far its journal goes.
     pub head: Mark,
     /// How far it knows the hub to have stored.
     pub stored: Mark,
@@ -63,7 +89,7 @@ pub struct Hello {
     pub pruned: Seq,
     /// The downward journal as far as it holds it.
     #[serde(default)]
-    pub down: Option<(StreamId, Mark)>,
+    pub down: Option<Held>,
     /// The last session the hub acknowledged anything in.
     #[serde(default)]
     pub last_session: Option<SessionId>,
@@ -72,6 +98,9 @@ pub struct Hello {
     pub challenge_answer: Option<Bytes>,
     /// Bytes it can take in flight downward.
     pub credit: u64,
+    /// The newest form version it knows of each kind, by the kind's name.
+    #[serde(default)]
+    pub forms: BTreeMap<String, u16>,
     /// Lowest and highest protocol it speaks.
     pub protocols: (u8, u8),
     /// What else it can do, by name.
@@ -94,14 +123,20 @@ pub struct Welcome {
     pub public_key: Bytes,
     /// Raised whenever the hub came back from an older copy; for alarms.
     pub hub_epoch: u64,
-    /// The stream the ladder speaks of.
+    /// The stream the ladder speaks of: the HELLO's, or the nearest of its line that the hub knows.
     pub stream: StreamId,
-    /// The hub's stored mark, then exponentially spaced earlier ones.
+    /// The hub's stored mark, then exponentially spaced earlier ones, and those at the seqs the HELLO names.
     pub ladder: Vec<Mark>,
     /// How far the hub has processed.
     pub processed: Seq,
     /// What the agent may delete.
     pub prunable: Seq,
+    /// The agent's downward journal; absent for a session that must first answer the challenge.
+    #[serde(default)]
+    pub down: Option<Ladder>,
+    /// What the agent may delete of its downward journal.
+    #[serde(default)]
+    pub down_prunable: Seq,
     /// Bytes the agent may have in flight.
     pub credit: u64,
     /// The letter of this agent in printed numbers.
@@ -121,12 +156,12 @@ pub struct Welcome {
     pub t3: Timestamp,
 }
 
-/// Contiguous entries of one stream, either way.
+/// Contiguous entries of one stream, either way. An agent also returns entries of its downward journal that the hub forgot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Which journal.
     pub stream: StreamId,
-    /// In the first batch of a fork: where it branched off.
+    /// In the batches of a fork until the first is acknowledged: where it branched off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
     /// The first entry's place.
@@ -137,7 +172,7 @@ pub struct Batch {
     /// The chain's hash before the first entry.
     #[serde(rename = "prev")]
     pub prev_hash: Hash,
-    /// The mark this batch starts from, where what lies before it is lost.
+    /// The last mark in common, where all from there to this batch is lost: it counts only while it is the stored mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Mark>,
     /// The entries, compressed (see `batch`).
@@ -157,6 +192,9 @@ pub struct Ack {
     pub processed: Seq,
     /// What the sender may delete.
     pub prunable: Seq,
+    /// What an agent may delete of its downward journal; 0 upward.
+    #[serde(default)]
+    pub down_prunable: Seq,
     /// What is missing below what arrived.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<SeqRange>,
@@ -178,6 +216,9 @@ pub struct Heartbeat {
     pub head: Mark,
     /// How far it knows the hub to have stored.
     pub stored: Seq,
+    /// The downward journal as far as it holds it.
+    #[serde(default)]
+    pub down: Option<Held>,
     /// Age of the oldest entry the hub has not stored, in milliseconds; 0 if none.
     pub oldest_unsent_ms: u64,
     /// Entries the hub has not stored.
@@ -265,6 +306,7 @@ mod tests {
             stored: Mark::ZERO.extend(b"a"),
             processed: Seq(1),
             prunable: Seq(0),
+            down_prunable: Seq(0),
             missing: vec![SeqRange { first: Seq(3), last: Seq(9) }],
             credit: 1 << 20,
             retry_after_ms: 0,

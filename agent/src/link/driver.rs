@@ -10,7 +10,7 @@ use waystation_protocol::frame::{Frame, FrameError, FrameType};
 use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::message::{Ack, Message, Welcome};
 use waystation_protocol::sync::meeting::OwnJournal;
-use waystation_protocol::sync::{AckOutcome, Command, Meeting, Sender, meet};
+use waystation_protocol::sync::{AckOutcome, Command, Meeting, Resume, Sender, meet};
 use waystation_protocol::time::{Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, frame};
 
@@ -245,7 +245,8 @@ impl Driver {
         match resumed {
             Ok(mark) => {
                 self.trouble = None;
-                self.sender.handle_resume(mark, welcome.credit, now);
+                let resume = Resume { stored: mark, floor: Seq(0), must_register: false, credit: welcome.credit };
+                self.sender.handle_resume(resume, now);
             }
             Err(trouble) => self.trouble = Some(trouble),
         }
@@ -288,6 +289,7 @@ impl Driver {
                 Command::Hello => Order::Hello,
                 Command::Batch(range) => Order::Batch(range),
                 Command::Rebuild => Order::Rebuild,
+                Command::Register(_) => return None,
             });
         }
         let has_backlog = self.has_backlog();
@@ -316,7 +318,9 @@ fn conclude(ladder: &[Mark], own: &OwnJournal<'_>) -> (Result<Mark, Trouble>, bo
         Meeting::Resume(mark) => (Ok(mark), false),
         Meeting::HubRolledBack(mark) => (Ok(mark), true),
         Meeting::Diverged(mark) => (Err(Trouble::Diverged { common: mark.seq }), false),
-        Meeting::Lost { common, pruned } => (Err(Trouble::Lost { first: common.seq.next(), last: pruned }), false),
+        Meeting::Lost { common, pruned, is_diverged: _ } => {
+            (Err(Trouble::Lost { first: common.seq.next(), last: pruned }), false)
+        }
         Meeting::Strangers => (Err(Trouble::Strangers), false),
     }
 }

@@ -1,6 +1,7 @@
 //! What the runner sends: HELLO, HEARTBEAT and batches, encoded, sealed and handed to the client.
 
 use waystation_protocol::chain::SeqRange;
+use waystation_protocol::kind::KINDS;
 use waystation_protocol::message::{Batch, Heartbeat, Hello, Message};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
@@ -36,6 +37,7 @@ impl Runner {
             session,
             sites: self.identity.sites.clone(),
             stream: self.identity.stream,
+            line: Vec::new(),
             head: store.head(),
             stored: self.driver.stored(),
             pruned: store.pruned(),
@@ -43,6 +45,7 @@ impl Runner {
             last_session: self.driver.last_session(),
             challenge_answer: None,
             credit: DOWN_CREDIT_BYTES,
+            forms: KINDS.iter().map(|kind| (kind.name.to_owned(), kind.form)).collect(),
             protocols: (PROTOCOL_VERSION, PROTOCOL_VERSION),
             capabilities: Vec::new(),
             build: BUILD.to_owned(),
@@ -61,6 +64,7 @@ impl Runner {
             stream: self.identity.stream,
             head: store.head(),
             stored: self.driver.stored().seq,
+            down: None,
             oldest_unsent_ms: backlog.oldest_at.map_or(0, |oldest| age_ms(oldest, wall)),
             backlog_entries: backlog.entries,
             backlog_bytes: backlog.bytes,

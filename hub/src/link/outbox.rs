@@ -10,6 +10,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use waystation_protocol::PROTOCOL_VERSION;
+use waystation_protocol::chain::Seq;
 use waystation_protocol::frame;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::{Ack, Message, Welcome};
@@ -80,6 +81,8 @@ impl Outbox {
             ladder: greeting.ladder,
             processed: greeting.processed,
             prunable: greeting.prunable,
+            down: None,
+            down_prunable: Seq(0),
             credit: self.credit(greeting.agent),
             letter: greeting.letter,
             challenge: None,
@@ -100,6 +103,7 @@ impl Outbox {
             stored: ack.stored,
             processed: ack.processed,
             prunable: ack.prunable,
+            down_prunable: Seq(0),
             missing: ack.missing,
             credit: self.credit(ack.agent),
             retry_after_ms: 0,

@@ -26,12 +26,14 @@ pub enum Meeting {
     HubRolledBack(Mark),
     /// The hub holds entries this journal lacks: the disk was restored, or a clone wrote.
     Diverged(Mark),
-    /// Entries after the common mark are deleted here and absent there.
+    /// Entries after the common mark are deleted here and absent there: the range is named, and what follows it sent.
     Lost {
         /// The last common mark.
         common: Mark,
         /// What is deleted here.
         pruned: Seq,
+        /// The hub holds entries this journal lacks, too: the range goes on a new stream.
+        is_diverged: bool,
     },
     /// Nothing in common is known.
     Strangers,
@@ -43,7 +45,7 @@ pub fn meet(ladder: &[Mark], own: &OwnJournal<'_>) -> Meeting {
     let agrees = |rung: &&Mark| rung.seq <= own.head && (own.hash_at)(rung.seq) == Some(rung.hash);
     let Some(common) = ladder.iter().find(agrees).copied() else { return Meeting::Strangers };
     if own.pruned > common.seq {
-        return Meeting::Lost { common, pruned: own.pruned };
+        return Meeting::Lost { common, pruned: own.pruned, is_diverged: common.seq < hub.seq };
     }
     if common.seq < hub.seq {
         return Meeting::Diverged(common);
@@ -89,7 +91,9 @@ mod tests {
             Meeting::Resume(mark) => format!("resume after {}", mark.seq),
             Meeting::HubRolledBack(mark) => format!("rolled back to {}", mark.seq),
             Meeting::Diverged(mark) => format!("diverged at {}", mark.seq),
-            Meeting::Lost { common, pruned } => format!("lost {}..={pruned}", common.seq.next()),
+            Meeting::Lost { common, pruned, is_diverged } => {
+                format!("lost {}..={pruned}{}", common.seq.next(), if is_diverged { " on a fork" } else { "" })
+            }
             Meeting::Strangers => "strangers".to_owned(),
         };
         assert_eq!(found, expected, "ours {ours} hub {hub}");
@@ -105,6 +109,7 @@ mod tests {
         check("ab", 2, 0, "abc", "diverged at 2");
         check("abX", 3, 0, "abc", "diverged at 2");
         check("abc", 3, 2, "a", "lost 2..=2");
+        check("abc", 3, 2, "aX", "lost 2..=2 on a fork");
     }
 
     #[test]

@@ -11,4 +11,4 @@ pub mod sender;
 pub use backoff::Backoff;
 pub use meeting::{Meeting, meet};
 pub use receiver::{Receiver, Verdict};
-pub use sender::{AckOutcome, Command, Sender};
+pub use sender::{AckOutcome, Command, Resume, Sender};

@@ -77,6 +77,16 @@ impl Receiver {
         ranges
     }
 
+    /// Passes over a range its sender has lost: from `base`, which must be the stored mark still, to `to`. Gives the
+    /// first seqs of kept batches to delete, or none where nothing was passed over.
+    pub fn pass_over(&mut self, base: Mark, to: Mark) -> Option<Vec<Seq>> {
+        if self.stored != base || to.seq <= base.seq {
+            return None;
+        }
+        self.stored = to;
+        Some(self.join())
+    }
+
     /// Judges a verified batch and moves on as if the verdict were committed.
     pub fn handle_batch(&mut self, batch: &Unpacked) -> Verdict {
         let (before, last) = (batch.before(), batch.last());
@@ -217,6 +227,18 @@ mod tests {
         check("1-3 1-3!", "conflict at 3; stored 3");
         check("1-3 2-5!", "conflict at 3; stored 3");
         check("1-3 4-5!", "conflict at 3; stored 3");
+    }
+
+    #[test]
+    fn a_lost_range_is_passed_over_only_from_the_mark_its_meeting_found() {
+        let mark = |journal: &str, seq| batch(journal, 1, seq).last();
+        let mut receiver = Receiver::new(mark("abcdefghij", 2));
+        assert_eq!(receiver.handle_batch(&batch("abcdefghij", 4, 4)), Verdict::Hold);
+        assert_eq!(receiver.handle_batch(&batch("abcdefghij", 6, 7)), Verdict::Hold);
+        assert_eq!(receiver.pass_over(mark("abcdefghij", 1), mark("abcdefghij", 5)), None);
+        assert_eq!(receiver.pass_over(mark("abX", 2), mark("abcdefghij", 2)), None);
+        assert_eq!(receiver.pass_over(mark("abcdefghij", 2), mark("abcdefghij", 5)), Some(vec![Seq(4)]));
+        assert_eq!(receiver.stored(), mark("abcdefghij", 7));
     }
 
     #[test]

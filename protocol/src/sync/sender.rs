@@ -25,6 +25,9 @@ pub enum Command {
     Hello,
     /// Send one batch beginning at `first`, going no further than `last`, then call [`Sender::handle_sent`].
     Batch(SeqRange),
+    /// Send a batch of no entries that begins here, which makes the stream or its lost range known, then call
+    /// [`Sender::handle_registration_sent`].
+    Register(Seq),
     /// Drop the connection's client and build a new one: it is wedged or half open.
     Rebuild,
 }
@@ -40,6 +43,19 @@ pub enum AckOutcome {
     Doubt,
 }
 
+/// What a meeting decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// What the receiver holds, which may be less than before.
+    pub stored: Mark,
+    /// Entries up to here are deleted here: sending begins after them.
+    pub floor: Seq,
+    /// Whether the stream, or its lost range, must be made known even if there is nothing to send.
+    pub must_register: bool,
+    /// Bytes the receiver takes in flight.
+    pub credit: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Offline,
@@ -52,7 +68,9 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy)]
 struct Flight {
-    range: SeqRange,
+    first: Seq,
+    /// Before `first` where it carries no entries.
+    last: Seq,
     bytes: u64,
     sent_at: Tick,
     /// A resent batch's acknowledgement may answer either copy, so it measures nothing.
@@ -64,6 +82,8 @@ struct Flight {
 pub struct Sender {
     head: Seq,
     stored: Mark,
+    floor: Seq,
+    must_register: bool,
     phase: Phase,
     session: Option<SessionId>,
     next: Seq,
@@ -83,6 +103,8 @@ impl Sender {
         Sender {
             head,
             stored,
+            floor: Seq(0),
+            must_register: false,
             phase: Phase::Offline,
             session: None,
             next: stored.seq.next(),
@@ -145,10 +167,12 @@ impl Sender {
         }
     }
 
-    /// The meeting was decided: the receiver holds `stored`, which may be less than before.
-    pub fn handle_resume(&mut self, stored: Mark, credit: u64, now: Tick) {
-        self.stored = stored;
-        self.credit = credit;
+    /// The meeting was decided.
+    pub fn handle_resume(&mut self, resume: Resume, now: Tick) {
+        self.stored = resume.stored;
+        self.floor = resume.floor;
+        self.must_register = resume.must_register;
+        self.credit = resume.credit;
         self.phase = Phase::Open;
         self.silent_rounds = 0;
         self.heard_at = now;
@@ -161,7 +185,7 @@ impl Sender {
             self.heard_at = now;
         }
         let first_try = range.first > self.sent_before;
-        self.flights.push_back(Flight { range, bytes, sent_at: now, first_try });
+        self.flights.push_back(Flight { first: range.first, last: range.last, bytes, sent_at: now, first_try });
         if let Some(front) = self.missing.front_mut().filter(|front| front.first == range.first) {
             if range.last < front.last {
                 front.first = range.last.next();
@@ -173,6 +197,15 @@ impl Sender {
         self.sent_before = self.sent_before.max(range.last);
     }
 
+    /// A batch of no entries left, before `first`.
+    pub fn handle_registration_sent(&mut self, first: Seq, bytes: u64, now: Tick) {
+        if self.flights.is_empty() {
+            self.heard_at = now;
+        }
+        let last = Seq(first.0.saturating_sub(1));
+        self.flights.push_back(Flight { first, last, bytes, sent_at: now, first_try: true });
+    }
+
     /// An acknowledgement arrived; `own_hash` is our chain's hash at its stored seq, if we know one.
     pub fn handle_ack(&mut self, ack: &Ack, own_hash: Option<Hash>, now: Tick) -> AckOutcome {
         if self.phase != Phase::Open || self.session != Some(ack.session) {
@@ -182,6 +215,7 @@ impl Sender {
             self.greet(now);
             return AckOutcome::Doubt;
         }
+        self.must_register &= ack.stored.seq < self.floor;
         self.credit = ack.credit;
         self.heard_at = now;
         self.hold_until = now.plus(ack.retry_after_ms);
@@ -219,7 +253,7 @@ impl Sender {
             Phase::Greeting { sent: false } => Some(self.heard_at),
             Phase::Greeting { sent: true } => Some(self.deadline()),
             Phase::Open if !self.flights.is_empty() || self.is_stopped_by_credit() => Some(self.deadline()),
-            Phase::Open if self.head >= self.next => Some(self.hold_until),
+            Phase::Open if self.head >= self.next || self.must_register => Some(self.hold_until),
             Phase::Open => None,
         }
     }
@@ -233,11 +267,11 @@ impl Sender {
     fn forget_flights(&mut self) {
         self.flights.clear();
         self.missing.clear();
-        self.next = self.stored.seq.next();
+        self.next = self.stored.seq.max(self.floor).next();
     }
 
     fn is_stopped_by_credit(&self) -> bool {
-        self.credit == 0 && self.head >= self.next
+        self.credit == 0 && (self.head >= self.next || self.must_register)
     }
 
     fn resend_ms(&self) -> u64 {
@@ -267,7 +301,11 @@ impl Sender {
         self.forget_flights();
         self.heard_at = now;
         let range = SeqRange { first: self.next, last: self.head };
-        (range.first <= range.last).then_some(Command::Batch(range))
+        if range.first <= range.last { Some(Command::Batch(range)) } else { self.registration() }
+    }
+
+    fn registration(&self) -> Option<Command> {
+        self.must_register.then_some(Command::Register(self.next))
     }
 
     fn next_batch(&self, now: Tick) -> Option<Command> {
@@ -278,6 +316,9 @@ impl Sender {
             return Some(Command::Batch(*range));
         }
         let waiting = (self.head.0 + 1).saturating_sub(self.next.0);
+        if waiting == 0 && self.flights.is_empty() {
+            return self.registration();
+        }
         let worth_it = waiting >= COALESCE_ENTRIES || (waiting > 0 && self.flights.is_empty());
         worth_it.then_some(Command::Batch(SeqRange { first: self.next, last: self.head }))
     }
@@ -285,7 +326,7 @@ impl Sender {
     /// Removes what arrived from what is in flight, and measures the round trip.
     fn land(&mut self, stored: Seq, now: Tick) {
         while let Some(flight) = self.flights.front().copied() {
-            if flight.range.last > stored {
+            if flight.last > stored {
                 break;
             }
             self.flights.pop_front();
@@ -306,9 +347,7 @@ impl Sender {
         for range in missing.iter().take(limits::MISSING_RANGES) {
             let sane = range.first <= range.last && range.first > self.stored.seq && range.last < self.next;
             let under_way = self.flights.iter().any(|flight| {
-                flight.range.first <= range.last
-                    && flight.range.last >= range.first
-                    && now.since(flight.sent_at) < patience
+                flight.first <= range.last && flight.last >= range.first && now.since(flight.sent_at) < patience
             });
             let queued = self.missing.iter().any(|queued| queued.first <= range.last && queued.last >= range.first);
             if sane && !under_way && !queued {

@@ -12,7 +12,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Runs `script`: `+3` journal grows by 3, `up` connected, `welcome 2` resume at 2, `ack 5` / `ack 5 miss 3..4`,
+    /// Runs `script`: `+3` journal grows by 3, `up` connected, `welcome 2` resume at 2, `fork 2` on a new stream, `lost 2 5` what lies between is deleted here, `ack 5` / `ack 5 miss 3..4`,
     /// `old 5` an ACK of another session, `bad 5` a wrong hash, `credit 0`, `wait 1000`, `down`.
     fn run(script: &str) -> String {
         let mut bench = Bench { sender: Sender::new(Seq(0), Mark::ZERO), now: Tick(0), log: Vec::new() };
@@ -25,7 +25,9 @@ impl Bench {
                 "down" => bench.sender.handle_disconnected(),
                 "credit" => credit = number(1),
                 "wait" => bench.now = bench.now.plus(number(1)),
-                "welcome" => bench.sender.handle_resume(mark(number(1)), credit, bench.now),
+                "welcome" => bench.resume(number(1), 0, false, credit),
+                "fork" => bench.resume(number(1), 0, true, credit),
+                "lost" => bench.resume(number(1), number(2), true, credit),
                 "ack" | "old" | "bad" => bench.ack(&words, credit),
                 grow => {
                     let head = bench.sender.head().plus(grow[1..].parse().unwrap());
@@ -35,6 +37,11 @@ impl Bench {
             bench.drain();
         }
         bench.log.join(" ")
+    }
+
+    fn resume(&mut self, stored: u64, floor: u64, must_register: bool, credit: u64) {
+        let resume = Resume { stored: mark(stored), floor: Seq(floor), must_register, credit };
+        self.sender.handle_resume(resume, self.now);
     }
 
     fn ack(&mut self, words: &[&str], credit: u64) {
@@ -51,6 +58,7 @@ impl Bench {
             stored,
             processed: Seq(0),
             prunable: Seq(0),
+            down_prunable: Seq(0),
             missing: missing.into_iter().collect(),
             credit,
             retry_after_ms: 0,
@@ -67,6 +75,10 @@ impl Bench {
                     self.sender.handle_hello_sent(self.now);
                 }
                 Some(Command::Rebuild) => self.log.push("rebuild".into()),
+                Some(Command::Register(first)) => {
+                    self.log.push(format!("{first}-"));
+                    self.sender.handle_registration_sent(first, 200, self.now);
+                }
                 Some(Command::Batch(range)) => {
                     let last = Seq(range.last.0.min(range.first.0 + 299));
                     let sent = SeqRange { first: range.first, last };
@@ -149,6 +161,16 @@ fn only_a_fitting_acknowledgement_counts() {
 #[test]
 fn a_welcome_may_set_the_mark_back() {
     check("+5; up; welcome 0; ack 5; down; up; welcome 2", "hello 1-5 hello 3-5");
+}
+
+#[test]
+fn a_new_stream_and_a_lost_range_are_made_known_even_without_entries() {
+    check("+5; up; fork 5", "hello 6-");
+    check("+5; up; fork 5; wait 1000", "hello 6- 6-");
+    check("+5; up; fork 5; ack 5; wait 1000", "hello 6-");
+    check("+5; up; fork 3; ack 5", "hello 4-5");
+    check("+5; up; lost 2 5; ack 2; wait 1000; ack 5; wait 2000", "hello 6- 6-");
+    check("+7; up; lost 2 5; ack 7", "hello 6-7");
 }
 
 #[test]

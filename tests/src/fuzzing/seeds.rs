@@ -10,7 +10,7 @@ use waystation_protocol::codec;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame::{self, FrameType};
 use waystation_protocol::id::{AgentId, EntryId, SessionId, StreamId};
-use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Hello, Message, Welcome};
+use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Held, Hello, Message, Welcome};
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
@@ -61,13 +61,15 @@ fn bodies() -> [Vec<u8>; 6] {
         session,
         sites: Sites::Only(vec!["3702".parse().expect("a site's name")]),
         stream,
+        line: Vec::new(),
         head: mark,
         stored: Mark::ZERO,
         pruned: Seq(0),
-        down: Some((stream, mark)),
+        down: Some(Held { stream, head: mark, pruned: Seq(0) }),
         last_session: Some(session),
         challenge_answer: Some(vec![1, 2].into()),
         credit: 65_536,
+        forms: [("survey".to_owned(), 1)].into(),
         protocols: (1, 1),
         capabilities: vec!["x".into()],
         build: "0.1.0".into(),
@@ -82,6 +84,8 @@ fn bodies() -> [Vec<u8>; 6] {
         ladder: vec![mark.extend(b"b"), mark, Mark::ZERO],
         processed: Seq(1),
         prunable: Seq(0),
+        down: None,
+        down_prunable: Seq(0),
         credit: 1,
         letter: Some('B'),
         challenge: None,
@@ -106,6 +110,7 @@ fn bodies() -> [Vec<u8>; 6] {
         stored: mark,
         processed: Seq(1),
         prunable: Seq(1),
+        down_prunable: Seq(0),
         missing,
         credit: 7,
         retry_after_ms: 9,
@@ -115,6 +120,7 @@ fn bodies() -> [Vec<u8>; 6] {
         stream,
         head: mark,
         stored: Seq(0),
+        down: None,
         oldest_unsent_ms: 1,
         backlog_entries: 2,
         backlog_bytes: 3,

@@ -6,7 +6,7 @@ use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::message::Ack;
 use waystation_protocol::sync::meeting::OwnJournal;
-use waystation_protocol::sync::{AckOutcome, Meeting, Sender, meet};
+use waystation_protocol::sync::{AckOutcome, Meeting, Resume, Sender, meet};
 use waystation_protocol::time::Tick;
 
 use super::{Message, OneStream, Rules, Session, Start, State, Stream};
@@ -117,13 +117,15 @@ impl Device {
         }
         let mut sender = Sender::new(Seq(u64::from(disk.journal.len())), mark(disk.journal.upto(disk.stored)));
         sender.handle_connected(session_id(self.session), Tick(0));
-        sender.handle_resume(sender.stored(), 0, Tick(0));
+        let resume = Resume { stored: sender.stored(), floor: Seq(0), must_register: false, credit: 0 };
+        sender.handle_resume(resume, Tick(0));
         let ack = Ack {
             session: session_id(session),
             stream: StreamId::from_bytes([0; 16]),
             stored: mark(stored),
             processed: Seq(0),
             prunable: Seq(0),
+            down_prunable: Seq(0),
             missing: Vec::new(),
             credit: 0,
             retry_after_ms: 0,
