@@ -1,15 +1,16 @@
-//! The link to the hub: drives the pure [`Driver`] with a real connection, a real store and a real clock.
+//! The link to the hub: drives the [`Engine`] with a real connection and a real clock.
 //!
 //! It runs on a thread of its own, so reading batches and compressing them holds nobody up. One MQTT client lives per
 //! connection: what a broken connection had queued is forgotten and sent again from the journal. Nothing here decides
 //! what is stored at the hub; only the hub's acknowledgements do.
 
+mod chance;
 mod connection;
 mod driver;
 #[cfg(test)]
 mod driver_tests;
+mod engine;
 mod heartbeat;
-mod outgoing;
 mod runner;
 mod status;
 
@@ -24,6 +25,7 @@ use crate::store::Store;
 use runner::Runner;
 
 pub use driver::Trouble;
+pub use engine::{Action, Engine, Now};
 pub use status::{Counts, LinkState, LinkStatus};
 
 /// What this build calls itself on the wire and in the status.

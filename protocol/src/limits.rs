@@ -55,5 +55,5 @@ pub const CLOCK_LEAD_MS: i64 = 5 * 60 * 1000;
 /// million such values still add up within 64 bits.
 pub const NUMBER: i64 = 1_000_000_000_000;
 
-/// Furthest instants a field names, in milliseconds from 1970: the years 1 to 9998.
-pub const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_370_764_800_000;
+/// Furthest instants a field names, in milliseconds from 1970: the years -9998 to 9998.
+pub const INSTANTS: std::ops::RangeInclusive<i64> = -377_673_580_800_000..=253_370_764_800_000;

@@ -105,7 +105,7 @@ fn key_of(document: &Document) -> String {
 fn hard(field: &Field, turn: usize) -> Value {
     match field.ty {
         Type::Text => Value::from(TEXTS[turn % TEXTS.len()]),
-        Type::Integer => Value::Int([-7, 9_007_199_254_740_993, 0][turn % 3]),
+        Type::Integer => Value::Int([-7, 999_999_999_999, 0][turn % 3]),
         Type::Km => Value::Int([0, 123_456][turn % 2]),
         Type::Quantity => Value::measured([-38_500, 1, 2_000][turn % 3], "箱"),
         Type::Money => Value::measured([1999, -150_000_000, 5][turn % 3], "USD"),

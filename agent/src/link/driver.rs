@@ -1,14 +1,14 @@
 //! What the agent concludes from each frame and does next, without I/O: the sender, the meeting, the pinned key.
 //!
 //! Frames count only if the hub's key signed them and they answer this very session. The first WELCOME's key is
-//! trusted and pinned. A meeting that needs a person stops sending on this stream, and is tried again with each
-//! heartbeat, because the hub may have been mended.
+//! trusted and pinned. What a meeting decides is done by the engine, on disk, before the driver goes on. A meeting that
+//! needs a person stops sending on this stream, and is tried again with each heartbeat.
 
 use ed25519_dalek::VerifyingKey;
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
 use waystation_protocol::id::{SessionId, StreamId};
-use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::message::{Ack, Bytes, Message, Parent, Welcome};
 use waystation_protocol::sync::meeting::OwnJournal;
 use waystation_protocol::sync::{AckOutcome, Command, Meeting, Resume, Sender, meet};
 use waystation_protocol::time::{Tick, Timestamp};
@@ -16,13 +16,15 @@ use waystation_protocol::{PROTOCOL_VERSION, frame};
 
 use super::heartbeat::Timetable;
 
-/// What the shell is to do.
+/// What the engine is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// Send a HELLO, then call [`Driver::handle_hello_sent`].
     Hello,
     /// Send one batch beginning here, then call [`Driver::handle_sent`].
     Batch(SeqRange),
+    /// Send a batch of no entries beginning here, then call [`Driver::handle_registration_sent`].
+    Register(Seq),
     /// Send a heartbeat, then call [`Driver::handle_heartbeat_sent`].
     Heartbeat,
     /// Drop the client and build a new one.
@@ -32,45 +34,54 @@ pub(super) enum Order {
 /// Why nothing is sent although the hub answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// The hub holds entries this journal lacks.
-    Diverged {
-        /// The last seq both agree on.
-        common: Seq,
-    },
-    /// Entries deleted here are absent there.
-    Lost {
-        /// The first of them.
-        first: Seq,
-        /// The last of them.
-        last: Seq,
-    },
-    /// Nothing in common is known.
+    /// The hub's WELCOME names no mark at all.
     Strangers,
     /// The hub speaks no protocol this build speaks.
     Protocol {
         /// What it asked for.
         offered: u8,
     },
+    /// What the meeting decided could not be written to the disk.
+    Store,
+}
+
+/// What a meeting decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Met {
+    /// The last mark both hold.
+    pub(super) common: Mark,
+    /// Up to where entries are deleted here and absent there; 0 where nothing is lost.
+    pub(super) floor: Seq,
+    /// Whether this journal goes on in a new stream.
+    pub(super) must_fork: bool,
+    /// Whether the hub holds less than it once confirmed.
+    pub(super) is_rolled_back: bool,
+    /// The stream the hub spoke of.
+    pub(super) spoken_of: StreamId,
+}
+
+/// A WELCOME to this session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Welcomed {
+    /// What follows from it; none where a person must look. To be done, then told to [`Driver::handle_met`].
+    pub(super) met: Option<Met>,
+    /// How far the hub has processed the stream it spoke of.
+    pub(super) processed: Seq,
+    /// What may be deleted.
+    pub(super) prunable: Seq,
+    /// Its key, where it is to be pinned now.
+    pub(super) pin: Option<[u8; 32]>,
+    /// The letter it assigned.
+    pub(super) letter: Option<char>,
+    /// Bytes it takes in flight.
+    pub(super) credit: u64,
 }
 
 /// What a frame meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     /// The hub welcomed this session.
-    Welcomed {
-        /// What it holds, as far as both agree; none where a person must look.
-        stored: Option<Mark>,
-        /// How far it has processed.
-        processed: Seq,
-        /// What may be deleted.
-        prunable: Seq,
-        /// Its key, where it is to be pinned now.
-        pin: Option<[u8; 32]>,
-        /// The letter it assigned.
-        letter: Option<char>,
-        /// Whether it holds less than it once confirmed.
-        is_rolled_back: bool,
-    },
+    Welcomed(Box<Welcomed>),
     /// The hub acknowledged.
     Acked {
         /// What it holds.
@@ -92,6 +103,10 @@ pub(super) enum Heard {
 pub(super) struct Journal<'a> {
     /// Up to where it is deleted here.
     pub(super) pruned: Seq,
+    /// The streams its stream came from.
+    pub(super) line: &'a [Parent],
+    /// Whether it goes on in a new stream whatever the hub holds.
+    pub(super) must_fork: bool,
     /// The chain's hash at a seq.
     pub(super) hash_at: &'a dyn Fn(Seq) -> Option<Hash>,
 }
@@ -108,6 +123,12 @@ pub(super) struct Driver {
     clock_offset_ms: Option<i64>,
     trouble: Option<Trouble>,
     heartbeats: Option<Timetable>,
+    /// Where a new stream branched off, until the hub acknowledges it.
+    parent: Option<Parent>,
+    /// The common mark below a lost range, until the hub acknowledges what follows.
+    base: Option<Mark>,
+    /// To be answered in the next HELLO.
+    challenge: Option<Bytes>,
 }
 
 impl Driver {
@@ -123,6 +144,9 @@ impl Driver {
             clock_offset_ms: None,
             trouble: None,
             heartbeats: None,
+            parent: None,
+            base: None,
+            challenge: None,
         }
     }
 
@@ -182,6 +206,40 @@ impl Driver {
         self.sender.handle_hello_sent(now);
     }
 
+    /// What a WELCOME led to is on the disk: entries flow, in `stream`.
+    pub(super) fn handle_met(&mut self, met: &Met, stream: StreamId, parent: Option<Parent>, credit: u64, now: Tick) {
+        self.trouble = None;
+        let must_register = stream != met.spoken_of || met.floor > Seq(0);
+        self.base = met.lost().map(|_| met.common);
+        (self.stream, self.parent) = (stream, parent);
+        self.sender.handle_resume(Resume { stored: met.common, floor: met.floor, must_register, credit }, now);
+    }
+
+    /// Nothing is sent until the next meeting.
+    pub(super) fn handle_trouble(&mut self, trouble: Trouble) {
+        self.trouble = Some(trouble);
+    }
+
+    /// Where this stream branched off, while the hub may not know it.
+    pub(super) fn parent(&self) -> Option<Parent> {
+        self.parent.clone()
+    }
+
+    /// The common mark to name in a batch that begins at `first`: only the one after a lost range names it.
+    pub(super) fn base_before(&self, first: Seq) -> Option<Mark> {
+        self.base.filter(|_| first == self.sender.floor().next())
+    }
+
+    /// The answer to the last challenge, once.
+    pub(super) fn take_challenge(&mut self) -> Option<Bytes> {
+        self.challenge.take()
+    }
+
+    /// A batch of no entries left, before `first`.
+    pub(super) fn handle_registration_sent(&mut self, first: Seq, bytes: u64, now: Tick) {
+        self.sender.handle_registration_sent(first, bytes, now);
+    }
+
     /// A batch left: its seqs and its bytes on the wire.
     pub(super) fn handle_sent(&mut self, range: SeqRange, bytes: u64, now: Tick) {
         self.sender.handle_sent(range, bytes, now);
@@ -224,43 +282,58 @@ impl Driver {
             None => claimed_key(&decode(frame.unverified_body())?)?,
         };
         let welcome = decode(verified(frame, &key)?)?;
-        if self.session != Some(welcome.session) || welcome.stream != self.stream {
+        let is_ours =
+            welcome.stream == self.stream || journal.line.iter().any(|parent| parent.stream == welcome.stream);
+        if self.session != Some(welcome.session) || !is_ours {
             return Ok(Heard::Stale);
         }
         let pin = self.hub_key.is_none().then(|| key.to_bytes());
         self.hub_key = Some(key);
         self.last_session = self.session;
         self.clock_offset_ms = self.hello_left_at.map(|t1| offset_ms(t1, welcome.t2, welcome.t3, t4));
+        self.challenge = welcome.challenge.clone();
+        let met = if welcome.protocol == PROTOCOL_VERSION {
+            self.conclude(&welcome, journal)
+        } else {
+            Err(Trouble::Protocol { offered: welcome.protocol })
+        };
+        if let Err(trouble) = met {
+            self.trouble = Some(trouble);
+        }
+        if self.heartbeats.is_none() {
+            self.heartbeats = Some(Timetable::begin(now));
+        }
+        Ok(Heard::Welcomed(Box::new(Welcomed {
+            met: met.ok(),
+            processed: welcome.processed,
+            prunable: welcome.prunable,
+            pin,
+            letter: welcome.letter,
+            credit: welcome.credit,
+        })))
+    }
+
+    fn conclude(&self, welcome: &Welcome, journal: &Journal<'_>) -> Result<Met, Trouble> {
         let own = OwnJournal {
             head: self.sender.head(),
             stored: self.sender.stored().seq,
             pruned: journal.pruned,
             hash_at: journal.hash_at,
         };
-        let (resumed, is_rolled_back) = if welcome.protocol == PROTOCOL_VERSION {
-            conclude(&welcome.ladder, &own)
-        } else {
-            (Err(Trouble::Protocol { offered: welcome.protocol }), false)
+        let met = |common, must_fork| Met {
+            common,
+            floor: Seq(0),
+            must_fork: must_fork || journal.must_fork,
+            is_rolled_back: false,
+            spoken_of: welcome.stream,
         };
-        match resumed {
-            Ok(mark) => {
-                self.trouble = None;
-                let resume = Resume { stored: mark, floor: Seq(0), must_register: false, credit: welcome.credit };
-                self.sender.handle_resume(resume, now);
-            }
-            Err(trouble) => self.trouble = Some(trouble),
+        match meet(&welcome.ladder, &own) {
+            Meeting::Resume(mark) => Ok(met(mark, false)),
+            Meeting::HubRolledBack(mark) => Ok(Met { is_rolled_back: true, ..met(mark, false) }),
+            Meeting::Diverged(mark) => Ok(met(mark, true)),
+            Meeting::Lost { common, pruned, is_diverged } => Ok(Met { floor: pruned, ..met(common, is_diverged) }),
+            Meeting::Strangers => Err(Trouble::Strangers),
         }
-        if self.heartbeats.is_none() {
-            self.heartbeats = Some(Timetable::begin(now));
-        }
-        Ok(Heard::Welcomed {
-            stored: resumed.ok(),
-            processed: welcome.processed,
-            prunable: welcome.prunable,
-            pin,
-            letter: welcome.letter,
-            is_rolled_back,
-        })
     }
 
     fn handle_ack(&mut self, frame: &Frame<'_>, journal: &Journal<'_>, now: Tick) -> Result<Heard, String> {
@@ -274,6 +347,9 @@ impl Driver {
         match self.sender.handle_ack(&ack, own_hash, now) {
             AckOutcome::Doubt => Ok(Heard::Doubt),
             AckOutcome::Progress | AckOutcome::Ignored => {
+                if ack.stored.seq >= self.sender.floor() {
+                    (self.parent, self.base) = (None, None);
+                }
                 Ok(Heard::Acked { stored: ack.stored, processed: ack.processed, prunable: ack.prunable })
             }
         }
@@ -289,7 +365,7 @@ impl Driver {
                 Command::Hello => Order::Hello,
                 Command::Batch(range) => Order::Batch(range),
                 Command::Rebuild => Order::Rebuild,
-                Command::Register(_) => return None,
+                Command::Register(first) => Order::Register(first),
             });
         }
         let has_backlog = self.has_backlog();
@@ -310,18 +386,6 @@ impl Driver {
 
     fn has_backlog(&self) -> bool {
         self.sender.head() > self.sender.stored().seq
-    }
-}
-
-fn conclude(ladder: &[Mark], own: &OwnJournal<'_>) -> (Result<Mark, Trouble>, bool) {
-    match meet(ladder, own) {
-        Meeting::Resume(mark) => (Ok(mark), false),
-        Meeting::HubRolledBack(mark) => (Ok(mark), true),
-        Meeting::Diverged(mark) => (Err(Trouble::Diverged { common: mark.seq }), false),
-        Meeting::Lost { common, pruned, is_diverged: _ } => {
-            (Err(Trouble::Lost { first: common.seq.next(), last: pruned }), false)
-        }
-        Meeting::Strangers => (Err(Trouble::Strangers), false),
     }
 }
 
@@ -346,32 +410,32 @@ fn offset_ms(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> i64 
     i64::try_from((there + back) / 2).unwrap_or(i64::MAX)
 }
 
+impl Met {
+    /// The range that nobody may have any more.
+    pub(super) fn lost(&self) -> Option<SeqRange> {
+        let first = self.common.seq.next();
+        (first <= self.floor).then_some(SeqRange { first, last: self.floor })
+    }
+}
+
 impl Trouble {
     /// What it means, in Chinese.
     pub fn zh(&self) -> String {
         match self {
-            Trouble::Diverged { common } => {
-                format!("需运维处理：中心持有本机没有的条目（共同前缀到 {common}）；本机数据可能由旧备份恢复或被复制")
-            }
-            Trouble::Lost { first, last } => format!("需运维处理：条目 {first}–{last} 本机已清理而中心没有"),
             Trouble::Strangers => "需运维处理：与中心没有共同的条目".to_owned(),
             Trouble::Protocol { offered } => format!("需运维处理：中心使用协议 {offered}，本机不支持"),
+            Trouble::Store => "需运维处理：与中心会合的结果写不进本机磁盘".to_owned(),
         }
     }
 
     /// What it means, in English.
     pub fn en(&self) -> String {
         match self {
-            Trouble::Diverged { common } => format!(
-                "needs ops: the hub holds entries this journal lacks (both agree up to {common}); this disk was restored or copied"
-            ),
-            Trouble::Lost { first, last } => {
-                format!("needs ops: entries {first} to {last} are deleted here and absent at the hub")
-            }
             Trouble::Strangers => "needs ops: this journal and the hub have nothing in common".to_owned(),
             Trouble::Protocol { offered } => {
                 format!("needs ops: the hub speaks protocol {offered}, this agent does not")
             }
+            Trouble::Store => "needs ops: what the meeting decided could not be written to this disk".to_owned(),
         }
     }
 }

@@ -4,15 +4,18 @@ use ed25519_dalek::SigningKey;
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::frame::seal;
 use waystation_protocol::id::{SessionId, StreamId};
-use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::message::{Ack, Message, Parent, Welcome};
 use waystation_protocol::time::{Tick, Timestamp};
 
-use super::driver::{Driver, Heard, Journal, Order};
+use super::driver::{Driver, Heard, Journal, Met, Order};
 
 const STREAM: StreamId = StreamId::from_bytes([7; 16]);
 
 struct Story {
     driver: Driver,
+    stream: StreamId,
+    line: Vec<Parent>,
+    pruned: u64,
     head: u64,
     now: Tick,
     hub: SigningKey,
@@ -26,10 +29,13 @@ fn mark(chain: u8, seq: u64) -> Mark {
 
 impl Story {
     /// Runs `script`: `+3` the journal grows, `up`, `down`, `wait 900`, `welcome 2`, `ack 3`, `other 5` a WELCOME of a
-    /// hub whose chain differs, `protocol 9`, `forged 3` an ACK by another key, `old 3` an ACK of another session.
+    /// hub whose chain differs, `prune 2`, `protocol 9`, `forged 3` an ACK by another key, `old 3` an ACK of another session.
     fn run(script: &str) -> Story {
         let mut story = Story {
             driver: Driver::new(STREAM, Seq(0), Mark::ZERO, None),
+            stream: STREAM,
+            line: Vec::new(),
+            pruned: 0,
             head: 0,
             now: Tick(0),
             hub: SigningKey::from_bytes(&[1; 32]),
@@ -48,6 +54,7 @@ impl Story {
                 "wait" => story.now = story.now.plus(number),
                 "welcome" => story.welcome(mark(b'e', number), 1),
                 "other" => story.welcome(mark(b'x', number), 1),
+                "prune" => story.pruned = number,
                 "protocol" => story.welcome(Mark::ZERO, 9),
                 "ack" => story.ack(number, story.session, 1),
                 "old" => story.ack(number, story.session + 1, 1),
@@ -62,13 +69,18 @@ impl Story {
         story
     }
 
+    /// The hub knows a new stream once it acknowledged it.
+    fn spoken_of(&self) -> StreamId {
+        if self.driver.parent().is_some() { self.line[0].stream } else { self.stream }
+    }
+
     fn welcome(&mut self, stored: Mark, protocol: u8) {
         let welcome = Welcome {
             session: SessionId::from_bytes([self.session; 16]),
             hub: vec![9].into(),
             public_key: self.hub.verifying_key().to_bytes().to_vec().into(),
             hub_epoch: 0,
-            stream: STREAM,
+            stream: self.spoken_of(),
             ladder: vec![stored, Mark::ZERO],
             processed: Seq(0),
             prunable: Seq(0),
@@ -89,7 +101,7 @@ impl Story {
     fn ack(&mut self, seq: u64, session: u8, key: u8) {
         let ack = Ack {
             session: SessionId::from_bytes([session; 16]),
-            stream: STREAM,
+            stream: self.stream,
             stored: mark(b'e', seq),
             processed: Seq(0),
             prunable: Seq(0),
@@ -104,11 +116,10 @@ impl Story {
 
     fn hear(&mut self, frame: &[u8]) {
         let hash_at = |seq: Seq| (seq.0 <= self.head).then(|| mark(b'e', seq.0).hash);
-        let journal = Journal { pruned: Seq(0), hash_at: &hash_at };
+        let journal = Journal { pruned: Seq(self.pruned), line: &self.line, must_fork: false, hash_at: &hash_at };
         let heard = match self.driver.handle_frame(frame, &journal, Timestamp(5_030), self.now) {
-            Heard::Welcomed { stored, is_rolled_back, .. } => match stored {
-                Some(mark) if is_rolled_back => format!("back:{}", mark.seq),
-                Some(mark) => format!("open:{}", mark.seq),
+            Heard::Welcomed(welcomed) => match welcomed.met {
+                Some(met) => self.meet(&met, welcomed.credit),
                 None => "trouble".to_owned(),
             },
             Heard::Acked { stored, .. } => format!("stored:{}", stored.seq),
@@ -117,6 +128,23 @@ impl Story {
             Heard::Dropped(_) => "dropped".to_owned(),
         };
         self.log.push(heard);
+    }
+
+    /// As the engine does it: a fork gets a new stream.
+    fn meet(&mut self, met: &Met, credit: u64) -> String {
+        let word = match (met.must_fork, met.is_rolled_back) {
+            (true, _) => "fork",
+            (false, true) => "back",
+            (false, false) => "open",
+        };
+        if met.must_fork && met.spoken_of == self.stream {
+            self.line.insert(0, Parent { stream: self.stream, at: met.common });
+            self.stream = StreamId::from_bytes([8; 16]);
+        }
+        let parent = (self.stream != met.spoken_of).then(|| Parent { stream: met.spoken_of, at: met.common });
+        self.driver.handle_met(met, self.stream, parent, credit, self.now);
+        let lost = met.lost().map_or_else(String::new, |lost| format!("({}..{})", lost.first, lost.last));
+        format!("{word}:{}{lost}", met.common.seq)
     }
 
     fn obey(&mut self) {
@@ -130,6 +158,10 @@ impl Story {
                 Some(Order::Batch(range)) => {
                     self.log.push(format!("{}-{}", range.first, range.last));
                     self.driver.handle_sent(range, 1_000, self.now);
+                }
+                Some(Order::Register(first)) => {
+                    self.log.push(format!("{first}-"));
+                    self.driver.handle_registration_sent(first, 200, self.now);
                 }
                 Some(Order::Heartbeat) => {
                     self.log.push("beat".to_owned());
@@ -177,13 +209,28 @@ fn only_the_pinned_hub_is_believed() {
 }
 
 #[test]
+fn a_journal_the_hub_has_left_behind_goes_on_in_a_new_stream() {
+    check("+3; up; other 2; wait 1", "hello fork:0 1-3 beat");
+    check("+3; up; welcome 5", "hello fork:0 1-3 beat");
+    check("up; other 2; wait 1000; ack 0; wait 2000", "hello fork:0 1- beat 1- stored:0");
+    check("+3; up; other 2; down; up; other 2", "hello fork:0 1-3 beat hello fork:0 1-3 beat");
+    let story = Story::run("+3; up; other 2; ack 3; down; +1; up; welcome 3");
+    assert_eq!(story.log.join(" "), "hello fork:0 1-3 beat stored:3 hello open:3 4-4 beat");
+    assert_eq!((story.line.len(), story.driver.parent()), (1, None));
+}
+
+#[test]
+fn what_is_deleted_here_and_absent_there_is_named_and_passed_over() {
+    check("+5; prune 3; up; welcome 1; ack 5", "hello open:1(2..3) 4-5 beat stored:5");
+    check("+3; prune 3; up; welcome 1; ack 3; wait 1000", "hello open:1(2..3) 4- beat stored:3");
+    check("+5; prune 3; up; other 2; ack 5", "hello fork:0(1..3) 4-5 beat stored:5");
+}
+
+#[test]
 fn a_meeting_that_needs_a_person_stops_sending_and_is_tried_again() {
-    check("+3; up; other 2; wait 30000", "hello trouble beat");
-    check("+3; up; welcome 5", "hello trouble beat");
     check("+3; up; protocol 9; wait 60000", "hello trouble beat beat");
-    check("+3; up; other 2; welcome 2", "hello trouble beat open:2 3-3");
-    check("+3; up; other 2; down; up; welcome 2", "hello trouble beat hello open:2 3-3 beat");
-    let story = Story::run("+3; up; other 2");
+    check("+3; up; protocol 9; welcome 2", "hello trouble beat open:2 3-3");
+    let story = Story::run("+3; up; protocol 9");
     assert!(story.driver.trouble().is_some_and(|trouble| trouble.en().contains("needs ops")));
 }
 

@@ -50,6 +50,8 @@ pub struct Counts {
     pub bytes_sent: u64,
     /// Frames that were damaged, wrongly signed or out of place.
     pub frames_dropped: u64,
+    /// New streams begun, because this disk or its copy had gone another way.
+    pub forks: u64,
     /// Publishes the broker refused.
     pub refusals: u64,
 }

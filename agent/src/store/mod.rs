@@ -36,6 +36,7 @@ use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
+use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::{ClockQuality, Timestamp};
 
@@ -292,6 +293,17 @@ impl Store {
     /// Takes the number letter the hub gave, durably; later numbers carry it.
     pub fn adopt_letter(&self, letter: char) -> Result<(), StoreError> {
         if self.identity().letter == letter { Ok(()) } else { self.keep(Keep::Letter(letter)) }
+    }
+
+    /// The streams this journal's stream came from, the nearest first, each with the mark at which it was left.
+    pub fn line(&self) -> Vec<Parent> {
+        self.shared.line()
+    }
+
+    /// Goes on in a new stream after `at`, durably: it is on the disk before it is used. Both streams share what lies
+    /// up to there.
+    pub fn fork(&self, at: Mark) -> Result<(), StoreError> {
+        self.keep(Keep::Fork(at))
     }
 
     /// Notes what this machine's clock is worth; entries captured from now on say so.

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, StreamId};
+use waystation_protocol::limits;
 use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 
@@ -128,6 +129,28 @@ pub(super) fn put_hub_key(write: &WriteTransaction, key: &[u8; 32]) -> Result<()
 pub(super) fn put_letter(write: &WriteTransaction, letter: char) -> Result<(), StoreError> {
     write.open_table(META)?.insert(LETTER, letter.encode_utf8(&mut [0; 4]).as_bytes())?;
     Ok(())
+}
+
+/// Makes `stream` the journal's stream, branching off its parent.
+pub(super) fn put_fork(write: &WriteTransaction, stream: StreamId, parent: &Parent) -> Result<(), StoreError> {
+    write.open_table(STREAMS)?.insert(stream.as_bytes(), codec::encode(&Some(parent)).as_slice())?;
+    write.open_table(META)?.insert(STREAM, stream.as_bytes().as_slice())?;
+    Ok(())
+}
+
+/// The streams that `stream` came from, the nearest first.
+pub(super) fn line(database: &Database, mut stream: StreamId) -> Result<Vec<Parent>, StoreError> {
+    let streams = database.begin_read()?.open_table(STREAMS)?;
+    let mut line = Vec::new();
+    while line.len() < limits::LINE_STREAMS {
+        let Some(row) = streams.get(stream.as_bytes())? else { break };
+        let parent: Option<Parent> = codec::decode_own(row.value())
+            .map_err(|_| StoreError::Damaged(format!("the parent of stream {stream}")))?;
+        let Some(parent) = parent else { break };
+        stream = parent.stream;
+        line.push(parent);
+    }
+    Ok(line)
 }
 
 /// Folds what lies above the cache's watermark; all of the journal if the cache cannot be used.

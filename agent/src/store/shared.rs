@@ -13,7 +13,9 @@ use redb::Database;
 use tokio::sync::watch;
 
 use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::id::{EntryId, IdSource};
+use waystation_protocol::id::{EntryId, IdSource, StreamId};
+use waystation_protocol::limits;
+use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::ClockQuality;
 
@@ -32,6 +34,7 @@ pub(super) struct Shared {
     overlay: RwLock<Overlay>,
     progress: Mutex<Progress>,
     identity: RwLock<Identity>,
+    line: Mutex<Vec<Parent>>,
     hub_key: Mutex<Option<[u8; 32]>>,
     ids: Mutex<IdSource>,
     head: watch::Sender<Seq>,
@@ -61,6 +64,7 @@ impl Shared {
     ) -> Result<Shared, StoreError> {
         let identity = open::identity(&database, options.sites.clone())?;
         let hub_key = open::hub_key(&database)?;
+        let line = open::line(&database, identity.stream)?;
         let (head, _) = watch::channel(loaded.progress.head.seq);
         Ok(Shared {
             zone: options.zone,
@@ -70,6 +74,7 @@ impl Shared {
             database: RwLock::new(Some(database)),
             overlay: RwLock::new(loaded.overlay),
             progress: Mutex::new(loaded.progress),
+            line: Mutex::new(line),
             identity: RwLock::new(identity),
             hub_key: Mutex::new(hub_key),
             ids: Mutex::new(IdSource::new(options.random)),
@@ -109,6 +114,18 @@ impl Shared {
 
     pub(super) fn set_letter(&self, letter: char) {
         self.identity.write().unwrap_or_else(PoisonError::into_inner).letter = letter;
+    }
+
+    pub(super) fn line(&self) -> Vec<Parent> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The journal goes on in `stream`, which left the one before at `at`.
+    pub(super) fn handle_forked(&self, stream: StreamId, at: Mark) {
+        let mut identity = self.identity.write().unwrap_or_else(PoisonError::into_inner);
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.insert(0, Parent { stream: std::mem::replace(&mut identity.stream, stream), at });
+        line.truncate(limits::LINE_STREAMS);
     }
 
     pub(super) fn hub_key(&self) -> Option<[u8; 32]> {

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use redb::Database;
 
+use waystation_protocol::chain::Mark;
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::id::EntryId;
+use waystation_protocol::id::{EntryId, StreamId};
+use waystation_protocol::message::Parent;
 
 use super::cache::{self, Snapshot};
 use super::disk::{Folder, Opener};
@@ -66,6 +68,8 @@ pub(super) enum Keep {
     Draft(DraftId, Option<Draft>),
     HubKey([u8; 32]),
     Letter(char),
+    /// A new stream that leaves the present one at this mark.
+    Fork(Mark),
 }
 
 pub(super) type Reply<T> = SyncSender<T>;
@@ -224,14 +228,17 @@ impl WriterThread {
         if self.is_short && matches!(what, Keep::Draft(_, Some(_))) {
             return Err(StoreError::DiskFull);
         }
+        let stream = StreamId::from_bytes(self.shared.draw());
         let written = commit(&self.shared, |write| match &what {
             Keep::Draft(id, draft) => drafts::put(write, *id, draft.as_ref()),
             Keep::HubKey(key) => open::put_hub_key(write, key),
             Keep::Letter(letter) => open::put_letter(write, *letter),
+            Keep::Fork(at) => open::put_fork(write, stream, &Parent { stream: self.shared.identity().stream, at: *at }),
         });
         match (&written, what) {
             (Ok(()), Keep::HubKey(key)) => self.shared.set_hub_key(key),
             (Ok(()), Keep::Letter(letter)) => self.shared.set_letter(letter),
+            (Ok(()), Keep::Fork(at)) => self.shared.handle_forked(stream, at),
             (Ok(()), Keep::Draft(..)) => {}
             (Err(error), _) => self.handle_failed(error),
         }

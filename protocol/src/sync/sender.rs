@@ -124,6 +124,11 @@ impl Sender {
         self.stored
     }
 
+    /// Entries up to here are deleted at the sender.
+    pub fn floor(&self) -> Seq {
+        self.floor
+    }
+
     /// How far the journal goes.
     pub fn head(&self) -> Seq {
         self.head

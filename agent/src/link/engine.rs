@@ -1,0 +1,330 @@
+//! The agent's end of the protocol: store and driver together, without a network and without a clock.
+//!
+//! It is told of connections and frames and asked for the next frame; every reading of time is handed in. What a
+//! meeting decides is on the disk before anything is sent that relies on it.
+
+use waystation_protocol::chain::{Seq, SeqRange};
+use waystation_protocol::id::SessionId;
+use waystation_protocol::kind::KINDS;
+use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message, Parent};
+use waystation_protocol::time::{ClockQuality, Tick, Timestamp};
+use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
+
+use super::BUILD;
+use super::chance::Chance;
+use super::driver::{Driver, Heard, Journal, Met, Order, Trouble, Welcomed};
+use super::status::LinkStatus;
+use crate::store::{Identity, Store, StoreError};
+
+/// Down entries come with a later version; until then any credit does.
+const DOWN_CREDIT_BYTES: u64 = limits::FIRST_CREDIT_BYTES;
+
+/// Both readings of the clock at one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Wall time.
+    pub wall: Timestamp,
+    /// Monotonic time.
+    pub tick: Tick,
+}
+
+/// What the shell is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Publish this frame; if it is lost, it is sent again.
+    Publish(Vec<u8>),
+    /// Drop the client and build a new one.
+    Rebuild,
+}
+
+/// The agent's end.
+pub struct Engine {
+    store: Store,
+    identity: Identity,
+    status: LinkStatus,
+    driver: Driver,
+    builder: batch::Builder,
+    chance: Chance,
+    /// A meeting that needs a person is tried again after each heartbeat.
+    must_greet: bool,
+}
+
+impl Engine {
+    /// For the journal in `store`. `seed` is any random bits: heartbeats vary by them.
+    pub fn new(store: Store, status: LinkStatus, seed: u64) -> Engine {
+        let identity = store.identity();
+        let driver = Driver::new(identity.stream, store.head().seq, store.stored(), store.hub_key());
+        Engine {
+            store,
+            identity,
+            status,
+            driver,
+            builder: batch::Builder::new(),
+            chance: Chance::new(seed),
+            must_greet: false,
+        }
+    }
+
+    /// The last will of a connection for `session`.
+    pub fn death(&self, session: SessionId) -> Vec<u8> {
+        frame::seal(Death::FRAME, &Death { session }.to_body(), &self.identity.key)
+    }
+
+    /// Who speaks.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whether a connection stands.
+    pub fn is_connected(&self) -> bool {
+        self.driver.session().is_some()
+    }
+
+    /// A connection stands; `session` is new.
+    pub fn handle_connected(&mut self, session: SessionId, now: Now) {
+        self.must_greet = false;
+        self.driver.handle_head(self.store.head().seq);
+        self.driver.handle_connected(session, now.tick);
+    }
+
+    /// The connection is gone, with all that was under way.
+    pub fn handle_disconnected(&mut self) {
+        self.driver.handle_disconnected();
+    }
+
+    /// The journal grew.
+    pub fn handle_head(&mut self, head: Seq) {
+        self.driver.handle_head(head);
+    }
+
+    /// A frame arrived on the down topic.
+    pub fn handle_frame(&mut self, bytes: &[u8], now: Now) {
+        let store = self.store.clone();
+        let hash_at = |seq| store.hash_at(seq);
+        let line = store.line();
+        let journal = Journal { pruned: store.pruned(), line: &line, must_fork: false, hash_at: &hash_at };
+        let before = self.driver.trouble();
+        let heard = self.driver.handle_frame(bytes, &journal, now.wall, now.tick);
+        self.heed(heard, now);
+        let trouble = self.driver.trouble();
+        if let (Some(trouble), true) = (trouble, before != trouble) {
+            tracing::error!(stream = %self.identity.stream, "{}", trouble.en());
+        }
+        let (is_open, offset) = (self.driver.is_open(), self.driver.clock_offset_ms());
+        self.status.update(|state| {
+            state.is_open = is_open && trouble.is_none();
+            state.trouble = trouble;
+            state.clock_offset_ms = offset;
+        });
+    }
+
+    /// What to do now, if anything. Call again until it says none.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read; the connection is to be given up and tried again.
+    pub fn poll(&mut self, now: Now) -> Result<Option<Action>, StoreError> {
+        if std::mem::take(&mut self.must_greet) {
+            return Ok(self.greet(now).map(Action::Publish));
+        }
+        Ok(match self.driver.poll_order(now.tick) {
+            None => None,
+            Some(Order::Rebuild) => Some(Action::Rebuild),
+            Some(Order::Hello) => self.greet(now).map(Action::Publish),
+            Some(Order::Heartbeat) => {
+                self.must_greet = self.driver.trouble().is_some();
+                self.beat(now).map(Action::Publish)
+            }
+            Some(Order::Register(first)) => Some(Action::Publish(self.register(first, now)?)),
+            Some(Order::Batch(range)) => Some(Action::Publish(self.batch(range, now)?)),
+        })
+    }
+
+    /// When to ask again at the latest, absent other events.
+    pub fn poll_timer(&self) -> Option<Tick> {
+        self.driver.poll_timer()
+    }
+
+    /// Keeps and counts what was heard.
+    fn heed(&mut self, heard: Heard, now: Now) {
+        match heard {
+            Heard::Welcomed(welcomed) => {
+                if let Err(error) = self.meet(&welcomed, now) {
+                    tracing::error!(%error, "the store could not keep what the meeting decided; it will be tried again");
+                    self.driver.handle_trouble(Trouble::Store);
+                }
+                self.status.update(|state| state.counts.sessions += 1);
+            }
+            Heard::Acked { stored, processed, prunable } => {
+                note(self.store.record_stored(stored, processed, prunable));
+                self.status.update(|state| {
+                    state.last_ack_at = Some(now.wall);
+                    state.counts.acks += 1;
+                });
+            }
+            Heard::Doubt => tracing::warn!("an acknowledgement contradicts this journal; greeting the hub again"),
+            Heard::Stale => tracing::debug!("a frame of an earlier session"),
+            Heard::Dropped(reason) => {
+                tracing::warn!(reason, "a frame was dropped");
+                self.status.update(|state| state.counts.frames_dropped += 1);
+            }
+        }
+    }
+
+    /// Does what a WELCOME leads to. The new stream of a fork is on the disk before it is used.
+    fn meet(&mut self, welcomed: &Welcomed, now: Now) -> Result<(), StoreError> {
+        self.store.set_clock_quality(ClockQuality::Compared);
+        if let Some(key) = welcomed.pin {
+            tracing::info!("the hub's key is trusted from now on");
+            self.store.pin_hub_key(key)?;
+        }
+        if let Some(letter) = welcomed.letter.filter(char::is_ascii_uppercase) {
+            self.store.adopt_letter(letter)?;
+        }
+        let Some(met) = welcomed.met else { return Ok(()) };
+        let parent = self.fork_if_told(&met)?;
+        let common = met.common;
+        self.store.record_stored(common, welcomed.processed.min(common.seq), welcomed.prunable.min(common.seq))?;
+        tracing::info!(stored = common.seq.0, head = self.store.head().seq.0, "the hub welcomed this session");
+        self.driver.handle_met(&met, self.identity.stream, parent, welcomed.credit, now.tick);
+        Ok(())
+    }
+
+    /// Begins a new stream where the meeting wants one, and gives the parent to name until it is known at the hub.
+    fn fork_if_told(&mut self, met: &Met) -> Result<Option<Parent>, StoreError> {
+        let common = met.common;
+        if met.is_rolled_back {
+            tracing::warn!(common = common.seq.0, "the hub holds less than it once confirmed; sending again");
+        }
+        if let Some(lost) = met.lost() {
+            tracing::error!(first = lost.first.0, last = lost.last.0, "entries are deleted here and absent at the hub");
+        }
+        let is_own = met.spoken_of == self.identity.stream;
+        if met.must_fork && is_own {
+            self.store.fork(common)?;
+            self.identity = self.store.identity();
+            tracing::warn!(from = %met.spoken_of, to = %self.identity.stream, common = common.seq.0, "going on in a new stream");
+            self.status.update(|state| state.counts.forks += 1);
+        }
+        let has_parent = (met.must_fork || !is_own) && common.seq > Seq(0);
+        Ok(has_parent.then_some(Parent { stream: met.spoken_of, at: common }))
+    }
+
+    fn greet(&mut self, now: Now) -> Option<Vec<u8>> {
+        let session = self.driver.session()?;
+        let hello = Hello {
+            agent: self.identity.agent,
+            public_key: self.identity.key.verifying_key().to_bytes().to_vec().into(),
+            session,
+            sites: self.identity.sites.clone(),
+            stream: self.identity.stream,
+            line: self.store.line(),
+            head: self.store.head(),
+            stored: self.driver.stored(),
+            pruned: self.store.pruned(),
+            down: None,
+            last_session: self.driver.last_session(),
+            challenge_answer: self.driver.take_challenge(),
+            credit: DOWN_CREDIT_BYTES,
+            forms: KINDS.iter().map(|kind| (kind.name.to_owned(), kind.form)).collect(),
+            protocols: (PROTOCOL_VERSION, PROTOCOL_VERSION),
+            capabilities: Vec::new(),
+            build: BUILD.to_owned(),
+            t1: now.wall,
+        };
+        self.driver.handle_hello_sent(now.wall, now.tick);
+        Some(self.seal(&hello))
+    }
+
+    fn beat(&mut self, now: Now) -> Option<Vec<u8>> {
+        let session = self.driver.session()?;
+        let backlog = self.store.backlog();
+        let heartbeat = Heartbeat {
+            session,
+            stream: self.identity.stream,
+            head: self.store.head(),
+            stored: self.driver.stored().seq,
+            down: None,
+            oldest_unsent_ms: backlog.oldest_at.map_or(0, |oldest| age_ms(oldest, now.wall)),
+            backlog_entries: backlog.entries,
+            backlog_bytes: backlog.bytes,
+            disk_free: self.store.disk_free().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the free disk space is not known");
+                0
+            }),
+            clock_offset_ms: self.driver.clock_offset_ms(),
+            build: BUILD.to_owned(),
+        };
+        self.driver.handle_heartbeat_sent(now.tick, self.chance.next());
+        Some(self.seal(&heartbeat))
+    }
+
+    fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
+        let frame = frame::seal(M::FRAME, &message.to_body(), &self.identity.key);
+        self.status.update(|state| state.counts.bytes_sent += frame.len() as u64);
+        frame
+    }
+
+    /// A sealed batch that begins `range`: as many entries as fit, once compressed, into one frame.
+    fn batch(&mut self, mut range: SeqRange, now: Now) -> Result<Vec<u8>, StoreError> {
+        loop {
+            let filled = match self.store.fill_batch(range, &mut self.builder) {
+                Ok(filled) => filled,
+                Err(error) => {
+                    self.builder = batch::Builder::new();
+                    return Err(error);
+                }
+            };
+            let count = self.builder.count();
+            let payload = self.builder.finish();
+            if payload.len() > limits::BATCH_WIRE_BYTES && count > 1 {
+                range.last = range.first.plus(u64::from(count / 2) - 1);
+                continue;
+            }
+            let sent = SeqRange { first: range.first, last: filled.last.max(range.first) };
+            let envelope = Batch {
+                stream: self.identity.stream,
+                parent: self.driver.parent(),
+                first_seq: range.first,
+                count,
+                prev_hash: filled.prev_hash,
+                base: self.driver.base_before(range.first),
+                payload: payload.into(),
+            };
+            let frame = self.seal(&envelope);
+            tracing::debug!(first = sent.first.0, last = sent.last.0, bytes = frame.len(), "sending a batch");
+            self.driver.handle_sent(sent, frame.len() as u64, now.tick);
+            self.status.update(|state| state.counts.batches += 1);
+            return Ok(frame);
+        }
+    }
+
+    /// A batch of no entries, which makes a new stream or a lost range known.
+    fn register(&mut self, first: Seq, now: Now) -> Result<Vec<u8>, StoreError> {
+        let before = Seq(first.0 - 1);
+        let absent = || StoreError::Damaged(format!("the hash of entry {before} is not known"));
+        let envelope = Batch {
+            stream: self.identity.stream,
+            parent: self.driver.parent(),
+            first_seq: first,
+            count: 0,
+            prev_hash: self.store.hash_at(before).ok_or_else(absent)?,
+            base: self.driver.base_before(first),
+            payload: self.builder.finish().into(),
+        };
+        let frame = self.seal(&envelope);
+        self.driver.handle_registration_sent(first, frame.len() as u64, now.tick);
+        Ok(frame)
+    }
+}
+
+fn note(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the store could not keep what the hub said");
+    }
+}
+
+/// Milliseconds from `earlier` to `later`; 0 if a clock went back.
+fn age_ms(earlier: Timestamp, later: Timestamp) -> u64 {
+    u64::try_from(later.0.saturating_sub(earlier.0)).unwrap_or(0)
+}
