@@ -141,7 +141,7 @@ impl Story {
             self.line.insert(0, Parent { stream: self.stream, at: met.common });
             self.stream = StreamId::from_bytes([8; 16]);
         }
-        let parent = (self.stream != met.spoken_of).then(|| Parent { stream: met.spoken_of, at: met.common });
+        let parent = (self.stream != met.spoken_of).then_some(Parent { stream: met.spoken_of, at: met.common });
         self.driver.handle_met(met, self.stream, parent, credit, self.now);
         let lost = met.lost().map_or_else(String::new, |lost| format!("({}..{})", lost.first, lost.last));
         format!("{word}:{}{lost}", met.common.seq)
@@ -222,7 +222,7 @@ fn a_journal_the_hub_has_left_behind_goes_on_in_a_new_stream() {
 #[test]
 fn what_is_deleted_here_and_absent_there_is_named_and_passed_over() {
     check("+5; prune 3; up; welcome 1; ack 5", "hello open:1(2..3) 4-5 beat stored:5");
-    check("+3; prune 3; up; welcome 1; ack 3; wait 1000", "hello open:1(2..3) 4- beat stored:3");
+    check("+3; prune 3; up; welcome 1; ack 3; wait 1000", "hello open:1(2..3) 4- beat stored:3 beat");
     check("+5; prune 3; up; other 2; ack 5", "hello fork:0(1..3) 4-5 beat stored:5");
 }
 
