@@ -1,9 +1,10 @@
-//! A TCP proxy between agent and broker that counts, cuts and swallows.
+//! A TCP proxy between agent and broker that counts, delays, cuts and swallows.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Counters and switches shared with the pumping threads.
 #[derive(Default)]
@@ -12,6 +13,7 @@ struct State {
     down: AtomicU64,
     is_cut: AtomicBool,
     swallows: AtomicBool,
+    delay_ms: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -63,11 +65,17 @@ impl Proxy {
         self.state.swallows.store(true, Ordering::SeqCst);
     }
 
+    /// Holds back every piece that passes for so many milliseconds, each way.
+    pub fn delay(&self, ms: u64) {
+        self.state.delay_ms.store(ms, Ordering::SeqCst);
+    }
+
     /// Lets everything through again. A link that was swallowed lost bytes for good, so it is closed.
     pub fn restore(&self) {
         if self.state.swallows.load(Ordering::SeqCst) {
             self.cut();
         }
+        self.state.delay_ms.store(0, Ordering::SeqCst);
         self.state.swallows.store(false, Ordering::SeqCst);
         self.state.is_cut.store(false, Ordering::SeqCst);
     }
@@ -89,6 +97,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: &State, count: &AtomicU64
             continue;
         }
         count.fetch_add(bytes as u64, Ordering::SeqCst);
+        std::thread::park_timeout(Duration::from_millis(state.delay_ms.load(Ordering::SeqCst)));
         if to.write_all(&buffer[..bytes]).is_err() {
             break;
         }

@@ -1,6 +1,7 @@
-//! kill -9 at random instants, of agents, hub and broker, while clerks go on capturing: nothing confirmed is lost,
-//! nothing is applied twice.
+//! kill -9 at random instants, of agents, hub and broker, over wires that swallow, delay and cut, while clerks go on
+//! capturing: nothing confirmed is lost, nothing is applied twice.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +10,17 @@ use waystation_tests::clerk::{Clerk, unsent};
 use waystation_tests::http::Http;
 use waystation_tests::oracle;
 use waystation_tests::process::{Process, agent, hub};
+use waystation_tests::proxy::Proxy;
 
-const KILLS: usize = 24;
+/// Of each of the two rigs: together more than a hundred.
+const KILLS: usize = 54;
 
 struct Rig {
     hub: Process,
     mosquitto: Option<Mosquitto>,
     agents: Vec<Process>,
+    /// One between each agent and the broker.
+    wires: Vec<Proxy>,
 }
 
 /// A small generator of our own: the test prints its seed.
@@ -36,8 +41,21 @@ impl Rig {
         let hub = hub(folder, &broker);
         let address = mosquitto.as_ref().map_or_else(|| hub.address("mqtt"), Mosquitto::address);
         let quick = ["--reconnect-max-s", "1"];
-        let agents = ["3701", "3702"].iter().map(|site| agent(folder, site, &address, &quick)).collect();
-        Rig { hub, mosquitto, agents }
+        let sites = ["3701", "3702"];
+        let wires: Vec<Proxy> = sites.iter().map(|_| Proxy::start(&address)).collect();
+        let agents = sites.iter().zip(&wires).map(|(site, wire)| agent(folder, site, wire.address(), &quick)).collect();
+        Rig { hub, mosquitto, agents, wires }
+    }
+
+    /// A wire swallows, delays, is cut, or comes back.
+    fn trouble_a_wire(&self, chance: &mut Chance) {
+        let wire = &self.wires[chance.below(self.wires.len() as u64) as usize];
+        match chance.below(6) {
+            0 => wire.swallow(),
+            1 => wire.cut(),
+            2 => wire.delay(1 + chance.below(80)),
+            _ => wire.restore(),
+        }
     }
 
     fn https(&self) -> Vec<Http> {
@@ -53,7 +71,10 @@ impl Rig {
             process.restart();
         };
         match chance.below(victims) {
-            0 => revive(&mut self.hub),
+            0 => {
+                revive(&mut self.hub);
+                return if self.mosquitto.is_some() { "hub" } else { "hub with its broker" };
+            }
             1 => revive(&mut self.agents[0]),
             2 => revive(&mut self.agents[1]),
             _ => {
@@ -64,7 +85,7 @@ impl Rig {
                 return "broker";
             }
         }
-        "process"
+        "agent"
     }
 }
 
@@ -78,6 +99,7 @@ fn survives(mosquitto: bool) {
     let clerks: Vec<Clerk> =
         (0..4).map(|index| Clerk::start(&format!("clerk{index}"), https[index % 2].clone())).collect();
     let mut with_unacknowledged = 0;
+    let mut victims: BTreeMap<&str, usize> = BTreeMap::new();
     for kill in 0..KILLS {
         std::thread::park_timeout(Duration::from_millis(100 + chance.below(400)));
         let waits = |https: &[Http]| https.iter().filter_map(unsent).any(|count| count > 0);
@@ -86,13 +108,15 @@ fn survives(mosquitto: bool) {
             (0..500).any(|_| waits(&https));
         }
         with_unacknowledged += usize::from(waits(&https));
-        rig.kill_and_restart(&mut chance);
+        rig.trouble_a_wire(&mut chance);
+        *victims.entry(rig.kill_and_restart(&mut chance)).or_insert(0) += 1;
     }
+    rig.wires.iter().for_each(Proxy::restore);
     let confirmed: Vec<_> = clerks.into_iter().flat_map(Clerk::finish).collect();
     oracle::settled(&rig.hub.http(), &https, Duration::from_secs(60));
     oracle::check(&rig.hub.http(), &https, &confirmed);
     println!(
-        "seed {seed}: {KILLS} kills, {with_unacknowledged} while entries were unacknowledged, {} documents confirmed",
+        "seed {seed}: {KILLS} kills of {victims:?}, {with_unacknowledged} while entries were unacknowledged, {} documents confirmed",
         confirmed.len()
     );
     assert!(
@@ -102,11 +126,13 @@ fn survives(mosquitto: bool) {
     assert!(confirmed.len() > 100, "the clerks hardly captured anything: {}", confirmed.len());
 }
 
+/// Proves R-PIPE-1, R-PIPE-2, I1, I2, I3, I4.
 #[test]
 fn nothing_is_lost_or_doubled_with_the_embedded_broker() {
     survives(false);
 }
 
+/// Proves R-PIPE-1, R-PIPE-2, I1, I2, I3, I4.
 #[test]
 fn nothing_is_lost_or_doubled_with_a_mosquitto_that_forgets() {
     survives(true);
