@@ -6,6 +6,7 @@ pub mod api;
 pub mod broker;
 pub mod clerk;
 pub mod fuzzing;
+pub mod golden;
 pub mod http;
 pub mod import;
 pub mod oracle;
