@@ -207,6 +207,7 @@ mod tests {
         }
     }
 
+    /// Proves R-BATCH-1, R-ENTRY-1.
     #[test]
     fn a_batch_gives_back_its_entries_and_their_chain() {
         let unpacked = Unpacked::open(&batch(&[b"one", b"", b"three"])).unwrap();
@@ -218,6 +219,7 @@ mod tests {
         assert_eq!(unpacked.last(), unpacked.before().extend(b"one").extend(b"").extend(b"three"));
     }
 
+    /// Proves R-BATCH-1.
     #[test]
     fn a_wrong_count_a_torn_payload_and_damage_are_noticed() {
         let good = batch(&[b"one", b"two"]);
@@ -233,6 +235,7 @@ mod tests {
         assert!(open(&|b| b.payload = torn.clone().into()).contains("ends within an entry"));
     }
 
+    /// Proves R-BATCH-2.
     #[test]
     fn a_bomb_is_refused_at_the_cap() {
         let mut bomb = batch(&[b"x"]);
@@ -241,6 +244,7 @@ mod tests {
         assert!(Unpacked::open(&bomb).is_err());
     }
 
+    /// Proves R-BATCH-2, R-ENTRY-6.
     #[test]
     fn a_full_builder_refuses_and_an_empty_one_takes_any_legal_entry() {
         let mut builder = Builder::new();

@@ -157,6 +157,7 @@ mod tests {
         assert!(found.contains(expected), "{hex}: {found}");
     }
 
+    /// Proves R-CBOR-1.
     #[test]
     fn hostile_shapes_are_refused_before_decoding() {
         check("a16161f6", "accepted");
@@ -180,6 +181,7 @@ mod tests {
         check("a2 61 61 a1 61 61 01 61 61 02".replace(' ', "").as_str(), "key twice");
     }
 
+    /// Proves R-CBOR-1.
     #[test]
     fn the_byte_cap_comes_first() {
         let bytes = encode(&BTreeMap::from([("a", "b")]));

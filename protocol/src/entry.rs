@@ -95,6 +95,7 @@ pub(crate) mod tests {
         }
     }
 
+    /// Proves R-ENTRY-1.
     #[test]
     fn an_entry_survives_the_wire() {
         let mut entry = entry(1, "answer");
@@ -104,6 +105,7 @@ pub(crate) mod tests {
         assert_eq!(Entry::from_bytes(&entry.to_bytes()).unwrap(), entry);
     }
 
+    /// Proves R-CBOR-2.
     #[test]
     fn fields_of_a_newer_build_do_not_hinder_reading() {
         let mut bytes = entry(1, "answer").to_bytes();

@@ -141,6 +141,7 @@ mod tests {
         SigningKey::from_bytes(&[seed; 32])
     }
 
+    /// Proves R-FRAME-2.
     #[test]
     fn a_frame_opens_only_with_its_own_key() {
         let bytes = seal(FrameType::Batch, b"body", &key(1));
@@ -150,6 +151,7 @@ mod tests {
         assert_eq!(frame.verified_body(&key(2).verifying_key()), Err(FrameError::Signature));
     }
 
+    /// Proves R-FRAME-1, R-FRAME-2, I7.
     #[test]
     fn every_flipped_bit_is_noticed() {
         let good = seal(FrameType::Ack, b"stored 7", &key(1));
@@ -162,6 +164,7 @@ mod tests {
         }
     }
 
+    /// Proves R-FRAME-3.
     #[test]
     fn what_is_no_frame_is_refused_by_size_and_type() {
         let mut bytes = seal(FrameType::Hello, b"", &key(1));

@@ -87,6 +87,16 @@ pub fn marks(hub: &Http) -> Result<Vec<Marks>, String> {
     rows.iter().map(read).collect()
 }
 
+/// Open cases of the hub's quarantine, parked ones included.
+///
+/// # Errors
+///
+/// As for [`documents`].
+pub fn quarantined(hub: &Http) -> Result<Vec<Value>, String> {
+    let answer = answered(hub, "/api/v1/quarantine?limit=500")?;
+    answer["items"].as_array().cloned().ok_or_else(|| misshapen("items", &answer))
+}
+
 fn document(item: &Value) -> Result<Document, String> {
     let text = |key: &str| item[key].as_str().map(str::to_owned).ok_or_else(|| misshapen(key, item));
     Ok(Document {

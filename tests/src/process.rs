@@ -86,6 +86,11 @@ impl Process {
         self.child = Some(child);
     }
 
+    /// Starts with this option from the next restart on.
+    pub fn set_argument(&mut self, name: &str, value: &str) {
+        self.arguments.extend([name.to_owned(), value.to_owned()]);
+    }
+
     /// The address the ready line names.
     pub fn address(&self, name: &str) -> String {
         let text = self.ready[name].as_str().unwrap_or_else(|| panic!("the ready line has no {name}: {}", self.ready));

@@ -253,11 +253,13 @@ fn released(folder: &Path, hub: &mut Process, gone: &Gone, had: u64) {
     assert!(said.contains(&format!("{named} lost for good")), "{said}");
 }
 
+/// Proves R-OLDER-1, R-OLDER-4, I1.
 #[test]
 fn a_hub_restored_from_a_backup_is_refilled_by_its_agents() {
     drill(PutBack::Tool);
 }
 
+/// Proves R-OLDER-1.
 #[test]
 fn a_hub_whose_older_database_was_copied_back_is_refilled_just_the_same() {
     drill(PutBack::PlainCopy);

@@ -25,6 +25,7 @@ fn files(target: &str) -> Vec<PathBuf> {
 }
 
 /// One test for all, because the gauge counts what any thread of this process takes.
+/// Proves R-CBOR-1, I7.
 #[test]
 fn every_input_of_every_corpus_keeps_its_promises() {
     for target in TARGETS {

@@ -57,16 +57,19 @@ fn hub_away(mosquitto: bool) {
     settle_and_check(&hub, &agent, &confirmed);
 }
 
+/// Proves R-FLOW-3.
 #[test]
 fn a_hub_that_was_away_with_its_broker_gets_everything() {
     hub_away(false);
 }
 
+/// Proves R-PIPE-1, R-FLOW-3.
 #[test]
 fn a_hub_that_was_away_from_mosquitto_gets_everything() {
     hub_away(true);
 }
 
+/// Proves R-PIPE-2, R-FLOW-2.
 #[test]
 fn a_wire_that_swallows_and_comes_back_loses_nothing() {
     let folder = folder();

@@ -274,6 +274,7 @@ fn deliveries_are_on_time_as_the_independent_program_says() {
     loaded.done();
 }
 
+/// Proves I6.
 #[test]
 fn stock_is_on_hand_as_the_independent_program_says() {
     let path = "stock/online_retail_germany.csv.gz";

@@ -186,17 +186,20 @@ fn a_session_opens_drains_and_beats() {
     check("up; welcome 0; wait 2000; +1; wait 1000", "hello open:0 beat 1-1 1-1 beat");
 }
 
+/// Proves R-MEET-3.
 #[test]
 fn a_lost_connection_starts_over_from_what_the_hub_holds() {
     check("+2; up; welcome 0; down; +1; up; welcome 1", "hello open:0 1-2 beat hello open:1 2-3 beat");
     check("+2; up; welcome 2; down; up; welcome 1", "hello open:2 beat hello back:1 2-2 beat");
 }
 
+/// Proves R-FLOW-2.
 #[test]
 fn silence_leads_to_a_new_client() {
     check("up; wait 1000; wait 2000; wait 4000; wait 8000", "hello hello hello hello rebuild");
 }
 
+/// Proves R-KEY-2, R-FRAME-2, R-ACK-2.
 #[test]
 fn only_the_pinned_hub_is_believed() {
     check("up; forged 0", "hello dropped");
@@ -208,6 +211,7 @@ fn only_the_pinned_hub_is_believed() {
     assert_eq!(story.log.last().map(String::as_str), Some("dropped"));
 }
 
+/// Proves R-MEET-1, R-FORK-3.
 #[test]
 fn a_journal_the_hub_has_left_behind_goes_on_in_a_new_stream() {
     check("+3; up; other 2; wait 1", "hello fork:0 1-3 beat");
@@ -219,6 +223,7 @@ fn a_journal_the_hub_has_left_behind_goes_on_in_a_new_stream() {
     assert_eq!((story.line.len(), story.driver.parent()), (1, None));
 }
 
+/// Proves R-MEET-1, R-LOST-1.
 #[test]
 fn what_is_deleted_here_and_absent_there_is_named_and_passed_over() {
     check("+5; prune 3; up; welcome 1; ack 5", "hello open:1(2..3) 4-5 beat stored:5");
@@ -226,6 +231,7 @@ fn what_is_deleted_here_and_absent_there_is_named_and_passed_over() {
     check("+5; prune 3; up; other 2; ack 5", "hello fork:0(1..3) 4-5 beat stored:5");
 }
 
+/// Proves R-VER-1.
 #[test]
 fn a_meeting_that_needs_a_person_stops_sending_and_is_tried_again() {
     check("+3; up; protocol 9; wait 60000", "hello trouble beat beat");

@@ -72,6 +72,7 @@ fn only_the_pens_holder_acts() {
     check("survey", "answer hub:note", "answered");
 }
 
+/// Proves R-ENTRY-2, I8.
 #[test]
 fn a_document_has_one_successor_per_entry() {
     check("repair_order", "check_in estimate old:decline", "superseded");
@@ -84,6 +85,7 @@ fn void_ends_any_document_once() {
     check("repair_order", "check_in void estimate", "wrong_state");
 }
 
+/// Proves R-PROC-2.
 #[test]
 fn what_is_not_understood_waits_and_what_is_wrong_does_not() {
     let sites = Sites::Only(vec!["3702".parse().unwrap()]);
@@ -108,6 +110,7 @@ fn what_is_not_understood_waits_and_what_is_wrong_does_not() {
     }
 }
 
+/// Proves R-ENTRY-4, R-TIME-1.
 #[test]
 fn null_clears_a_field_and_notes_come_in_any_order() {
     let sites = Sites::All;

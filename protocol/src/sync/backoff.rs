@@ -35,6 +35,7 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    /// Proves R-FLOW-4.
     #[test]
     fn the_first_try_is_at_once_and_the_ceiling_doubles_to_its_bound() {
         let mut backoff = Backoff::new(500, 30_000);

@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(found, expected, "ours {ours} hub {hub}");
     }
 
+    /// Proves R-MEET-1.
     #[test]
     fn every_row_of_the_table_is_told_apart() {
         check("", 0, 0, "", "resume after 0");
@@ -112,6 +113,7 @@ mod tests {
         check("abc", 3, 2, "aX", "lost 2..=2 on a fork");
     }
 
+    /// Proves R-HELLO-3.
     #[test]
     fn rungs_are_exponentially_spaced_and_end_at_nothing() {
         assert_eq!(rungs(Seq(0)), [Seq(0)]);

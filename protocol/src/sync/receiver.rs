@@ -200,6 +200,7 @@ mod tests {
         check("1-3 4-6", "append from 4; stored 6");
     }
 
+    /// Proves R-BATCH-4.
     #[test]
     fn duplicates_and_overlaps_add_only_what_is_new() {
         check("1-3 1-3", "known; stored 3");
@@ -207,6 +208,7 @@ mod tests {
         check("1-3 2-6", "append from 4; stored 6");
     }
 
+    /// Proves R-BATCH-5, I3.
     #[test]
     fn what_lies_ahead_is_kept_and_the_gap_named() {
         check("4-6", "hold; stored 0; asks for 1..3");
@@ -229,6 +231,7 @@ mod tests {
         check("1-3 4-5!", "conflict at 3; stored 3");
     }
 
+    /// Proves R-LOST-1.
     #[test]
     fn a_lost_range_is_passed_over_only_from_the_mark_its_meeting_found() {
         let mark = |journal: &str, seq| batch(journal, 1, seq).last();
@@ -241,6 +244,7 @@ mod tests {
         assert_eq!(receiver.stored(), mark("abcdefghij", 7));
     }
 
+    /// Proves R-BATCH-5.
     #[test]
     fn the_number_of_kept_batches_is_bounded() {
         let mut receiver = Receiver::new(Mark::ZERO);

@@ -99,6 +99,7 @@ fn check(script: &str, expected: &str) {
     assert_eq!(Bench::run(script), expected, "{script}");
 }
 
+/// Proves R-FLOW-3.
 #[test]
 fn the_drain_starts_by_itself_after_a_welcome() {
     check("+5", "");
@@ -113,12 +114,14 @@ fn new_entries_wait_for_the_batch_before_them_unless_they_fill_one() {
     check("+1; up; welcome 0; +300", "hello 1-1 2-301");
 }
 
+/// Proves R-FLOW-1.
 #[test]
 fn credit_bounds_what_is_in_flight() {
     check("credit 70000; +2000; up; welcome 0", "hello 1-300 301-600 601-900");
     check("credit 70000; +2000; up; welcome 0; ack 300", "hello 1-300 301-600 601-900 901-1200");
 }
 
+/// Proves R-FLOW-1.
 #[test]
 fn at_zero_credit_one_batch_probes_per_timer() {
     check("credit 0; +9; up; welcome 0", "hello");
@@ -126,6 +129,7 @@ fn at_zero_credit_one_batch_probes_per_timer() {
     check("credit 0; +9; up; welcome 0; wait 1000; credit 9; ack 0; ack 9", "hello 1-9");
 }
 
+/// Proves R-FLOW-2, R-ACK-3.
 #[test]
 fn silence_leads_to_two_resends_a_hello_and_a_new_connection() {
     check("+2; up; welcome 0; wait 999", "hello 1-2");
@@ -140,6 +144,7 @@ fn an_unanswered_hello_is_repeated_then_the_connection_rebuilt() {
     check("up; wait 1000; wait 2000; wait 4000; wait 8000", "hello hello hello hello rebuild");
 }
 
+/// Proves R-BATCH-5.
 #[test]
 fn what_the_receiver_lacks_is_resent_alone_and_once() {
     check("+900; up; welcome 0; wait 300; ack 0 miss 301..600", "hello 1-300 301-600 601-900 301-600");
@@ -150,6 +155,7 @@ fn what_the_receiver_lacks_is_resent_alone_and_once() {
     check("+9; up; welcome 0; wait 300; ack 0 miss 5..4; ack 0 miss 1..99", "hello 1-9");
 }
 
+/// Proves R-ACK-2, R-ACK-3.
 #[test]
 fn only_a_fitting_acknowledgement_counts() {
     check("+5; up; welcome 0; old 5; +1", "hello 1-5");
@@ -158,11 +164,13 @@ fn only_a_fitting_acknowledgement_counts() {
     check("+5; up; welcome 0; ack 6", "hello 1-5 hello");
 }
 
+/// Proves R-MEET-3.
 #[test]
 fn a_welcome_may_set_the_mark_back() {
     check("+5; up; welcome 0; ack 5; down; up; welcome 2", "hello 1-5 hello 3-5");
 }
 
+/// Proves R-FORK-3.
 #[test]
 fn a_new_stream_and_a_lost_range_are_made_known_even_without_entries() {
     check("+5; up; fork 5", "hello 6-");

@@ -7,6 +7,7 @@ fn model(fence: Fence) -> Challenge {
     Challenge { fence, hellos: 4, challenges: 4 }
 }
 
+/// Proves R-FENCE-1.
 #[test]
 fn the_fence_holds() {
     holds("two devices, four HELLOs, four challenges", model(Fence::Fresh));

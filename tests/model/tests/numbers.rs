@@ -15,6 +15,7 @@ fn model(rules: Rules) -> Numbers {
     Numbers { rules, begun: 2, devices: 3, prints: 3, ends: true, letters: 26 }
 }
 
+/// Proves R-FORK-5, R-COPY-1.
 #[test]
 fn no_number_is_printed_twice_by_the_proposed_rules() {
     holds("three devices, three numbers", Numbers { ends: false, ..model(PROPOSED) });

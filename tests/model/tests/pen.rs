@@ -18,6 +18,7 @@ fn model(rules: Rules) -> Pen {
     Pen { rules, entries: 5, restores: 1, may_decide_twice: false }
 }
 
+/// Proves R-OLDER-2, R-ENTRY-2, I8.
 #[test]
 fn the_pen_holds_by_the_proposed_rules() {
     holds("two documents, three devices, five entries, one restore", model(PROPOSED));

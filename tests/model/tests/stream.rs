@@ -42,6 +42,7 @@ fn check(scenario: &str, property: &'static str, bend: fn(&mut Rules)) {
     breaks(scenario, model(scenario, rules), property);
 }
 
+/// Proves R-MEET-1, R-HELLO-2, R-HELLO-4, R-LOST-1, R-LOST-3, R-BATCH-6, I3, I9.
 #[test]
 fn every_scenario_holds_by_the_proposed_rules() {
     for (name, ..) in SCENARIOS {

@@ -9,6 +9,7 @@ fn model(rules: Rules) -> Workers {
     Workers { rules, main: &[1, 2, 3], other: &[1, 4], restores: 1 }
 }
 
+/// Proves R-BATCH-8, R-ACK-1, I5.
 #[test]
 fn two_workers_hold_by_the_proposed_rules() {
     holds("two workers, batches of abc and ad, one restore", model(PROPOSED));
