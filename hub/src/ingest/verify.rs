@@ -1,0 +1,121 @@
+//! A frame on its way to the store: verified on its raw bytes, then decoded and its chain recomputed.
+//!
+//! Touches no database and runs off the writer thread.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use ed25519_dalek::VerifyingKey;
+use waystation_protocol::batch::{BatchError, Unpacked};
+use waystation_protocol::codec::CodecError;
+use waystation_protocol::frame::{Frame, FrameError, FrameType};
+use waystation_protocol::id::AgentId;
+use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message};
+
+use super::Upward;
+use crate::store::Counters;
+
+/// The pinned key of every agent that ever said HELLO.
+#[derive(Debug, Default)]
+pub struct Keys(RwLock<HashMap<AgentId, VerifyingKey>>);
+
+/// Why a frame was dropped before it reached the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// It is no frame, or its signature is not its agent's.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Its agent never said HELLO; it will after its resend timer.
+    #[error("no key is known for this agent")]
+    UnknownKey,
+    /// A HELLO with another key than the one pinned at its first.
+    #[error("another key is pinned to this agent")]
+    KeyMismatch,
+    /// The body is not the message its type promises.
+    #[error("the body does not decode: {0}")]
+    Body(#[from] CodecError),
+    /// The payload is not what its envelope says.
+    #[error("the payload is refused: {0}")]
+    Batch(#[from] BatchError),
+    /// A HELLO on another agent's topic.
+    #[error("the HELLO names another agent than its topic")]
+    WrongTopic,
+    /// A type only the hub sends.
+    #[error("an agent does not send {0:?}")]
+    WrongDirection(FrameType),
+}
+
+impl Keys {
+    /// The keys pinned so far.
+    pub fn new(pinned: impl IntoIterator<Item = (AgentId, VerifyingKey)>) -> Keys {
+        Keys(RwLock::new(pinned.into_iter().collect()))
+    }
+
+    /// The key pinned to an agent.
+    pub fn find(&self, agent: AgentId) -> Option<VerifyingKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&agent).copied()
+    }
+
+    /// Pins a key unless one is pinned already, and gives the one that counts.
+    fn pin(&self, agent: AgentId, key: VerifyingKey) -> VerifyingKey {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(agent).or_insert(key)
+    }
+}
+
+/// Verifies a frame from `agent`'s topic: size and signature on the raw bytes first, then body, then payload and chain.
+///
+/// # Errors
+///
+/// The frame must be dropped; [`Rejected`] says why.
+pub fn verify(agent: AgentId, bytes: &[u8], keys: &Keys) -> Result<Upward, Rejected> {
+    let frame = Frame::parse(bytes)?;
+    let body = match (frame.kind, keys.find(agent)) {
+        (FrameType::Hello, known) => return hello(agent, &frame, known, keys),
+        (_, Some(key)) => frame.verified_body(&key)?,
+        (_, None) => return Err(Rejected::UnknownKey),
+    };
+    match frame.kind {
+        FrameType::Batch => {
+            let batch = Batch::from_body(body)?;
+            let entries = Unpacked::open(&batch)?;
+            Ok(Upward::Batch(Box::new((batch, entries)), frame.version))
+        }
+        FrameType::Heartbeat => Ok(Upward::Heartbeat(Box::new(Heartbeat::from_body(body)?))),
+        FrameType::Death => Ok(Upward::Death(Death::from_body(body)?)),
+        FrameType::Hello | FrameType::Welcome | FrameType::Ack => Err(Rejected::WrongDirection(frame.kind)),
+    }
+}
+
+/// A first HELLO proves that its sender holds the key it names; that key is pinned from then on.
+fn hello(agent: AgentId, frame: &Frame<'_>, known: Option<VerifyingKey>, keys: &Keys) -> Result<Upward, Rejected> {
+    let claimed = Hello::from_body(frame.unverified_body())?;
+    if claimed.agent != agent {
+        return Err(Rejected::WrongTopic);
+    }
+    let key = <[u8; 32]>::try_from(claimed.public_key.as_slice()).map_err(|_| FrameError::Signature)?;
+    let key = VerifyingKey::from_bytes(&key).map_err(|_| FrameError::Signature)?;
+    if known.is_some_and(|known| known != key) {
+        return Err(Rejected::KeyMismatch);
+    }
+    frame.verified_body(&key)?;
+    if known.is_none() && keys.pin(agent, key) != key {
+        return Err(Rejected::KeyMismatch);
+    }
+    Ok(Upward::Hello(Box::new(claimed)))
+}
+
+impl Rejected {
+    /// Counts this reason.
+    pub fn count(&self, counters: &Counters) {
+        match self {
+            Rejected::Frame(FrameError::Signature) => counters.signatures_refused.one(),
+            Rejected::UnknownKey => counters.frames_unknown_key.one(),
+            Rejected::KeyMismatch => counters.keys_refused.one(),
+            Rejected::Batch(_) => counters.batches_malformed.one(),
+            Rejected::Frame(FrameError::Size(_) | FrameError::Type(_))
+            | Rejected::Body(_)
+            | Rejected::WrongTopic
+            | Rejected::WrongDirection(_) => counters.frames_malformed.one(),
+        }
+    }
+}
