@@ -21,6 +21,7 @@ pub(crate) mod standing;
 mod tests;
 mod waiting;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use rusqlite::Connection;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::id::DocId;
 
+use crate::store::lost::{self, Fill};
 use crate::store::queue::SLICES;
 use crate::store::{self, Shared, StoreError, raw, seq_at};
 use draft::Draft;
@@ -74,6 +76,8 @@ struct Applier {
     turn: i64,
     /// Documents whose parked entries may pass now.
     retry: VecDeque<DocId>,
+    /// Entries below processed marks that came after all, to be judged.
+    fills: VecDeque<Fill>,
     /// Entries set aside that this build may understand.
     taken_up: VecDeque<(i64, Seq)>,
     shelf: Shelf,
@@ -130,7 +134,21 @@ impl Applier {
         }
         let due = journals.iter().filter(|(_, journal)| journal.judged < journal.stored).map(|(row, _)| *row).collect();
         let (retry, taken_up) = (VecDeque::new(), taken_up.into());
-        Ok(Applier { conn, shared, journals, due, turn: 0, retry, taken_up, shelf, waiting, standings, generation })
+        let fills = lost::fills(&conn)?.into();
+        Ok(Applier {
+            conn,
+            shared,
+            journals,
+            due,
+            turn: 0,
+            retry,
+            fills,
+            taken_up,
+            shelf,
+            waiting,
+            standings,
+            generation,
+        })
     }
 
     /// Every error leaves with no slice of ours on the way.
@@ -153,7 +171,12 @@ impl Applier {
             if mail.is_stopping {
                 return Ok(End::Stopped);
             }
-            self.note_grown(&mail);
+            if mail.is_filled {
+                // fills are read anew: none of them may be on the way
+                self.settle(on_the_way);
+                self.fills = lost::fills(&self.conn)?.into();
+            }
+            self.note_grown(&mail)?;
             if let Some(reply) = mail.rebuild {
                 self.settle(on_the_way);
                 let dropped = store::run_on_writer(&self.shared.queues, Box::new(drop_derived));
@@ -181,7 +204,7 @@ impl Applier {
     }
 
     fn has_nothing_to_judge(&self) -> bool {
-        self.due.is_empty() && self.retry.is_empty() && self.taken_up.is_empty()
+        self.due.is_empty() && self.retry.is_empty() && self.fills.is_empty() && self.taken_up.is_empty()
     }
 
     /// Waits until no slice is on the way. Mail about growth may be passed over: the caller starts afresh.
@@ -191,12 +214,21 @@ impl Applier {
         }
     }
 
-    fn note_grown(&mut self, mail: &Mail) {
+    fn note_grown(&mut self, mail: &Mail) -> Result<(), StoreError> {
         for (row, stored) in &mail.grown {
-            let journal = self.journals.entry(*row).or_default();
+            let journal = match self.journals.entry(*row) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    // a fork begins at its floor
+                    let sql = "SELECT processed_seq FROM stream WHERE id = ?1";
+                    let judged = self.conn.prepare_cached(sql)?.query_row([row], |row| seq_at(row, 0))?;
+                    new.insert(Journal { judged, ..Journal::default() })
+                }
+            };
             journal.stored = journal.stored.max(*stored);
             self.due.insert(*row);
         }
+        Ok(())
     }
 
     fn build(&mut self) -> Result<Slice, StoreError> {
@@ -210,9 +242,14 @@ impl Applier {
                 self.release(&mut draft, document, None, Try::Fitting)?;
                 continue;
             }
-            let Some(stream) = self.next_turn() else { break };
             let before = draft.entries;
-            match self.judge_some(&mut draft, stream) {
+            let (stream, judged) = if let Some(fill) = self.fills.pop_front() {
+                (fill.stream, self.judge_fill(&mut draft, fill))
+            } else {
+                let Some(stream) = self.next_turn() else { break };
+                (stream, self.judge_some(&mut draft, stream))
+            };
+            match judged {
                 Ok(()) => {}
                 Err(StoreError::Damaged(damage)) if draft.entries == before => self.set_damaged(stream, &damage)?,
                 Err(error) => return Err(error),
@@ -228,18 +265,65 @@ impl Applier {
         Some(after)
     }
 
-    /// Judges entries of one stream, up to the end of a batch, of its turn or of the slice.
+    /// Judges entries of one stream, up to the end of a batch, of its turn or of the slice; passes over a lost range.
     fn judge_some(&mut self, draft: &mut Draft, stream: i64) -> Result<(), StoreError> {
         let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
         let from = journal.judged;
         let open = match journal.open.take() {
             Some(open) if open.entries.last().seq > from => open,
-            Some(_) | None => raw::containing(&self.conn, stream, from.next())?,
+            Some(_) | None => match lost::beginning_at(&self.conn, stream, from.next())? {
+                Some(range) => {
+                    journal.judged = range.end.seq;
+                    draft.advance(Step { stream, from, to: range.end.seq });
+                    draft.slice.passed.push((stream, range));
+                    self.rest(stream);
+                    return Ok(());
+                }
+                None => raw::containing(&self.conn, stream, from.next())?,
+            },
         };
+        let to = self.judge_open(draft, stream, &open, from, open.entries.last().seq)?;
+        draft.advance(Step { stream, from, to });
+        let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
+        journal.judged = to;
+        if open.entries.last().seq > to {
+            journal.open = Some(open);
+        }
+        self.rest(stream);
+        Ok(())
+    }
+
+    /// A stream without entries to judge is due no more.
+    fn rest(&mut self, stream: i64) {
+        if self.journals.get(&stream).is_some_and(|journal| journal.judged >= journal.stored) {
+            self.due.remove(&stream);
+        }
+    }
+
+    /// Judges entries of a lost range that came after processing had passed over it.
+    fn judge_fill(&mut self, draft: &mut Draft, fill: Fill) -> Result<(), StoreError> {
+        let open = raw::containing(&self.conn, fill.stream, fill.judged.next())?;
+        let to = self.judge_open(draft, fill.stream, &open, fill.judged, fill.last)?;
+        draft.slice.filled.push((fill, to));
+        if to < fill.last {
+            self.fills.push_front(Fill { judged: to, ..fill });
+        }
+        Ok(())
+    }
+
+    /// Judges entries of a batch after `from`, not beyond `last`. Gives the last one judged.
+    fn judge_open(
+        &mut self,
+        draft: &mut Draft,
+        stream: i64,
+        open: &raw::Stored,
+        from: Seq,
+        last: Seq,
+    ) -> Result<Seq, StoreError> {
         let sites = draft.sites_of(&self.conn, stream)?;
         let mut left = TURN_ENTRIES.min(SLICE_ENTRIES - draft.entries);
         let mut to = from;
-        for (mark, bytes) in open.entries.entries_from(from.next()) {
+        for (mark, bytes) in open.entries.entries_from(from.next()).take_while(|(mark, _)| mark.seq <= last) {
             if left == 0 || draft.bytes >= SLICE_BYTES {
                 break;
             }
@@ -248,16 +332,7 @@ impl Applier {
             to = mark.seq;
             left -= 1;
         }
-        draft.advance(Step { stream, from, to });
-        let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
-        journal.judged = to;
-        if open.entries.last().seq > to {
-            journal.open = Some(open);
-        }
-        if journal.judged >= journal.stored {
-            self.due.remove(&stream);
-        }
-        Ok(())
+        Ok(to)
     }
 
     /// A journal whose stored bytes are damaged stops; every other goes on.
@@ -278,7 +353,7 @@ fn drop_derived(conn: &Connection) -> Result<(), StoreError> {
     standing::remember_outranked(conn)?;
     conn.execute_batch(
         "DELETE FROM document; DELETE FROM fact; DELETE FROM rollup; DELETE FROM quarantine;
-         UPDATE site SET documents = 0; UPDATE stream SET processed_seq = 0, damage = NULL;",
+         DELETE FROM fill; UPDATE site SET documents = 0; UPDATE stream SET processed_seq = floor_seq, damage = NULL;",
     )?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod group;
 mod reply;
+mod take;
 mod verify;
 
 use waystation_protocol::batch::Unpacked;
@@ -28,6 +29,8 @@ pub enum Upward {
     Batch(Box<(Batch, Unpacked)>, u8),
     /// A sign of life.
     Heartbeat(Box<Heartbeat>),
+    /// A sign of life of an agent the hub does not know, unverified: it is told that nothing of its is here.
+    Stranger(Box<Heartbeat>),
     /// A last will.
     Death(Death),
 }
@@ -51,7 +54,7 @@ impl Incoming {
         let unpacked = match &self.message {
             // the payload, what it unpacks to, and a mark and a span per entry
             Upward::Batch(batch, _) => batch.0.payload.len() * 5 + batch.1.len() * 64,
-            Upward::Hello(_) | Upward::Heartbeat(_) | Upward::Death(_) => 0,
+            Upward::Hello(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
         };
         self.wire_bytes + unpacked
     }

@@ -20,6 +20,8 @@ pub(crate) type RebuildReply = SyncSender<Result<(), StoreError>>;
 pub(crate) struct Mail {
     /// Streams whose stored prefix grew, by row.
     pub(crate) grown: HashMap<i64, Seq>,
+    /// Whether a lost range was filled below a processed mark.
+    pub(crate) is_filled: bool,
     /// Slices that are no longer on the way.
     pub(crate) settled: usize,
     /// Whether one of them was not committed.
@@ -44,9 +46,12 @@ impl Mailbox {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Streams grew: rows and stored seqs.
-    pub(crate) fn tell_stored(&self, grown: &[(i64, Seq)]) {
-        self.lock().grown.extend(grown.iter().copied());
+    /// Streams grew: rows and stored seqs; perhaps a lost range was filled.
+    pub(crate) fn tell_stored(&self, grown: &[(i64, Seq)], is_filled: bool) {
+        let mut mail = self.lock();
+        mail.grown.extend(grown.iter().copied());
+        mail.is_filled |= is_filled;
+        drop(mail);
         self.arrived.notify_one();
     }
 
@@ -106,7 +111,7 @@ impl Mailbox {
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        let is_bidden = self.rebuild.is_some() || self.is_asked || self.is_stopping;
+        let is_bidden = self.rebuild.is_some() || self.is_asked || self.is_filled || self.is_stopping;
         self.grown.is_empty() && self.settled == 0 && !is_bidden
     }
 }

@@ -14,6 +14,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::aside::{self, Change, Decided, SetAsideRow};
 use super::history;
+use crate::store::lost::{self, Fill, Open};
 use crate::store::{Counters, StoreError, presence};
 
 /// Facts are held to what thousands of them can be summed to in 64 bits; thousandths reach nine million millions.
@@ -34,6 +35,10 @@ pub(crate) struct Slice {
     pub(crate) generation: u64,
     /// Marks to move.
     pub(crate) processed: Vec<Step>,
+    /// Lost ranges that the steps pass over, by stream: they must still be missing.
+    pub(super) passed: Vec<(i64, Open)>,
+    /// Fills, each with its last entry judged.
+    pub(super) filled: Vec<(Fill, Seq)>,
     pub(super) sites: Vec<SiteUse>,
     pub(super) documents: Vec<DocumentRow>,
     pub(super) facts: Vec<FactRow>,
@@ -80,7 +85,11 @@ pub(super) struct FactRow {
 impl Slice {
     /// Whether it changes nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.processed.is_empty() && self.documents.is_empty() && self.changes.is_empty() && self.decided.is_empty()
+        self.processed.is_empty()
+            && self.filled.is_empty()
+            && self.documents.is_empty()
+            && self.changes.is_empty()
+            && self.decided.is_empty()
     }
 
     /// Adds to the counters what was committed.
@@ -100,6 +109,14 @@ impl Slice {
 
 /// Writes a slice within the caller's transaction.
 pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
+    for (stream, open) in &slice.passed {
+        if !lost::stands(conn, open)? {
+            return Err(StoreError::Overtaken { stream: *stream });
+        }
+    }
+    for (fill, to) in &slice.filled {
+        lost::advance(conn, fill, *to)?;
+    }
     let sites = sites(conn, slice)?;
     write_documents(conn, slice, &sites)?;
     write_facts(conn, slice, &sites)?;

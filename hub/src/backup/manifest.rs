@@ -13,7 +13,7 @@ use waystation_protocol::time::Timestamp;
 use super::{BackupError, Progress, Step};
 use crate::durable;
 use crate::keys;
-use crate::store::{DATABASE, StoreError, array_at, hash_at, life, seq_at};
+use crate::store::{DATABASE, StoreError, array_at, hash_at, life, line, seq_at};
 
 /// The manifest's name.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -23,6 +23,13 @@ pub(super) const SUMS: &str = "B3SUMS";
 
 /// The version of the manifest this build writes, and the only one it reads.
 const FORMAT: u32 = 1;
+
+/// Entries in a database; a fork's begin above its floor, and a lost range holds none.
+const ENTRIES: &str = "SELECT (SELECT coalesce(sum(stored_seq - floor_seq), 0) FROM stream)
+    - (SELECT coalesce(sum(open_last - first_seq + 1), 0) FROM lost_range WHERE filled_at IS NULL)";
+
+/// The same in a database of a build that knew no forks.
+const ENTRIES_BEFORE_FORKS: &str = "SELECT coalesce(sum(stored_seq), 0) FROM stream";
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -135,7 +142,7 @@ impl Manifest {
             epoch: life::own(&conn)?.epoch.unwrap_or(1),
             database_bytes: digest.bytes,
             database_blake3: digest.hex,
-            entries: number("SELECT coalesce(sum(stored_seq), 0) FROM stream")?,
+            entries: number(if line::has_forks(&conn)? { ENTRIES } else { ENTRIES_BEFORE_FORKS })?,
             batches: number("SELECT count(*) FROM raw")?,
             documents: number("SELECT count(*) FROM document")?,
             agents: number("SELECT count(*) FROM agent")?,
@@ -178,9 +185,16 @@ pub(super) fn open(folder: &Path) -> Result<Connection, BackupError> {
 
 /// Every journal with its row and its stored mark.
 pub(super) fn journals(conn: &Connection) -> Result<Vec<(i64, Mark, Journal)>, BackupError> {
-    let sql = "SELECT stream.id, stream.stream, agent.agent, stored_seq, stored_hash, head_seq
-               FROM stream JOIN agent ON agent.id = stream.agent ORDER BY stream.id";
-    let mut statement = conn.prepare(sql)?;
+    let (head, heard) = if line::has_forks(conn)? {
+        ("coalesce(heard.head_seq, 0)", "LEFT JOIN heard ON heard.stream = stream.stream")
+    } else {
+        ("head_seq", "")
+    };
+    let sql = format!(
+        "SELECT stream.id, stream.stream, agent.agent, stored_seq, stored_hash, {head}
+         FROM stream JOIN agent ON agent.id = stream.agent {heard} ORDER BY stream.id"
+    );
+    let mut statement = conn.prepare(&sql)?;
     let rows = statement.query_map([], |row| {
         let stored = Mark { seq: seq_at(row, 3)?, hash: hash_at(row, 4)? };
         let journal = Journal {

@@ -1,21 +1,20 @@
 //! One group of verified messages on its way into the database, in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Connection;
-use waystation_protocol::batch::Unpacked;
 use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::id::{AgentId, StreamId};
-use waystation_protocol::message::{Batch, Heartbeat, Hello};
-use waystation_protocol::sync::Verdict;
+use waystation_protocol::id::{AgentId, SessionId, StreamId};
+use waystation_protocol::message::{Death, Heartbeat, Hello};
 use waystation_protocol::time::Timestamp;
 
-use super::reply::{Greeting, Reply, acknowledge};
+use super::reply::{self, Reply};
 use super::{Incoming, Upward};
-use crate::store::lane::{self, Lanes, Owned};
+use crate::store::lane::Lanes;
 use crate::store::presence::{self, Greeted};
-use crate::store::raw::{self, Arrival};
-use crate::store::{Counters, Retention, StoreError, restore};
+use crate::store::raw::Arrival;
+use crate::store::session::{self, Admission};
+use crate::store::{Counters, Retention, StoreError, heard, line, prune, restore};
 
 /// What a group changed; to be told only after its commit.
 #[derive(Debug, Default)]
@@ -23,44 +22,72 @@ pub(crate) struct Outcome {
     pub(crate) replies: Vec<Reply>,
     /// Streams whose prefix grew: row and stored seq.
     pub(crate) grown: Vec<(i64, Seq)>,
+    /// Whether a lost range was filled below a processed mark.
+    pub(crate) is_filled: bool,
     tally: Tally,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
-    stored: u64,
-    entries: u64,
-    held: u64,
-    known: u64,
-    conflicting: u64,
-    refused: u64,
-    misplaced: u64,
+pub(super) struct Tally {
+    pub(super) stored: u64,
+    pub(super) entries: u64,
+    pub(super) held: u64,
+    pub(super) known: u64,
+    pub(super) conflicting: u64,
+    pub(super) refused: u64,
+    pub(super) misplaced: u64,
+    pub(super) unrooted: u64,
+    pub(super) forks: u64,
+    pub(super) lost: u64,
+    pub(super) filled: u64,
     keys_refused: u64,
 }
 
 impl Outcome {
     /// Adds to the counters what was committed.
     pub(crate) fn count(&self, counters: &Counters) {
-        counters.batches_stored.add(self.tally.stored);
-        counters.entries_stored.add(self.tally.entries);
-        counters.batches_held.add(self.tally.held);
-        counters.batches_known.add(self.tally.known);
-        counters.batches_conflicting.add(self.tally.conflicting);
-        counters.batches_refused.add(self.tally.refused);
-        counters.batches_misplaced.add(self.tally.misplaced);
-        counters.keys_refused.add(self.tally.keys_refused);
+        let tally = &self.tally;
+        counters.batches_stored.add(tally.stored);
+        counters.entries_stored.add(tally.entries);
+        counters.batches_held.add(tally.held);
+        counters.batches_known.add(tally.known);
+        counters.batches_conflicting.add(tally.conflicting);
+        counters.batches_refused.add(tally.refused);
+        counters.batches_misplaced.add(tally.misplaced);
+        counters.batches_unrooted.add(tally.unrooted);
+        counters.forks_opened.add(tally.forks);
+        counters.entries_named_lost.add(tally.lost);
+        counters.entries_filled.add(tally.filled);
+        counters.keys_refused.add(tally.keys_refused);
     }
 }
 
+/// A HELLO to answer.
+struct Asked<'a> {
+    hello: &'a Hello,
+    agent: i64,
+    letter: Option<char>,
+    challenge: Option<waystation_protocol::message::Bytes>,
+    received_at: Timestamp,
+}
+
 /// One group on its way into the database.
-struct Group<'a> {
-    conn: &'a Connection,
-    lanes: &'a mut Lanes,
+pub(super) struct Group<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) lanes: &'a mut Lanes,
     retention: Retention,
-    greeted: Vec<Greeting>,
-    to_acknowledge: BTreeSet<StreamId>,
+    greeted: Vec<Asked<'a>>,
+    /// Journals to acknowledge, each to the sessions that asked, or to the latest that spoke of it.
+    to_acknowledge: BTreeMap<StreamId, BTreeSet<Option<SessionId>>>,
+    /// Heartbeats about journals the hub does not know.
+    unknown: Vec<Reply>,
+    /// Journals whose rows may have changed, and when the last batch of each came.
+    touched: BTreeMap<StreamId, Timestamp>,
     heard: HashMap<i64, Timestamp>,
-    tally: Tally,
+    /// Journals whose prefix grew: rows and stored seqs.
+    grown: BTreeMap<i64, Seq>,
+    pub(super) is_filled: bool,
+    pub(super) tally: Tally,
 }
 
 /// Writes a group within the caller's transaction. After an error the caller rolls back and clears `lanes`.
@@ -70,137 +97,128 @@ pub(crate) fn store_group(
     group: &[Incoming],
     retention: Retention,
 ) -> Result<Outcome, StoreError> {
+    lanes.begin();
     let mut writing = Group {
         conn,
         lanes,
         retention,
         greeted: Vec::new(),
-        to_acknowledge: BTreeSet::new(),
+        to_acknowledge: BTreeMap::new(),
+        unknown: Vec::new(),
+        touched: BTreeMap::new(),
         heard: HashMap::new(),
+        grown: BTreeMap::new(),
+        is_filled: false,
         tally: Tally::default(),
     };
     for incoming in group {
+        let (agent, now) = (incoming.agent, incoming.received_at);
         match &incoming.message {
-            Upward::Hello(hello) => writing.hello(hello, incoming.received_at)?,
+            Upward::Hello(hello) => writing.hello(hello, now)?,
             Upward::Batch(batch, protocol) => {
-                let arrival = Arrival { received_at: incoming.received_at, protocol: *protocol };
-                writing.batch(incoming.agent, &batch.0, &batch.1, arrival)?;
+                let arrival = Arrival { received_at: now, protocol: *protocol };
+                let Some(row) = presence::agent_row(conn, agent)? else { continue };
+                writing.heard.insert(row, now);
+                if writing.batch((agent, row), &batch.0, &batch.1, arrival)? {
+                    writing.touched.insert(batch.0.stream, now);
+                    writing.to_acknowledge.entry(batch.0.stream).or_default().insert(None);
+                }
             }
-            Upward::Heartbeat(beat) => writing.heartbeat(incoming.agent, beat, incoming.received_at)?,
-            Upward::Death(death) => presence::death(conn, incoming.agent, death.session, incoming.received_at)?,
+            Upward::Heartbeat(beat) => writing.heartbeat(agent, beat, now)?,
+            Upward::Stranger(beat) => writing.unknown.push(reply::nothing(agent, beat.session, beat.stream)),
+            Upward::Death(death) => writing.death(agent, death, now)?,
         }
     }
     writing.finish()
 }
 
-impl Group<'_> {
-    fn hello(&mut self, hello: &Hello, now: Timestamp) -> Result<(), StoreError> {
-        let Greeted::Welcome { letter } = presence::hello(self.conn, self.lanes, hello, now)? else {
+impl<'a> Group<'a> {
+    fn hello(&mut self, hello: &'a Hello, now: Timestamp) -> Result<(), StoreError> {
+        let Greeted::Welcome { agent, letter } = presence::hello(self.conn, hello, now)? else {
             self.tally.keys_refused += 1;
             tracing::error!(agent = %hello.agent, stream = %hello.stream, "HELLO refused: its key or its stream is another's");
             return Ok(());
         };
-        let committed = self.lanes.lane(hello.stream).map_or(Mark::ZERO, |lane| lane.committed);
+        let challenge = match session::greet(self.conn, agent, hello, now)? {
+            Admission::Holder => None,
+            Admission::Challenged(challenge) => {
+                tracing::warn!(agent = %hello.agent, session = %hello.session,
+                    "another session of this agent has its downward journal; this one is challenged");
+                Some(challenge)
+            }
+        };
+        let own = line::find(self.conn, hello.stream)?;
+        let committed = match &own {
+            Some(own) => own.stored,
+            None => line::ancestor(self.conn, agent, &hello.line)?.map_or(Mark::ZERO, |(_, _, top)| top),
+        };
         restore::greet(self.conn, hello, committed, now)?;
-        self.prune(hello.stream, now)?;
-        self.greeted.push(Greeting {
-            agent: hello.agent,
-            session: hello.session,
-            protocols: hello.protocols,
-            stream: hello.stream,
-            ladder: Vec::new(),
-            processed: Seq(0),
-            prunable: Seq(0),
-            letter,
-            received_at: now,
-        });
+        if let Some(own) = own {
+            prune::advance(self.conn, &own, self.retention, now)?;
+        }
+        self.greeted.push(Asked { hello, agent, letter, challenge, received_at: now });
         Ok(())
     }
 
-    fn batch(&mut self, agent: AgentId, batch: &Batch, entries: &Unpacked, arrival: Arrival) -> Result<(), StoreError> {
-        let Some(agent_row) = presence::agent_row(self.conn, agent)? else { return Ok(()) };
-        let Owned::Here(lane) = self.lanes.open(self.conn, batch.stream, agent, agent_row)? else {
-            self.tally.misplaced += 1;
-            tracing::error!(%agent, stream = %batch.stream, "batch refused: its stream is another agent's");
+    /// A heartbeat that is not at the hub's mark is told that mark: what it does then, the agent decides.
+    fn heartbeat(&mut self, agent: AgentId, beat: &Heartbeat, now: Timestamp) -> Result<(), StoreError> {
+        let Some(row) = presence::agent_row(self.conn, agent)? else { return Ok(()) };
+        let own = line::find(self.conn, beat.stream)?;
+        if own.is_some_and(|own| own.agent != row) {
+            return Ok(());
+        }
+        presence::heartbeat(self.conn, row, beat, now)?;
+        session::hear(self.conn, row, beat.session, beat.stream, now)?;
+        let Some(own) = own else {
+            self.unknown.push(reply::nothing(agent, beat.session, beat.stream));
             return Ok(());
         };
-        if let Some(parent) = &batch.parent {
-            lane::set_parent(self.conn, lane.row, parent)?;
-        }
-        let before = lane.receiver.stored();
-        match lane.receiver.handle_batch(entries) {
-            Verdict::Append { first, stored, dropped } => {
-                for first in dropped {
-                    raw::delete(self.conn, lane.row, first)?;
-                }
-                raw::insert(self.conn, lane.row, batch, entries, first, arrival)?;
-                self.tally.stored += 1;
-                self.tally.entries += stored.seq.0 - before.seq.0;
-            }
-            Verdict::Hold => {
-                raw::insert(self.conn, lane.row, batch, entries, batch.first_seq, arrival)?;
-                self.tally.held += 1;
-            }
-            Verdict::Known => self.tally.known += 1,
-            Verdict::Refused => self.tally.refused += 1,
-            Verdict::Conflict { at } => {
-                self.tally.conflicting += 1;
-                lane::note_conflict(self.conn, lane.row)?;
-                tracing::error!(%agent, stream = %batch.stream, seq = %at,
-                    "batch refused: it contradicts what is stored");
-            }
-        }
-        self.heard.insert(agent_row, arrival.received_at);
-        self.to_acknowledge.insert(batch.stream);
-        Ok(())
-    }
-
-    fn heartbeat(&mut self, agent: AgentId, beat: &Heartbeat, now: Timestamp) -> Result<(), StoreError> {
-        let Some(agent_row) = presence::agent_row(self.conn, agent)? else { return Ok(()) };
-        let Owned::Here(lane) = self.lanes.open(self.conn, beat.stream, agent, agent_row)? else { return Ok(()) };
-        let (row, stored) = (lane.row, lane.receiver.stored().seq);
-        presence::heartbeat(self.conn, row, agent, beat, now)?;
-        let moved = self.prune(beat.stream, now)?;
-        if moved || beat.stored < stored {
-            self.to_acknowledge.insert(beat.stream);
+        let moved = prune::advance(self.conn, &own, self.retention, now)?;
+        if moved || beat.stored != own.stored.seq {
+            self.to_acknowledge.entry(beat.stream).or_default().insert(Some(beat.session));
         }
         Ok(())
     }
 
-    /// Moves the stream's prunable mark, by the hub's clock.
-    fn prune(&mut self, stream: StreamId, now: Timestamp) -> Result<bool, StoreError> {
-        match self.lanes.lane(stream) {
-            Some(lane) => presence::prune(self.conn, lane, self.retention, now),
-            None => Ok(false),
+    fn death(&mut self, agent: AgentId, death: &Death, now: Timestamp) -> Result<(), StoreError> {
+        presence::death(self.conn, agent, death.session, now)?;
+        session::end(self.conn, death.session, now)
+    }
+
+    /// Writes what changed of a journal, and settles what waited for it.
+    pub(super) fn commit(&mut self, stream: StreamId, now: Timestamp) -> Result<(), StoreError> {
+        let Some(lane) = self.lanes.find(self.conn, stream)? else { return Ok(()) };
+        let is_changed = lane.is_changed;
+        if lane.commit(self.conn)? {
+            self.grown.insert(lane.row, lane.committed.seq);
+            restore::settle(self.conn, stream, lane.committed, now)?;
+        } else if !is_changed {
+            return Ok(());
         }
+        heard::settle(self.conn, &line::of_row(self.conn, lane.row)?)
     }
 
     /// Moves the stored marks, and drafts the replies from what this commit will hold.
     fn finish(mut self) -> Result<Outcome, StoreError> {
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { is_filled: self.is_filled, ..Outcome::default() };
         for (agent, at) in &self.heard {
             presence::heard(self.conn, *agent, *at)?;
         }
-        let now = self.heard.values().max().copied().unwrap_or(Timestamp(0));
-        for stream in &self.to_acknowledge {
-            let Some(lane) = self.lanes.lane(*stream) else { continue };
-            let stored = lane.receiver.stored();
-            if stored != lane.committed {
-                lane::move_stored(self.conn, lane.row, lane.committed, stored)?;
-                lane.committed = stored;
-                outcome.grown.push((lane.row, stored.seq));
-                restore::settle(self.conn, *stream, stored, now)?;
-            }
+        for (stream, now) in std::mem::take(&mut self.touched) {
+            self.commit(stream, now)?;
         }
-        for mut greeting in std::mem::take(&mut self.greeted) {
-            let Some(lane) = self.lanes.lane(greeting.stream) else { continue };
-            greeting.ladder = raw::ladder(self.conn, lane.row, lane.committed)?;
-            (greeting.processed, greeting.prunable) = (lane.processed, lane.prunable);
+        outcome.grown = std::mem::take(&mut self.grown).into_iter().collect();
+        for asked in &self.greeted {
+            let (hello, letter, challenge) = (asked.hello, asked.letter, asked.challenge.clone());
+            let greeting = reply::welcome(self.conn, (hello, asked.agent), letter, challenge, asked.received_at)?;
             outcome.replies.push(Reply::Welcome(Box::new(greeting)));
         }
-        for stream in &self.to_acknowledge {
-            outcome.replies.extend(acknowledge(self.conn, self.lanes, *stream)?);
+        for (stream, sessions) in &self.to_acknowledge {
+            for session in sessions {
+                outcome.replies.extend(reply::acknowledge(self.conn, self.lanes, *stream, *session)?);
+            }
         }
+        outcome.replies.append(&mut self.unknown);
         outcome.tally = self.tally;
         Ok(outcome)
     }

@@ -3,10 +3,11 @@
 use rusqlite::Connection;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
+use waystation_protocol::message::{Bytes, Hello};
 use waystation_protocol::time::Timestamp;
 
-use crate::store::StoreError;
 use crate::store::lane::Lanes;
+use crate::store::{StoreError, hash_at, line, seq_at, session};
 
 /// What the link sends after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +27,9 @@ pub struct Greeting {
     pub session: SessionId,
     /// Lowest and highest protocol it speaks.
     pub protocols: (u8, u8),
-    /// Its upward journal.
+    /// The journal the ladder speaks of: its own, or the nearest of its line that the hub knows.
     pub stream: StreamId,
-    /// The stored mark and earlier ones.
+    /// The stored mark, earlier ones, and those at the seqs its HELLO names.
     pub ladder: Vec<Mark>,
     /// How far it is processed.
     pub processed: Seq,
@@ -36,6 +37,8 @@ pub struct Greeting {
     pub prunable: Seq,
     /// Its letter in printed numbers.
     pub letter: Option<char>,
+    /// What it must answer before it gets its downward journal, where another session has that.
+    pub challenge: Option<Bytes>,
     /// The hub's time when the HELLO arrived.
     pub received_at: Timestamp,
 }
@@ -45,7 +48,7 @@ pub struct Greeting {
 pub struct Acknowledgement {
     /// To whom.
     pub agent: AgentId,
-    /// The session of its last HELLO: a BATCH carries none.
+    /// A heartbeat's own; else the latest that spoke of the journal, because a BATCH carries none.
     pub session: SessionId,
     /// Which journal.
     pub stream: StreamId,
@@ -59,13 +62,78 @@ pub struct Acknowledgement {
     pub missing: Vec<SeqRange>,
 }
 
-/// The acknowledgement of a stream as its lane stands.
-pub(crate) fn acknowledge(conn: &Connection, lanes: &mut Lanes, stream: StreamId) -> Result<Option<Reply>, StoreError> {
-    let Some(lane) = lanes.lane(stream) else { return Ok(None) };
-    let (agent, stored, processed, prunable) = (lane.agent, lane.committed, lane.processed, lane.prunable);
-    let missing = lane.receiver.missing();
-    let session = lanes.session(conn, agent)?;
+/// Marks as the database has them in this transaction.
+struct Marks {
+    stored: Mark,
+    processed: Seq,
+    prunable: Seq,
+}
+
+fn marks(conn: &Connection, row: i64) -> Result<Marks, StoreError> {
+    let sql = "SELECT stored_seq, stored_hash, processed_seq, prunable_seq FROM stream WHERE id = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([row], |row| {
+        let stored = Mark { seq: seq_at(row, 0)?, hash: hash_at(row, 1)? };
+        Ok(Marks { stored, processed: seq_at(row, 2)?, prunable: seq_at(row, 3)? })
+    })?)
+}
+
+/// The acknowledgement of a journal, within a transaction: nothing of it comes from memory that another worker may have
+/// overtaken. `session`: the one to name, if it is known.
+pub(crate) fn acknowledge(
+    conn: &Connection,
+    lanes: &mut Lanes,
+    stream: StreamId,
+    session: Option<SessionId>,
+) -> Result<Option<Reply>, StoreError> {
+    let Some(lane) = lanes.find(conn, stream)? else { return Ok(None) };
+    let Marks { stored, processed, prunable } = marks(conn, lane.row)?;
+    let (agent, missing) = (lane.agent, lane.receiver.missing());
+    let session = match session {
+        Some(session) => Some(session),
+        None => session::of_stream(conn, line::of_row(conn, lane.row)?.agent, stream)?,
+    };
     Ok(session.map(|session| {
         Reply::Ack(Box::new(Acknowledgement { agent, session, stream, stored, processed, prunable, missing }))
     }))
+}
+
+/// The acknowledgement of a journal the hub does not know: it holds nothing of it.
+pub(super) fn nothing(agent: AgentId, session: SessionId, stream: StreamId) -> Reply {
+    let (stored, missing) = (Mark::ZERO, Vec::new());
+    let (processed, prunable) = (Seq(0), Seq(0));
+    Reply::Ack(Box::new(Acknowledgement { agent, session, stream, stored, processed, prunable, missing }))
+}
+
+/// The answer to a HELLO, within a transaction. For a journal the hub does not know it speaks of the nearest of its line.
+pub(super) fn welcome(
+    conn: &Connection,
+    (hello, agent): (&Hello, i64),
+    letter: Option<char>,
+    challenge: Option<Bytes>,
+    received_at: Timestamp,
+) -> Result<Greeting, StoreError> {
+    let own = line::find(conn, hello.stream)?.map(|own| (hello.stream, own, own.stored));
+    let found = match own {
+        Some(own) => Some(own),
+        None => line::ancestor(conn, agent, &hello.line)?,
+    };
+    let mut greeting = Greeting {
+        agent: hello.agent,
+        session: hello.session,
+        protocols: hello.protocols,
+        stream: hello.stream,
+        ladder: vec![Mark::ZERO],
+        processed: Seq(0),
+        prunable: Seq(0),
+        letter,
+        challenge,
+        received_at,
+    };
+    if let Some((stream, extent, top)) = found {
+        let Marks { processed, prunable, .. } = marks(conn, extent.row)?;
+        greeting.stream = stream;
+        greeting.ladder = line::ladder(conn, &extent, top, &[hello.stored.seq, hello.pruned])?;
+        (greeting.processed, greeting.prunable) = (processed.min(top.seq), prunable.min(top.seq));
+    }
+    Ok(greeting)
 }

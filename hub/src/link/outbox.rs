@@ -85,7 +85,7 @@ impl Outbox {
             down_prunable: Seq(0),
             credit: self.credit(greeting.agent),
             letter: greeting.letter,
-            challenge: None,
+            challenge: greeting.challenge,
             protocol,
             capabilities: Vec::new(),
             t2: greeting.received_at,

@@ -78,6 +78,14 @@ counters! {
     batches_refused,
     /// Batches on a stream of another agent.
     batches_misplaced,
+    /// Batches of a fork whose branch point is not here.
+    batches_unrooted,
+    /// Forks opened: disks that were put back or copied.
+    forks_opened,
+    /// Entries named lost: deleted at their agent and not here.
+    entries_named_lost,
+    /// Entries named lost before that came all the same.
+    entries_filled,
     /// Entries added to the contiguous prefix of their stream.
     entries_stored,
     /// Entries applied to their document.

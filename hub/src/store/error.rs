@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use waystation_protocol::id::AgentId;
+
 use crate::epoch::EpochError;
 
 /// Why an operation of the store failed.
@@ -67,6 +69,12 @@ pub enum StoreError {
         /// The hub's.
         own: u64,
     },
+    /// No such agent ever said HELLO.
+    #[error("no agent {agent} ever said HELLO here; `waystation-hub run` lists those that did at /api/v1/agents")]
+    UnknownAgent {
+        /// The id.
+        agent: AgentId,
+    },
     /// Every restore has ended.
     #[error("there is nothing to release: no restore is open")]
     NothingToRelease,
@@ -102,6 +110,7 @@ impl StoreError {
             | StoreError::ZoneInUse { .. }
             | StoreError::RestoreCutOff { .. }
             | StoreError::OtherEpoch { .. }
+            | StoreError::UnknownAgent { .. }
             | StoreError::NothingToRelease
             | StoreError::Epoch(EpochError::Damaged { .. })
             | StoreError::BadCursor(_)

@@ -15,13 +15,13 @@ use waystation_protocol::document::fold::Writer;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame;
 use waystation_protocol::id::{AgentId, DocId, IdSource, SessionId, StreamId};
-use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message};
+use waystation_protocol::message::{Batch, Bytes, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::{Options, Store};
-use crate::ingest::{self, Acknowledgement, Incoming, Keys, Rejected, Reply};
+use crate::ingest::{self, Acknowledgement, Greeting, Incoming, Keys, Rejected, Reply};
 
 /// The time at which tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_790_000_000_000);
@@ -44,12 +44,19 @@ impl Books for NoBooks {
 }
 
 /// An agent without a disk.
+#[derive(Clone)]
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) key: SigningKey,
     pub(crate) stream: StreamId,
     pub(crate) session: SessionId,
     pub(crate) sites: Sites,
+    /// The streams its own came from, the nearest first.
+    pub(crate) line: Vec<Parent>,
+    /// Up to where it deleted its entries.
+    pub(crate) pruned: u64,
+    pub(crate) last_session: Option<SessionId>,
+    pub(crate) answer: Option<Bytes>,
     pub(crate) documents: BTreeMap<DocId, Document>,
     entries: Vec<Vec<u8>>,
     marks: Vec<Mark>,
@@ -66,6 +73,10 @@ impl Agent {
             stream: StreamId::from_bytes([n; 16]),
             session: SessionId::from_bytes([n; 16]),
             sites: Sites::Only(sites.iter().map(|site| site.parse().unwrap()).collect()),
+            line: Vec::new(),
+            pruned: 0,
+            last_session: None,
+            answer: None,
             documents: BTreeMap::new(),
             entries: Vec::new(),
             marks: vec![Mark::ZERO],
@@ -167,13 +178,13 @@ impl Agent {
             session: self.session,
             sites: self.sites.clone(),
             stream: self.stream,
-            line: Vec::new(),
+            line: self.line.clone(),
             head: self.head(),
             stored: self.mark(stored),
-            pruned: Seq(0),
+            pruned: Seq(self.pruned),
             down: None,
-            last_session: None,
-            challenge_answer: None,
+            last_session: self.last_session,
+            challenge_answer: self.answer.clone(),
             credit: 0,
             forms: [("survey".to_owned(), 1)].into(),
             protocols: (1, 1),
@@ -184,12 +195,17 @@ impl Agent {
     }
 
     pub(crate) fn batch(&self, first: u64, last: u64) -> Vec<u8> {
+        self.batch_with(first, last, |_| {})
+    }
+
+    /// Entries `first..=last` as an agent sends them, changed.
+    pub(crate) fn batch_with(&self, first: u64, last: u64, change: impl FnOnce(&mut Batch)) -> Vec<u8> {
         let mut builder = Builder::new();
         for entry in &self.entries[first as usize - 1..last as usize] {
             assert!(builder.push(entry));
         }
         let count = builder.count();
-        self.seal(&Batch {
+        let mut batch = Batch {
             stream: self.stream,
             parent: None,
             first_seq: Seq(first),
@@ -197,7 +213,26 @@ impl Agent {
             prev_hash: self.mark(first - 1).hash,
             base: None,
             payload: builder.finish().into(),
-        })
+        };
+        change(&mut batch);
+        self.seal(&batch)
+    }
+
+    /// The disk goes on in a stream of its own after `at`. Its random ids are its own from here on.
+    pub(crate) fn fork(&self, stream: u8, at: u64) -> Agent {
+        let mut fork = self.clone();
+        fork.line.insert(0, Parent { stream: self.stream, at: self.mark(at) });
+        fork.stream = StreamId::from_bytes([stream; 16]);
+        fork.session = SessionId::from_bytes([stream; 16]);
+        fork.ids = IdSource::new([stream; 10]);
+        fork.entries.truncate(at as usize);
+        fork.marks.truncate(at as usize + 1);
+        fork
+    }
+
+    /// A batch of a fork that is not acknowledged yet.
+    pub(crate) fn fork_batch(&self, first: u64, last: u64) -> Vec<u8> {
+        self.batch_with(first, last, |batch| batch.parent = self.line.first().cloned())
     }
 
     /// The whole journal in one batch, in a frame as protocol `version` would make it.
@@ -336,6 +371,21 @@ impl Hub {
                 return *ack;
             }
         }
+    }
+
+    /// The next answer to a HELLO.
+    pub(crate) fn welcome(&mut self) -> Greeting {
+        loop {
+            if let Reply::Welcome(greeting) = self.reply() {
+                return *greeting;
+            }
+        }
+    }
+
+    /// The answer to this agent's HELLO.
+    pub(crate) fn greet(&mut self, agent: &Agent) -> Greeting {
+        self.send(agent, &agent.hello());
+        self.welcome()
     }
 
     /// Waits for a condition.

@@ -13,7 +13,7 @@ use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::site::Sites;
 
-use super::{StoreError, array_at, hash_at, seq_at};
+use super::{StoreError, array_at, hash_at, line, seq_at};
 use crate::durable;
 
 /// The file's name in the data folder.
@@ -43,8 +43,20 @@ pub(crate) fn gather(conn: &Connection) -> Result<Vec<Head>, StoreError> {
 }
 
 fn in_books(conn: &Connection) -> Result<Vec<Head>, StoreError> {
-    let sql = "SELECT stream.stream, agent.agent, stands_for, stored_seq, stored_hash, head_seq, head_hash
-               FROM stream JOIN agent ON agent.id = stream.agent ORDER BY stream.id";
+    if !line::has_forks(conn)? {
+        let sql = "SELECT stream.stream, agent.agent, stands_for, stored_seq, stored_hash, head_seq, head_hash
+                   FROM stream JOIN agent ON agent.id = stream.agent ORDER BY stream.id";
+        return read(conn, sql);
+    }
+    // an agent may have announced more of a journal than is here, or all of one
+    let sql = "SELECT stream.stream, agent.agent, stands_for, stored_seq, stored_hash,
+               coalesce(heard.head_seq, 0), coalesce(heard.head_hash, zeroblob(32))
+               FROM stream JOIN agent ON agent.id = stream.agent LEFT JOIN heard ON heard.stream = stream.stream
+               WHERE is_aside = 0
+               UNION ALL
+               SELECT heard.stream, agent.agent, stands_for, 0, zeroblob(32), heard.head_seq, heard.head_hash
+               FROM heard JOIN agent ON agent.id = heard.agent
+               WHERE head_seq > 0 AND NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream = heard.stream)";
     read(conn, sql)
 }
 

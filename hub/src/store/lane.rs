@@ -1,12 +1,14 @@
-//! What the writer keeps in memory of each stream: its receiver, and the marks it acknowledges with.
+//! What the writer keeps in memory of each stream: its receiver and what the database held when it was read.
 //!
-//! Built from the database on first use. A failed commit clears everything, because receivers move on before it.
+//! Several workers may share the database. Before a transaction first uses a lane, the stream's revision is compared
+//! with the one it was read at, and a lane that was overtaken is read again; every change raises the revision. A failed
+//! commit clears everything, because receivers move on before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::id::{AgentId, SessionId, StreamId};
+use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::message::Parent;
 use waystation_protocol::sync::Receiver;
 
@@ -23,26 +25,18 @@ pub(crate) struct Lane {
     pub(crate) receiver: Receiver,
     /// What the database holds: the receiver runs ahead of it within a commit.
     pub(crate) committed: Mark,
-    /// How far it is processed.
-    pub(crate) processed: Seq,
-    /// What its agent may delete.
-    pub(crate) prunable: Seq,
+    /// Whether rows, mark or ranges changed in this transaction.
+    pub(crate) is_changed: bool,
+    /// The stream's revision in the database as it was read.
+    revision: i64,
 }
 
 /// Every stream used since the last failure.
 #[derive(Default)]
 pub(crate) struct Lanes {
     by_stream: HashMap<StreamId, Lane>,
-    by_row: HashMap<i64, StreamId>,
-    sessions: HashMap<AgentId, SessionId>,
-}
-
-/// Whose a stream is.
-pub(crate) enum Owned<'a> {
-    /// The agent's own.
-    Here(&'a mut Lane),
-    /// Another agent's.
-    Elsewhere,
+    /// Lanes whose revision was compared in this transaction.
+    compared: HashSet<StreamId>,
 }
 
 impl Lanes {
@@ -51,59 +45,82 @@ impl Lanes {
         *self = Lanes::default();
     }
 
-    /// The stream's lane, if it is `agent`'s; made where there is none yet.
-    pub(crate) fn open(
+    /// A transaction begins: what is in memory may be old.
+    pub(crate) fn begin(&mut self) {
+        self.compared.clear();
+    }
+
+    /// The lane of a stream that the hub knows, as it is in this transaction.
+    pub(crate) fn find(&mut self, conn: &Connection, stream: StreamId) -> Result<Option<&mut Lane>, StoreError> {
+        if self.compared.insert(stream) {
+            let sql = "SELECT revision FROM stream WHERE stream = ?1 AND is_aside = 0";
+            let now = conn.prepare_cached(sql)?.query_row([stream.as_bytes()], |row| row.get::<_, i64>(0));
+            let now = now.optional()?;
+            if self.by_stream.get(&stream).map(|lane| lane.revision) != now {
+                self.by_stream.remove(&stream);
+            }
+            if now.is_some()
+                && !self.by_stream.contains_key(&stream)
+                && let Some(lane) = load(conn, stream)?
+            {
+                self.by_stream.insert(stream, lane);
+            }
+        }
+        Ok(self.by_stream.get_mut(&stream))
+    }
+
+    /// Opens a lane: empty, or at the mark where it left its parent.
+    pub(crate) fn create(
         &mut self,
         conn: &Connection,
         stream: StreamId,
-        agent: AgentId,
-        agent_row: i64,
-    ) -> Result<Owned<'_>, StoreError> {
-        if !self.by_stream.contains_key(&stream) {
-            let lane = match load(conn, stream)? {
-                Some(lane) => lane,
-                None => create(conn, stream, agent, agent_row)?,
-            };
-            self.by_row.insert(lane.row, stream);
-            self.by_stream.insert(stream, lane);
+        (agent, agent_row): (AgentId, i64),
+        parent: Option<&Parent>,
+    ) -> Result<&mut Lane, StoreError> {
+        let floor = parent.map_or(Mark::ZERO, |parent| parent.at);
+        let sql = "INSERT INTO stream (stream, agent, parent_stream, parent_seq, parent_hash, floor_seq, stored_seq,
+                   stored_hash, processed_seq, head_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?6, ?7)";
+        conn.prepare_cached(sql)?.execute(params![
+            stream.as_bytes(),
+            agent_row,
+            parent.map(|parent| *parent.stream.as_bytes()),
+            parent.map(|parent| int(parent.at.seq)),
+            parent.map(|parent| *parent.at.hash.as_bytes()),
+            int(floor.seq),
+            floor.hash.as_bytes()
+        ])?;
+        let row = conn.last_insert_rowid();
+        let receiver = Receiver::new(floor);
+        let lane = Lane { row, agent, receiver, committed: floor, is_changed: false, revision: 0 };
+        self.compared.insert(stream);
+        self.by_stream.insert(stream, lane);
+        Ok(self.by_stream.get_mut(&stream).expect("it has just been put there"))
+    }
+}
+
+impl Lane {
+    /// Writes the stored mark by compare-and-set, and raises the revision. Whether the mark moved.
+    pub(crate) fn commit(&mut self, conn: &Connection) -> Result<bool, StoreError> {
+        let (from, to) = (self.committed, self.receiver.stored());
+        if from == to && !self.is_changed {
+            return Ok(false);
         }
-        let lane = self.by_stream.get_mut(&stream).expect("it was there or has just been put there");
-        Ok(if lane.agent == agent { Owned::Here(lane) } else { Owned::Elsewhere })
-    }
-
-    /// A lane opened before.
-    pub(crate) fn lane(&mut self, stream: StreamId) -> Option<&mut Lane> {
-        self.by_stream.get_mut(&stream)
-    }
-
-    /// A lane opened before, by its row.
-    pub(crate) fn by_row(&mut self, row: i64) -> Option<(StreamId, &mut Lane)> {
-        let stream = *self.by_row.get(&row)?;
-        self.by_stream.get_mut(&stream).map(|lane| (stream, lane))
-    }
-
-    /// The session of the agent's last HELLO.
-    pub(crate) fn session(&mut self, conn: &Connection, agent: AgentId) -> Result<Option<SessionId>, StoreError> {
-        if let Some(session) = self.sessions.get(&agent) {
-            return Ok(Some(*session));
+        let sql = "UPDATE stream SET stored_seq = ?2, stored_hash = ?3, revision = revision + 1
+                   WHERE id = ?1 AND stored_seq = ?4 AND stored_hash = ?5 AND revision = ?6";
+        let (old, new) = ((int(from.seq), from.hash), (int(to.seq), to.hash));
+        let row = params![self.row, new.0, new.1.as_bytes(), old.0, old.1.as_bytes(), self.revision];
+        if conn.prepare_cached(sql)?.execute(row)? != 1 {
+            return Err(StoreError::Overtaken { stream: self.row });
         }
-        let sql = "SELECT session FROM agent WHERE agent = ?1";
-        let found = conn.prepare_cached(sql)?.query_row([agent.as_bytes()], |row| array_at(row, 0)).optional()?;
-        let session = found.map(SessionId::from_bytes);
-        if let Some(session) = session {
-            self.sessions.insert(agent, session);
-        }
-        Ok(session)
-    }
-
-    /// A HELLO began a session.
-    pub(crate) fn set_session(&mut self, agent: AgentId, session: SessionId) {
-        self.sessions.insert(agent, session);
+        self.revision += 1;
+        self.is_changed = false;
+        self.committed = to;
+        Ok(from != to)
     }
 }
 
 fn load(conn: &Connection, stream: StreamId) -> Result<Option<Lane>, StoreError> {
-    let sql = "SELECT stream.id, agent.agent, stored_seq, stored_hash, processed_seq, prunable_seq
+    let sql = "SELECT stream.id, agent.agent, stored_seq, stored_hash, revision
                FROM stream JOIN agent ON agent.id = stream.agent WHERE stream.stream = ?1";
     let found = conn.prepare_cached(sql)?.query_row([stream.as_bytes()], |row| {
         let committed = Mark { seq: seq_at(row, 2)?, hash: hash_at(row, 3)? };
@@ -112,8 +129,8 @@ fn load(conn: &Connection, stream: StreamId) -> Result<Option<Lane>, StoreError>
             agent: AgentId::from_bytes(array_at(row, 1)?),
             receiver: Receiver::new(committed),
             committed,
-            processed: seq_at(row, 4)?,
-            prunable: seq_at(row, 5)?,
+            is_changed: false,
+            revision: row.get(4)?,
         })
     });
     let Some(mut lane) = found.optional()? else { return Ok(None) };
@@ -123,51 +140,11 @@ fn load(conn: &Connection, stream: StreamId) -> Result<Option<Lane>, StoreError>
     Ok(Some(lane))
 }
 
-fn create(conn: &Connection, stream: StreamId, agent: AgentId, agent_row: i64) -> Result<Lane, StoreError> {
-    let zero = Mark::ZERO;
-    let sql = "INSERT INTO stream (stream, agent, stored_hash, head_hash) VALUES (?1, ?2, ?3, ?3)";
-    conn.prepare_cached(sql)?.execute(params![stream.as_bytes(), agent_row, zero.hash.as_bytes()])?;
-    Ok(Lane {
-        row: conn.last_insert_rowid(),
-        agent,
-        receiver: Receiver::new(zero),
-        committed: zero,
-        processed: Seq(0),
-        prunable: Seq(0),
-    })
-}
-
-/// Remembers where a stream branched off, once.
-pub(crate) fn set_parent(conn: &Connection, row: i64, parent: &Parent) -> Result<(), StoreError> {
-    let sql = "UPDATE stream SET parent_stream = ?2, parent_seq = ?3, parent_hash = ?4
-               WHERE id = ?1 AND parent_stream IS NULL";
-    let parent = params![row, parent.stream.as_bytes(), int(parent.at.seq), parent.at.hash.as_bytes()];
-    conn.prepare_cached(sql)?.execute(parent)?;
-    Ok(())
-}
-
-/// Moves a stream's stored mark by compare-and-set.
-pub(crate) fn move_stored(conn: &Connection, row: i64, from: Mark, to: Mark) -> Result<(), StoreError> {
-    let sql = "UPDATE stream SET stored_seq = ?2, stored_hash = ?3
-               WHERE id = ?1 AND stored_seq = ?4 AND stored_hash = ?5";
-    let marks = params![row, int(to.seq), to.hash.as_bytes(), int(from.seq), from.hash.as_bytes()];
-    match conn.prepare_cached(sql)?.execute(marks)? {
-        1 => Ok(()),
-        _ => Err(StoreError::Overtaken { stream: row }),
-    }
-}
-
 /// Moves a stream's processed mark by compare-and-set, and with it how far the stream is complete.
 pub(crate) fn move_processed(conn: &Connection, row: i64, from: Seq, to: Seq) -> Result<(), StoreError> {
-    let sql = "UPDATE stream SET processed_seq = ?2,
-        caught_up_at = CASE WHEN next_seq <= ?2 THEN next_at WHEN wait_seq <= ?2 THEN wait_at ELSE caught_up_at END,
-        wait_seq = CASE WHEN next_seq <= ?2 THEN NULL WHEN wait_seq <= ?2 THEN next_seq ELSE wait_seq END,
-        wait_at = CASE WHEN next_seq <= ?2 THEN NULL WHEN wait_seq <= ?2 THEN next_at ELSE wait_at END,
-        next_seq = CASE WHEN wait_seq <= ?2 THEN NULL ELSE next_seq END,
-        next_at = CASE WHEN wait_seq <= ?2 THEN NULL ELSE next_at END
-        WHERE id = ?1 AND processed_seq = ?3";
+    let sql = "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND processed_seq = ?3";
     match conn.prepare_cached(sql)?.execute(params![row, int(to), int(from)])? {
-        1 => Ok(()),
+        1 => super::heard::complete(conn, row, to),
         _ => Err(StoreError::Overtaken { stream: row }),
     }
 }

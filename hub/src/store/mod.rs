@@ -11,9 +11,15 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod heads;
+pub(crate) mod heard;
 pub(crate) mod lane;
 pub(crate) mod life;
+pub(crate) mod line;
+pub(crate) mod lost;
+#[cfg(test)]
+mod meeting_tests;
 pub(crate) mod presence;
+pub(crate) mod prune;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod raw;
@@ -22,9 +28,12 @@ mod report;
 pub(crate) mod restore;
 mod rows;
 mod scope;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 mod trace;
+#[cfg(test)]
+mod workers_tests;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -56,6 +65,7 @@ pub use case::{
 pub use counters::{Count, Counters};
 pub use error::StoreError;
 pub use life::HubIdentity;
+pub use lost::LostRange;
 pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,

@@ -4,7 +4,6 @@
 //! announces a head; it moves no mark.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, SessionId};
 use waystation_protocol::limits;
@@ -13,13 +12,17 @@ use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{self, Timestamp};
 
 use super::error::StoreError;
-use super::lane::{Lane, Lanes, Owned};
-use super::{Retention, array_at, ceiling, count, int, raw};
+use super::{array_at, count, heard, line};
 
 /// What became of a HELLO.
 pub(crate) enum Greeted {
-    /// Registered; its letter in printed numbers, unless all are taken.
-    Welcome { letter: Option<char> },
+    /// Registered.
+    Welcome {
+        /// The agent's row.
+        agent: i64,
+        /// Its letter in printed numbers, unless all are taken.
+        letter: Option<char>,
+    },
     /// Another key is pinned to this agent, or its stream is another agent's.
     Refused,
 }
@@ -37,24 +40,21 @@ pub(crate) fn agent_row(conn: &Connection, agent: AgentId) -> Result<Option<i64>
     Ok(conn.prepare_cached(sql)?.query_row([agent.as_bytes()], |row| row.get(0)).optional()?)
 }
 
-/// Registers what a HELLO says.
-pub(crate) fn hello(
-    conn: &Connection,
-    lanes: &mut Lanes,
-    hello: &Hello,
-    now: Timestamp,
-) -> Result<Greeted, StoreError> {
+/// Registers what a HELLO says. It opens no journal and moves no mark: it may be a late copy.
+pub(crate) fn hello(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<Greeted, StoreError> {
     let known = find(conn, hello.agent)?;
     if known.as_ref().is_some_and(|known| known.key[..] != hello.public_key[..]) {
+        return Ok(Greeted::Refused);
+    }
+    let owner = line::find(conn, hello.stream)?.map(|extent| extent.agent);
+    if owner.is_some_and(|owner| known.as_ref().is_none_or(|known| known.row != owner)) {
         return Ok(Greeted::Refused);
     }
     let row = match &known {
         Some(known) => known.row,
         None => register(conn, hello, now)?,
     };
-    let Owned::Here(lane) = lanes.open(conn, hello.stream, hello.agent, row)? else { return Ok(Greeted::Refused) };
-    let stream = lane.row;
-    announce(conn, stream, hello.head, now)?;
+    heard::announce(conn, (row, hello.session), hello.stream, hello.head, now)?;
     let stands_for = match &known {
         Some(known) => union(&known.stands_for, &hello.sites),
         None => hello.sites.clone(),
@@ -64,7 +64,7 @@ pub(crate) fn hello(
     }
     let letter = letter(conn, row, &stands_for, known.and_then(|known| known.letter))?;
     let sql = "UPDATE agent SET sites = ?2, stands_for = ?3, letter = ?4, build = ?5, session = ?6, last_session = ?7,
-               stream = ?8, last_seen = max(last_seen, ?9), died_at = NULL WHERE id = ?1";
+               journal = ?8, last_seen = max(last_seen, ?9), died_at = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute(params![
         row,
         codec::encode(&hello.sites),
@@ -73,11 +73,10 @@ pub(crate) fn hello(
         short(&hello.build),
         hello.session.as_bytes(),
         hello.last_session.as_ref().map(SessionId::as_bytes),
-        stream,
+        hello.stream.as_bytes(),
         now.0,
     ])?;
-    lanes.set_session(hello.agent, hello.session);
-    Ok(Greeted::Welcome { letter })
+    Ok(Greeted::Welcome { agent: row, letter })
 }
 
 fn find(conn: &Connection, agent: AgentId) -> Result<Option<Known>, StoreError> {
@@ -155,35 +154,14 @@ fn letter(conn: &Connection, agent: i64, sites: &Sites, own: Option<char>) -> Re
     Ok(own.filter(is_free).or_else(|| ('A'..='Z').find(is_free)))
 }
 
-/// Notes that the journal reached `head` at hub time `now`. A lower head than announced before is a late copy.
-fn announce(conn: &Connection, stream: i64, head: Mark, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "UPDATE stream SET
-        head_seq = max(head_seq, ?2),
-        head_hash = CASE WHEN ?2 > head_seq THEN ?3 ELSE head_hash END,
-        caught_up_at = CASE WHEN ?2 >= head_seq AND ?2 <= processed_seq THEN ?4 ELSE caught_up_at END,
-        next_seq = CASE WHEN ?2 < head_seq OR ?2 <= processed_seq OR wait_seq IS NULL THEN next_seq ELSE ?2 END,
-        next_at = CASE WHEN ?2 < head_seq OR ?2 <= processed_seq OR wait_seq IS NULL THEN next_at ELSE ?4 END,
-        wait_seq = CASE WHEN ?2 < head_seq OR ?2 <= processed_seq THEN wait_seq ELSE coalesce(wait_seq, ?2) END,
-        wait_at = CASE WHEN ?2 < head_seq OR ?2 <= processed_seq THEN wait_at ELSE coalesce(wait_at, ?4) END
-        WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute(params![stream, int(head.seq), head.hash.as_bytes(), now.0])?;
-    Ok(())
-}
-
 /// Notes what a heartbeat says. One of an earlier session only announces its head.
-pub(crate) fn heartbeat(
-    conn: &Connection,
-    stream: i64,
-    agent: AgentId,
-    beat: &Heartbeat,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    announce(conn, stream, beat.head, now)?;
+pub(crate) fn heartbeat(conn: &Connection, agent: i64, beat: &Heartbeat, now: Timestamp) -> Result<(), StoreError> {
+    heard::announce(conn, (agent, beat.session), beat.stream, beat.head, now)?;
     let sql = "UPDATE agent SET backlog_entries = ?3, backlog_bytes = ?4, oldest_unsent_ms = ?5, disk_free = ?6,
                clock_offset_ms = ?7, build = ?8, last_seen = max(last_seen, ?9), died_at = NULL
-               WHERE agent = ?1 AND session = ?2";
+               WHERE id = ?1 AND session = ?2";
     conn.prepare_cached(sql)?.execute(params![
-        agent.as_bytes(),
+        agent,
         beat.session.as_bytes(),
         count(beat.backlog_entries),
         count(beat.backlog_bytes),
@@ -208,29 +186,6 @@ pub(crate) fn heard(conn: &Connection, agent: i64, now: Timestamp) -> Result<(),
     let sql = "UPDATE agent SET last_seen = max(last_seen, ?2), died_at = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute(params![agent, now.0])?;
     Ok(())
-}
-
-/// Moves the prunable mark over what is in the newest checked backup and older than the retention period; the latter
-/// alone decides while no backup was ever made. Whether it moved.
-pub(crate) fn prune(
-    conn: &Connection,
-    lane: &mut Lane,
-    retention: Retention,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let before = Timestamp(now.0.saturating_sub(retention.ms));
-    let ceiling = ceiling(conn, lane.row, retention)?.min(lane.processed);
-    if ceiling <= lane.prunable {
-        return Ok(false);
-    }
-    let mark: Seq = raw::prunable(conn, lane.row, lane.prunable, ceiling, before)?;
-    if mark == lane.prunable {
-        return Ok(false);
-    }
-    let sql = "UPDATE stream SET prunable_seq = ?2 WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute(params![lane.row, int(mark)])?;
-    lane.prunable = mark;
-    Ok(true)
 }
 
 /// A build's name, held to a length people read.

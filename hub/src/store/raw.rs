@@ -1,18 +1,17 @@
 //! Journals as they came: one row per batch, its compressed payload untouched.
 //!
-//! Rows up to a stream's stored mark never overlap and leave no gap; rows beyond it wait for one to close. Whatever is
-//! read is unpacked and its chain recomputed, so damaged bytes are never taken for entries.
+//! Rows between a stream's floor and its stored mark never overlap and leave no gap but lost ranges; rows beyond it wait
+//! for one to close. Whatever is read is unpacked and its chain recomputed, so damaged bytes are never taken for entries.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use waystation_protocol::batch::{Builder, Unpacked};
-use waystation_protocol::chain::{Hash, Mark, Seq};
+use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::id::StreamId;
 use waystation_protocol::message::Batch;
-use waystation_protocol::sync::meeting;
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
-use super::{hash_at, int, seq_at};
+use super::{hash_at, int, line, lost, seq_at};
 
 /// Rows looked at in one go when the prunable mark moves; the rest follow with the next heartbeat.
 const PRUNE_STEP: i64 = 256;
@@ -39,25 +38,30 @@ pub(crate) struct Ahead {
     pub(crate) last: Mark,
 }
 
-/// Appends `batch` from `first` on. Entries before it are stored already, so only then is the tail packed anew.
-pub(crate) fn insert(
-    conn: &Connection,
-    stream: i64,
-    batch: &Batch,
-    entries: &Unpacked,
-    first: Seq,
-    arrival: Arrival,
-) -> Result<(), StoreError> {
-    let last = entries.last();
-    let before = entries.mark_at(Seq(first.0 - 1)).ok_or_else(|| StoreError::damaged("a batch lost its own mark"))?;
-    let tail = (first > batch.first_seq).then(|| pack(entries, first));
-    let payload: &[u8] = tail.as_deref().unwrap_or(&batch.payload);
+/// Entries to write, of a batch that may hold more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) entries: &'a Unpacked,
+    /// The payload as it came.
+    pub(crate) payload: &'a [u8],
+    pub(crate) range: SeqRange,
+    pub(crate) arrival: Arrival,
+}
+
+/// Writes entries of a batch. Only where others of it are here already is the part packed anew.
+pub(crate) fn insert(conn: &Connection, stream: i64, part: &Part<'_>) -> Result<(), StoreError> {
+    let Part { entries, payload, range, arrival } = part;
+    let mark = |seq| entries.mark_at(seq).ok_or_else(|| StoreError::damaged("a batch lost its own mark"));
+    let (before, last) = (mark(Seq(range.first.0 - 1))?, mark(range.last)?);
+    let is_whole = before == entries.before() && last == entries.last();
+    let packed = (!is_whole).then(|| pack(entries, *range));
+    let payload: &[u8] = packed.as_deref().unwrap_or(payload);
     let sql = "INSERT INTO raw (stream, first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let row = params![
         stream,
-        int(first),
-        int(last.seq),
+        int(range.first),
+        int(range.last),
         before.hash.as_bytes(),
         last.hash.as_bytes(),
         arrival.received_at.0,
@@ -68,20 +72,31 @@ pub(crate) fn insert(
     Ok(())
 }
 
-fn pack(entries: &Unpacked, first: Seq) -> Vec<u8> {
+fn pack(entries: &Unpacked, range: SeqRange) -> Vec<u8> {
     let mut builder = Builder::new();
-    for (_, bytes) in entries.entries_from(first) {
+    for (_, bytes) in entries.entries_from(range.first).take_while(|(mark, _)| mark.seq <= range.last) {
         let taken = builder.push(bytes);
         assert!(taken, "a part of a batch fits where the whole did");
     }
     builder.finish()
 }
 
-/// Deletes a kept batch that did not fit after all.
-pub(crate) fn delete(conn: &Connection, stream: i64, first: Seq) -> Result<(), StoreError> {
-    conn.prepare_cached("DELETE FROM raw WHERE stream = ?1 AND first_seq = ?2")?
-        .execute(params![stream, int(first)])?;
-    Ok(())
+/// Takes a kept batch out, with its payload; none where there is none, or where its bytes are damaged.
+pub(crate) fn take_out(conn: &Connection, stream: i64, first: Seq) -> Result<Option<(Stored, Vec<u8>)>, StoreError> {
+    let key = params![stream, int(first)];
+    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol FROM raw
+               WHERE stream = ?1 AND first_seq = ?2";
+    let read = |row: &Row<'_>| Ok((open(row)?, row.get::<_, Vec<u8>>(5)?));
+    let found = conn.prepare_cached(sql)?.query_row(key, read).optional()?;
+    conn.prepare_cached("DELETE FROM raw WHERE stream = ?1 AND first_seq = ?2")?.execute(key)?;
+    match found {
+        Some((Ok(stored), payload)) => Ok(Some((stored, payload))),
+        Some((Err(damage), _)) => {
+            tracing::error!(stream, seq = first.0, %damage, "a kept batch cannot be read back and is dropped");
+            Ok(None)
+        }
+        None => Ok(None),
+    }
 }
 
 /// The stored batch that holds `seq`, which lies within the stream's stored prefix.
@@ -139,58 +154,66 @@ pub(crate) fn ahead(conn: &Connection, stream: i64, stored: Seq) -> Result<Vec<A
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Recomputes a whole journal from its rows: they follow one another without a gap from the first entry to `stored`,
-/// and each row beyond it is whole by itself. `progress` is told the entries of each batch.
+/// Recomputes a whole journal from its rows: they follow one another from its floor to `stored` without a gap but named
+/// ranges, and each row beyond it is whole by itself. `progress` is told the entries of each batch. Also reads a copy
+/// that an older build made.
 pub(crate) fn verify(
     conn: &Connection,
     stream: i64,
     stored: Mark,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), StoreError> {
-    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol FROM raw
-               WHERE stream = ?1 ORDER BY first_seq";
-    let mut statement = conn.prepare_cached(sql)?;
+    let has_forks = line::has_forks(conn)?;
+    let floor = if has_forks { line::of_row(conn, stream)?.floor } else { Mark::ZERO };
+    let ranges = if has_forks { lost::open(conn, stream)? } else { Vec::new() };
+    let pass = |at: Mark| ranges.iter().find(|open| open.before == at).map_or(at, |open| open.end);
+    let protocol = if has_column(conn, "raw", "protocol")? { "protocol" } else { "1" };
+    let sql = format!(
+        "SELECT first_seq, last_seq, prev_hash, last_hash, received_at, payload, {protocol} FROM raw
+         WHERE stream = ?1 ORDER BY first_seq"
+    );
+    let mut statement = conn.prepare(&sql)?;
     let mut rows = statement.query([stream])?;
-    let mut at = Mark::ZERO;
+    if has_forks {
+        branches_off(conn, stream)?;
+    }
+    let mut at = floor;
     while let Some(row) = rows.next()? {
         let batch = open(row)??;
         if at.seq < stored.seq {
-            if batch.entries.before() != at {
+            let follows = [at, pass(at)].contains(&batch.entries.before());
+            if follows {
+                at = batch.entries.last();
+            } else if batch.entries.before().seq < stored.seq {
                 let found = batch.entries.before().seq;
                 return Err(StoreError::damaged(format!("the batch after seq {found} does not follow seq {}", at.seq)));
             }
-            at = batch.entries.last();
         }
         progress(batch.entries.len() as u64);
     }
-    if at == stored {
+    if [at, pass(at)].contains(&stored) {
         return Ok(());
     }
     Err(StoreError::damaged(format!("its batches end at seq {}, not at its stored mark {}", at.seq, stored.seq)))
 }
 
-/// The stored mark, batch boundaries near the rungs below it, and the empty journal.
-pub(crate) fn ladder(conn: &Connection, stream: i64, stored: Mark) -> Result<Vec<Mark>, StoreError> {
-    let sql = "SELECT first_seq, last_seq, prev_hash, last_hash FROM raw
-               WHERE stream = ?1 AND first_seq <= ?2 ORDER BY first_seq DESC LIMIT 1";
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut ladder = vec![stored];
-    for rung in meeting::rungs(stored.seq) {
-        let near = statement.query_row(params![stream, int(rung)], |row| {
-            let (first, last) = (seq_at(row, 0)?, seq_at(row, 1)?);
-            let ends_here = last <= rung;
-            let (seq, column) = if ends_here { (last, 3) } else { (Seq(first.0 - 1), 2) };
-            Ok(Mark { seq, hash: hash_at(row, column)? })
-        });
-        let mark = near.optional()?.unwrap_or(Mark::ZERO);
-        if ladder.last().is_some_and(|above| mark.seq < above.seq) {
-            ladder.push(mark);
-        }
+/// A fork's parent holds its branch point.
+fn branches_off(conn: &Connection, stream: i64) -> Result<(), StoreError> {
+    let own = line::of_row(conn, stream)?;
+    if own.floor == Mark::ZERO || own.is_aside {
+        return Ok(());
     }
-    if ladder.last() != Some(&Mark::ZERO) {
-        ladder.push(Mark::ZERO);
+    let parent = own.parent.map(|parent| line::find(conn, parent)).transpose()?.flatten();
+    let held = parent.map(|parent| line::mark_at(conn, &parent, own.floor.seq)).transpose()?.flatten();
+    if held == Some(own.floor) {
+        return Ok(());
     }
-    Ok(ladder)
+    Err(StoreError::damaged(format!("its parent does not hold seq {}, where it branched off", own.floor.seq)))
+}
+
+fn has_column(conn: &Connection, table: &str, column: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM pragma_table_info(?1) WHERE name = ?2";
+    Ok(conn.query_row(sql, [table, column], |row| row.get::<_, i64>(0))? > 0)
 }
 
 /// How far the sender may delete: whole batches up to `ceiling` that arrived before `before`.

@@ -26,14 +26,17 @@ impl Store {
     /// The database fails.
     pub fn agents(&self) -> Result<Vec<AgentRow>, StoreError> {
         let conn = self.inner.pool.lend()?;
-        let sql = "SELECT agent.agent, sites, stream.stream, build, letter, first_seen, last_seen, died_at, head_seq,
-            stored_seq, processed_seq, prunable_seq, backlog_entries, backlog_bytes, oldest_unsent_ms,
+        let sql = "SELECT agent.agent, sites, agent.journal, build, letter, first_seen, last_seen, died_at,
+            coalesce(heard.head_seq, 0), coalesce(stored_seq, 0), coalesce(processed_seq, 0), coalesce(prunable_seq, 0),
+            backlog_entries, backlog_bytes, oldest_unsent_ms,
             (SELECT count(*) FROM quarantine q JOIN stream s ON s.id = q.stream
                 WHERE s.agent = agent.id AND resolved_at IS NULL AND is_parked = 0),
             (SELECT count(*) FROM quarantine q JOIN stream s ON s.id = q.stream
                 WHERE s.agent = agent.id AND resolved_at IS NULL AND is_parked = 1),
-            conflicts, clock_offset_ms, disk_free, caught_up_at
-            FROM agent JOIN stream ON stream.id = agent.stream ORDER BY agent.id";
+            (SELECT coalesce(sum(conflicts), 0) FROM stream s WHERE s.agent = agent.id), clock_offset_ms, disk_free,
+            heard.caught_up_at
+            FROM agent LEFT JOIN stream ON stream.stream = agent.journal LEFT JOIN heard ON heard.stream = agent.journal
+            WHERE agent.journal IS NOT NULL ORDER BY agent.id";
         let mut statement = conn.prepare_cached(sql)?;
         let rows = statement.query_map([], agent_row)?;
         rows.map(|row| row?).collect()
@@ -158,8 +161,16 @@ impl Store {
     /// The database fails.
     pub fn totals(&self) -> Result<Totals, StoreError> {
         let conn = self.inner.pool.lend()?;
-        let sql = "SELECT (SELECT coalesce(sum(stored_seq), 0) FROM stream),
-            (SELECT coalesce(sum(processed_seq), 0) FROM stream), (SELECT coalesce(sum(documents), 0) FROM site),
+        // a fork's entries begin above its floor, a lost range holds none, and what fills one is processed by itself
+        let sql = "SELECT
+            (SELECT coalesce(sum(stored_seq - floor_seq), 0) FROM stream WHERE is_aside = 0)
+                - (SELECT coalesce(sum(open_last - first_seq + 1), 0) FROM lost_range WHERE filled_at IS NULL),
+            (SELECT coalesce(sum(processed_seq - floor_seq), 0) FROM stream WHERE is_aside = 0)
+                - (SELECT coalesce(sum(open_last - first_seq + 1), 0) FROM lost_range
+                   JOIN stream ON stream.id = lost_range.stream
+                   WHERE filled_at IS NULL AND processed_seq >= open_last)
+                - (SELECT coalesce(sum(last_seq - judged_seq), 0) FROM fill),
+            (SELECT coalesce(sum(documents), 0) FROM site),
             (SELECT count(*) FROM quarantine WHERE resolved_at IS NULL AND is_parked = 0),
             (SELECT count(*) FROM quarantine WHERE resolved_at IS NULL AND is_parked = 1)";
         let totals = conn.prepare_cached(sql)?.query_row([], |row| {

@@ -12,7 +12,7 @@ use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 
 use super::heads::Head;
-use super::{Store, StoreError, array_at, hash_at, int, raw, seq_at};
+use super::{Store, StoreError, array_at, hash_at, int, line, seq_at};
 
 /// How the hub learned that it came back older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,19 +318,14 @@ pub(crate) fn settle(conn: &Connection, stream: StreamId, stored: Mark, now: Tim
     let read = |row: &rusqlite::Row<'_>| Ok(Mark { seq: seq_at(row, 0)?, hash: hash_at(row, 1)? });
     let reached = params![latest.id, stream.as_bytes(), int(stored.seq)];
     let had = conn.prepare_cached(sql)?.query_row(reached, read).optional()?;
-    if let Some(had) = had {
-        let is_same = had == stored || mark_at(conn, stream, had.seq)? == Some(had);
+    if let (Some(had), Some(own)) = (had, line::find(conn, stream)?) {
+        // where a lost range was named over it, all that is missing has a name
+        let is_same = had == stored || line::mark_at(conn, &own, had.seq)?.is_none_or(|mark| mark == had);
         let sql = "UPDATE restore_stream SET is_other = ?3, settled_at = ?4 WHERE restore = ?1 AND stream = ?2";
         let settled_at = is_same.then_some(now.0);
         conn.prepare_cached(sql)?.execute(params![latest.id, stream.as_bytes(), !is_same, settled_at])?;
     }
     if latest.ending.is_none() { end_if_whole(conn, latest.id, now) } else { Ok(()) }
-}
-
-fn mark_at(conn: &Connection, stream: StreamId, seq: Seq) -> Result<Option<Mark>, StoreError> {
-    let sql = "SELECT id FROM stream WHERE stream = ?1";
-    let row: i64 = conn.prepare_cached(sql)?.query_row([stream.as_bytes()], |row| row.get(0))?;
-    Ok(raw::containing(conn, row, seq)?.entries.mark_at(seq))
 }
 
 fn end_if_whole(conn: &Connection, restore: i64, now: Timestamp) -> Result<(), StoreError> {

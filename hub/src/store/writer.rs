@@ -12,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::connection::open_writer;
 use super::lane::{self, Lanes};
+use super::line;
 use super::queue::Work;
 use super::{Retention, Shared, StoreError};
 use crate::apply::{self, Slice, Step};
@@ -88,7 +89,7 @@ impl Writer {
                 outcome.count(&self.shared.counters);
                 self.shared.counters.commits_stored.one();
                 self.shared.counters.queued_bytes.sub(wire_bytes as u64);
-                self.shared.mailbox.tell_stored(&outcome.grown);
+                self.shared.mailbox.tell_stored(&outcome.grown, outcome.is_filled);
                 self.reply(outcome.replies);
                 self.tell_readers();
             }
@@ -140,21 +141,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves the lanes on. An agent whose journal is processed to its end is told: nothing else may come to tell it.
+    /// An agent whose journal is processed to its end is told: nothing else may come to tell it.
     fn note_processed(&mut self, processed: &[Step]) -> Vec<Reply> {
-        let mut replies = Vec::new();
-        let Writer { conn: Some(conn), lanes, .. } = self else { return replies };
-        for step in processed {
-            let Some((stream, lane)) = lanes.by_row(step.stream) else { continue };
-            lane.processed = step.to;
-            if lane.processed == lane.committed.seq {
-                match ingest::acknowledge(conn, lanes, stream) {
-                    Ok(reply) => replies.extend(reply),
-                    Err(error) => tracing::warn!(%error, "could not acknowledge what was processed"),
+        let Writer { conn: Some(conn), lanes, .. } = self else { return Vec::new() };
+        let told = (|| {
+            // replies speak of what one transaction sees
+            let tx = conn.transaction()?;
+            lanes.begin();
+            let mut replies = Vec::new();
+            for step in processed {
+                let extent = line::of_row(&tx, step.stream)?;
+                if step.to == extent.stored.seq && !extent.is_aside {
+                    let stream = line::id_of(&tx, step.stream)?;
+                    replies.extend(ingest::acknowledge(&tx, lanes, stream, None)?);
                 }
             }
-        }
-        replies
+            Ok::<_, StoreError>(replies)
+        })();
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not acknowledge what was processed");
+            Vec::new()
+        })
     }
 
     fn failed(&mut self, error: &StoreError, consequence: &'static str) {
