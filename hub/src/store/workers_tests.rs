@@ -113,9 +113,10 @@ fn a_worker_whose_database_was_put_back_acknowledges_only_what_is_there() {
     other.execute(put_back, []).unwrap();
     let put_back = "UPDATE stream SET stored_seq = 3, stored_hash = ?1, processed_seq = 3, revision = revision - 1";
     other.execute(put_back, [mark.hash.as_bytes()]).unwrap();
-    hub.send(main, &main.batch(4, 5));
-    hub.send(main, &main.batch(1, 3));
-    let acks: Vec<Mark> = [hub.ack(), hub.ack()].iter().map(|ack| ack.stored).collect();
+    let acks = [(4, 5), (1, 3)].map(|(first, last)| {
+        hub.send(main, &main.batch(first, last));
+        hub.ack().stored
+    });
     assert!(acks.iter().all(|mark| *mark == main.mark(mark.seq.0) && mark.seq.0 <= 5), "{acks:?}");
     assert_eq!(hub.store.counters().commits_failed.value(), 0, "nothing failed: the lane was read again");
 }
