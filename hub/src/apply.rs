@@ -62,6 +62,8 @@ struct Journal {
     /// The last entry judged; slices on the way included.
     judged: Seq,
     stored: Seq,
+    /// Whether its entries are kept aside.
+    is_aside: bool,
     open: Option<raw::Stored>,
 }
 
@@ -125,10 +127,11 @@ impl Applier {
         let shelf = Shelf::new(&conn)?;
         let mut journals = BTreeMap::new();
         {
-            let mut statement = conn.prepare("SELECT id, processed_seq, stored_seq FROM stream")?;
+            let mut statement = conn.prepare("SELECT id, processed_seq, stored_seq, is_aside FROM stream")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let journal = Journal { judged: seq_at(row, 1)?, stored: seq_at(row, 2)?, open: None };
+                let (judged, stored) = (seq_at(row, 1)?, seq_at(row, 2)?);
+                let journal = Journal { judged, stored, is_aside: row.get(3)?, open: None };
                 journals.insert(row.get::<_, i64>(0)?, journal);
             }
         }
@@ -220,9 +223,10 @@ impl Applier {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
                     // a fork begins at its floor
-                    let sql = "SELECT processed_seq FROM stream WHERE id = ?1";
-                    let judged = self.conn.prepare_cached(sql)?.query_row([row], |row| seq_at(row, 0))?;
-                    new.insert(Journal { judged, ..Journal::default() })
+                    let sql = "SELECT processed_seq, is_aside FROM stream WHERE id = ?1";
+                    new.insert(self.conn.prepare_cached(sql)?.query_row([row], |row| {
+                        Ok(Journal { judged: seq_at(row, 0)?, is_aside: row.get(1)?, ..Journal::default() })
+                    })?)
                 }
             };
             journal.stored = journal.stored.max(*stored);
@@ -321,6 +325,7 @@ impl Applier {
         last: Seq,
     ) -> Result<Seq, StoreError> {
         let sites = draft.sites_of(&self.conn, stream)?;
+        let is_aside = self.journals.get(&stream).is_some_and(|journal| journal.is_aside);
         let mut left = TURN_ENTRIES.min(SLICE_ENTRIES - draft.entries);
         let mut to = from;
         for (mark, bytes) in open.entries.entries_from(from.next()).take_while(|(mark, _)| mark.seq <= last) {
@@ -328,7 +333,11 @@ impl Applier {
                 break;
             }
             let place = judge::Place { stream, seq: mark.seq, received_at: open.received_at, protocol: open.protocol };
-            self.judge(draft, place, &sites, bytes)?;
+            if is_aside {
+                self.judge_aside(draft, place, &sites, bytes)?;
+            } else {
+                self.judge(draft, place, &sites, bytes)?;
+            }
             to = mark.seq;
             left -= 1;
         }

@@ -20,7 +20,7 @@ use super::history::{self, Record, ShortHash};
 use super::reason::{self, Reason};
 use super::shelf::Card;
 use super::standing::{Decision, Fix, Key, key_of};
-use super::waiting::{SetAside, Try, named_site};
+use super::waiting::{SetAside, Try, digest, named_site};
 use crate::store::{StoreError, raw};
 
 /// Where an entry stands, and how it arrived.
@@ -76,6 +76,11 @@ impl Applier {
     ) -> Result<(), StoreError> {
         draft.entries += 1;
         draft.bytes += bytes.len();
+        if let Some((stream, seq)) = self.waiting.take_branch(bytes) {
+            let at = place.received_at;
+            draft.gone.insert((stream, seq));
+            draft.slice.changes.push(Change::Left { stream, seq, at, word: "stored" });
+        }
         let read = match self.read(place, bytes) {
             Ok(read) => read,
             Err(unread) => {
@@ -104,6 +109,44 @@ impl Applier {
         };
         draft.set_aside(SetAsideRow::open(place, Some(id), site, refused.clone(), bytes));
         self.note_refused(draft, place, &read, &refused);
+        Ok(())
+    }
+
+    /// Judges one entry of a branch that no journal holds: it is shown, unless its bytes are known from elsewhere.
+    pub(super) fn judge_aside(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        sites: &Sites,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let bytes_key = digest(bytes);
+        if self.waiting.is_branch(&bytes_key) {
+            return Ok(());
+        }
+        let (key, named) = match self.read(place, bytes) {
+            Ok(read) => (read.key, Some(read)),
+            Err(unread) => (unread.key, None),
+        };
+        match self.standings.find(&key) {
+            // what people decided about it stands, also where everything is derived anew
+            Some(standing) if standing.is_at(place) => return self.judge(draft, place, sites, bytes),
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        draft.entries += 1;
+        draft.bytes += bytes.len();
+        let mut of = (None, None);
+        if let Some(read) = named {
+            let (id, entry) = (read.entry.document(), read.entry.id);
+            let applied = history::find(&self.shelf.card(&self.conn, id)?.history, entry);
+            if applied.or_else(|| self.waiting.find(id, entry)) == Some(read.hash) {
+                return Ok(());
+            }
+            of = (Some(id), self.site_of(id, &read.entry));
+        }
+        draft.set_aside(SetAsideRow::open(place, of.0, of.1, Reason::branch(), bytes));
+        self.waiting.put_branch(bytes_key, (place.stream, place.seq));
         Ok(())
     }
 
@@ -221,6 +264,8 @@ impl Applier {
         let (bytes, arrival) = raw::entry(&self.conn, stream, seq)?;
         draft.entries += 1;
         draft.bytes += bytes.len();
+        // from here on it is judged as if it stood in a journal
+        self.waiting.take_branch(&bytes);
         let place = Place { stream, seq, received_at: arrival.received_at, protocol: arrival.protocol };
         let mut read = match self.read(place, &bytes) {
             Ok(read) => read,

@@ -19,6 +19,8 @@ pub(crate) const BEHIND: &str = "behind";
 pub(crate) const UNDECODABLE: &str = "undecodable";
 /// The entry whose effect it is is set aside.
 pub(crate) const CAUSE: &str = "cause";
+/// It belongs to a branch that no journal holds.
+pub(crate) const BRANCH: &str = "branch";
 
 /// Why an entry was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,15 @@ impl Reason {
 
     fn parked(code: &str, zh: impl Into<String>, en: impl Into<String>) -> Reason {
         Reason { is_parked: true, ..Reason::new(code, zh, en) }
+    }
+
+    /// Its journal went on without it. Where it belongs, a person decides, unless some journal brings it.
+    pub(super) fn branch() -> Reason {
+        Reason::new(
+            BRANCH,
+            "属于另一支：它的流水没有它而继续了。采集端若重新送来即自动收下；否则请重新判定或放弃",
+            "its journal went on without it; it is taken by itself if an agent brings it in a journal, else replay or waive it",
+        )
     }
 
     /// Its bytes are no entry. Which document it meant is unknown, so nothing waits behind it.
@@ -200,6 +211,7 @@ mod tests {
             Reason::unreadable_fix(),
             Reason::other_sort(),
             Reason::damaged(),
+            Reason::branch(),
             Reason::settled(),
         ];
         for reason in refusals.into_iter().map(Reason::from).chain(own) {

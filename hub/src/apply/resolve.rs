@@ -17,7 +17,7 @@ use super::judge::Verdict;
 use super::reason::{self, Reason};
 use super::slice::Slice;
 use super::standing::{Decision, Fix, Key, Standing, fields, key_of};
-use super::waiting::Try;
+use super::waiting::{Try, digest};
 use crate::store::{StoreError, int, raw, seq_at};
 
 /// Most requests in a slice.
@@ -102,7 +102,14 @@ impl Applier {
             return Ok((Outcome::Refused, Some(Reason::damaged())));
         }
         match &request.wish {
-            Wish::Fix(fix) => self.fix(draft, request, open, fix),
+            Wish::Fix(fix) => {
+                let branch = (open.before.code == reason::BRANCH).then(|| digest(&open.entry));
+                let decided = self.fix(draft, request, open, fix)?;
+                if let (Outcome::Refused, Some(bytes)) = (decided.0, branch) {
+                    self.waiting.put_branch(bytes, (request.stream, request.seq));
+                }
+                Ok(decided)
+            }
             Wish::Replay => self.replay(draft, request, open),
             Wish::Waive => self.waive(draft, request, open),
         }
@@ -185,6 +192,7 @@ impl Applier {
     ) -> Result<(Outcome, Option<Reason>), StoreError> {
         let (stream, seq, at) = (request.stream, request.seq, request.at);
         let entry = Entry::from_bytes(&open.entry).ok();
+        self.waiting.take_branch(&open.entry);
         draft.slice.changes.push(Change::Left { stream, seq, at, word: Decision::Waived.word() });
         draft.gone.insert((stream, seq));
         self.stand(request, &open, key_of(stream, seq, &open.entry, entry.is_some()), entry.as_ref(), Decision::Waived);

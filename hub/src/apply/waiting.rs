@@ -15,6 +15,7 @@ use waystation_protocol::value::Value;
 
 use super::history::{ShortHash, short_hash};
 use super::reason;
+use super::standing::Key;
 use crate::store::{StoreError, seq_at};
 
 /// One entry set aside.
@@ -39,6 +40,8 @@ pub(super) struct Waiting {
     by_cause: HashMap<EntryId, Vec<DocId>>,
     /// The sites of documents whose opening is set aside, so that what waits behind it is found by site too.
     sites: HashMap<DocId, SiteId>,
+    /// Entries of branches that no journal holds, by their bytes' digest: where they are kept.
+    branches: HashMap<Key, (i64, Seq)>,
     /// Entries that will never be applied, each with the waived one it rests on; a waived one rests on itself.
     lost: HashMap<EntryId, EntryId>,
 }
@@ -67,6 +70,10 @@ impl Waiting {
         let mut lost = Vec::new();
         while let Some(row) = rows.next()? {
             let bytes: Vec<u8> = row.get(4)?;
+            if row.get::<_, String>(3)? == reason::BRANCH {
+                waiting.put_branch(digest(&bytes), (row.get(0)?, seq_at(row, 1)?));
+                continue;
+            }
             // bytes that this build can read may come from a newer one than set them aside
             let Ok(entry) = Entry::from_bytes(&bytes) else { continue };
             let (stream, seq, code, is_parked): (i64, Seq, String, bool) =
@@ -84,6 +91,22 @@ impl Waiting {
         }
         waiting.find_lost(lost);
         Ok((waiting, worth_a_try))
+    }
+
+    /// An entry of a branch is kept; the first of equal ones counts.
+    pub(super) fn put_branch(&mut self, bytes: Key, place: (i64, Seq)) {
+        self.branches.entry(bytes).or_insert(place);
+    }
+
+    /// Whether an entry with these bytes is kept as one of a branch.
+    pub(super) fn is_branch(&self, bytes: &Key) -> bool {
+        self.branches.contains_key(bytes)
+    }
+
+    /// Where these bytes are kept as an entry of a branch, from now on no more.
+    pub(super) fn take_branch(&mut self, bytes: &[u8]) -> Option<(i64, Seq)> {
+        // almost always nothing is kept, and every entry asks
+        if self.branches.is_empty() { None } else { self.branches.remove(&digest(bytes)) }
     }
 
     /// Entries known to be lost name each other in any order.
@@ -225,6 +248,11 @@ impl Waiting {
             item.is_parked = is_parked;
         }
     }
+}
+
+/// Names bytes, wherever they stand.
+pub(super) fn digest(bytes: &[u8]) -> Key {
+    *blake3::hash(bytes).as_bytes()
 }
 
 /// The site an opening names.

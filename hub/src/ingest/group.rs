@@ -40,6 +40,7 @@ pub(super) struct Tally {
     pub(super) forks: u64,
     pub(super) lost: u64,
     pub(super) filled: u64,
+    pub(super) aside: u64,
     keys_refused: u64,
 }
 
@@ -58,6 +59,7 @@ impl Outcome {
         counters.forks_opened.add(tally.forks);
         counters.entries_named_lost.add(tally.lost);
         counters.entries_filled.add(tally.filled);
+        counters.batches_aside.add(tally.aside);
         counters.keys_refused.add(tally.keys_refused);
     }
 }
@@ -85,7 +87,7 @@ pub(super) struct Group<'a> {
     touched: BTreeMap<StreamId, Timestamp>,
     heard: HashMap<i64, Timestamp>,
     /// Journals whose prefix grew: rows and stored seqs.
-    grown: BTreeMap<i64, Seq>,
+    pub(super) grown: BTreeMap<i64, Seq>,
     pub(super) is_filled: bool,
     pub(super) tally: Tally,
 }

@@ -11,8 +11,8 @@ use waystation_protocol::time::Timestamp;
 
 use super::group::Group;
 use crate::store::lane;
-use crate::store::raw::{self, Arrival, Part};
-use crate::store::{StoreError, line, lost};
+use crate::store::raw::{self, Arrival, Part, Stored};
+use crate::store::{StoreError, branch, line, lost};
 
 /// A verified batch, as it came or as it was kept.
 struct Came {
@@ -30,6 +30,11 @@ struct Coming<'a> {
 }
 
 impl Came {
+    fn kept(stored: Stored, payload: Vec<u8>) -> Came {
+        let arrival = Arrival { received_at: stored.received_at, protocol: stored.protocol };
+        Came { entries: stored.entries, payload, arrival }
+    }
+
     fn coming(&self) -> Coming<'_> {
         Coming { entries: &self.entries, payload: &self.payload, arrival: self.arrival }
     }
@@ -119,8 +124,7 @@ impl Group<'_> {
     fn take_out(&mut self, row: i64, dropped: Vec<Seq>, left: &mut Vec<Came>) -> Result<(), StoreError> {
         for first in dropped {
             if let Some((stored, payload)) = raw::take_out(self.conn, row, first)? {
-                let arrival = Arrival { received_at: stored.received_at, protocol: stored.protocol };
-                left.push(Came { entries: stored.entries, payload, arrival });
+                left.push(Came::kept(stored, payload));
             }
         }
         Ok(())
@@ -140,7 +144,7 @@ impl Group<'_> {
                 raw::insert(self.conn, row, &part(first))?;
                 self.tally.stored += 1;
                 self.tally.entries += stored.seq.0 - before.seq.0;
-                self.fill(batch, coming)?;
+                self.fill(batch, coming, left)?;
             }
             Verdict::Hold => {
                 lane.is_changed = true;
@@ -150,7 +154,8 @@ impl Group<'_> {
             Verdict::Known => {
                 self.tally.known += 1;
                 if !entries.is_empty() {
-                    self.fill(batch, coming)?;
+                    self.fill(batch, coming, left)?;
+                    self.compare(batch, coming)?;
                 }
             }
             Verdict::Refused => self.tally.refused += 1,
@@ -158,14 +163,58 @@ impl Group<'_> {
                 self.tally.conflicting += 1;
                 lane::note_conflict(self.conn, row)?;
                 tracing::error!(agent = %lane.agent, stream = %batch.stream, seq = %at,
-                    "batch refused: it contradicts what is stored");
+                    "batch kept aside: it contradicts what is stored");
+                self.keep_aside(batch, coming)?;
             }
         }
         Ok(())
     }
 
+    /// A batch that adds nothing to the prefix may still be another branch, or more of what is held ahead.
+    fn compare(&mut self, batch: &Batch, coming: Coming<'_>) -> Result<(), StoreError> {
+        let (entries, last) = (coming.entries, coming.entries.last());
+        self.commit(batch.stream, coming.arrival.received_at)?;
+        let Some(own) = line::find(self.conn, batch.stream)? else { return Ok(()) };
+        if last.seq <= own.stored.seq {
+            let is_here = line::mark_at(self.conn, &own, last.seq)? == Some(last);
+            return if is_here { Ok(()) } else { self.keep_aside(batch, coming) };
+        }
+        let first = entries.before().seq.next();
+        let held = match raw::containing(self.conn, own.row, first) {
+            Ok(held) => held.entries,
+            Err(StoreError::Damaged(_)) => return self.keep_aside(batch, coming),
+            Err(error) => return Err(error),
+        };
+        if held.before() == entries.before() && held.mark_at(last.seq) == Some(last) {
+            return Ok(());
+        }
+        if held.before() != entries.before() || entries.mark_at(held.last().seq) != Some(held.last()) {
+            return self.keep_aside(batch, coming);
+        }
+        let Some(lane) = self.lanes.find(self.conn, batch.stream)? else { return Ok(()) };
+        lane.is_changed = true;
+        lane.receiver.restore_ahead(first, entries.before().hash, last);
+        raw::take_out(self.conn, own.row, first)?;
+        let range = SeqRange { first, last: last.seq };
+        let part = Part { entries, payload: coming.payload, range, arrival: coming.arrival };
+        raw::insert(self.conn, own.row, &part)?;
+        Ok(())
+    }
+
+    /// Keeps aside what the journal cannot take: perhaps no disk has it any more.
+    fn keep_aside(&mut self, batch: &Batch, coming: Coming<'_>) -> Result<(), StoreError> {
+        let Some(own) = line::find(self.conn, batch.stream)? else { return Ok(()) };
+        let range = SeqRange { first: coming.entries.before().seq.next(), last: coming.entries.last().seq };
+        let part = Part { entries: coming.entries, payload: coming.payload, range, arrival: coming.arrival };
+        if let Some(row) = branch::keep(self.conn, batch.stream, own.agent, &part)? {
+            self.tally.aside += 1;
+            self.grown.insert(row, range.last);
+        }
+        Ok(())
+    }
+
     /// Fills lost ranges whose ends a batch knows: then its entries are the true ones.
-    fn fill(&mut self, batch: &Batch, coming: Coming<'_>) -> Result<(), StoreError> {
+    fn fill(&mut self, batch: &Batch, coming: Coming<'_>, left: &mut Vec<Came>) -> Result<(), StoreError> {
         let Some(lane) = self.lanes.find(self.conn, batch.stream)? else { return Ok(()) };
         let entries = coming.entries;
         for open in lost::open(self.conn, lane.row)? {
@@ -183,6 +232,13 @@ impl Group<'_> {
             self.tally.filled += range.last.0 + 1 - range.first.0;
             tracing::info!(agent = %lane.agent, stream = %batch.stream, first = %range.first, last = %range.last, is_whole,
                 "entries that were named lost came back");
+            if is_whole {
+                continue;
+            }
+            let rest = lost::Open { end: after, ..open };
+            if let Some((stored, payload)) = branch::reaching(self.conn, batch.stream, &rest)? {
+                left.push(Came::kept(stored, payload));
+            }
         }
         Ok(())
     }

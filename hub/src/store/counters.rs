@@ -74,6 +74,8 @@ counters! {
     batches_known,
     /// Batches that contradict what is stored.
     batches_conflicting,
+    /// Batches kept aside because their journal went on without them.
+    batches_aside,
     /// Batches refused because too many wait ahead of a gap already.
     batches_refused,
     /// Batches on a stream of another agent.

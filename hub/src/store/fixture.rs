@@ -345,6 +345,8 @@ impl Hub {
             let row = totals.iter().find(|row| row.agent == agent.id);
             row.is_some_and(|row| row.processed_seq == agent.head().seq)
         });
+        // what the commit counts is counted after it
+        self.barrier();
     }
 
     pub(crate) fn stored(&self, agent: &Agent) -> Seq {

@@ -31,7 +31,8 @@ pub(crate) struct Extent {
     pub(crate) is_aside: bool,
 }
 
-const EXTENT: &str = "SELECT id, agent, floor_seq, CASE WHEN floor_seq > 0 THEN parent_hash ELSE zeroblob(32) END,
+const EXTENT: &str =
+    "SELECT id, agent, floor_seq, CASE WHEN floor_seq > 0 OR is_aside = 1 THEN parent_hash ELSE zeroblob(32) END,
     parent_stream, stored_seq, stored_hash, is_aside FROM stream";
 
 /// A journal that agents know.

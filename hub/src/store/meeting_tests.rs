@@ -369,3 +369,129 @@ fn a_backup_whose_fork_has_no_parent_is_no_backup() {
         Err("stored data is damaged: its parent does not hold seq 2, where it branched off".into())
     );
 }
+
+/// Two journals of one stream that part after their second entry, ten entries each.
+fn branches() -> (Agent, Agent) {
+    let main = agent(10);
+    let mut other = main.fork(9, 2);
+    (other.stream, other.session, other.line) = (main.stream, main.session, Vec::new());
+    more(&mut other, 8);
+    (main, other)
+}
+
+/// Entries shown as those of a branch, by seq, and those that were and are stored now.
+fn aside(hub: &Hub) -> String {
+    let list = |is_resolved| {
+        let code = Some("branch".to_owned());
+        let filter = super::QuarantineFilter { code, is_resolved, limit: 100, ..super::QuarantineFilter::default() };
+        let mut items = hub.store.quarantine_page(&filter).unwrap().items;
+        items.sort_by_key(|row| row.seq);
+        let word = |row: &super::QuarantineRow| match &row.resolved {
+            Some((_, word)) => format!("{}:{word}", row.seq),
+            None => row.seq.to_string(),
+        };
+        items.iter().map(word).collect::<Vec<_>>().join(" ")
+    };
+    format!("{} | {}", list(false), list(true)).trim().to_owned()
+}
+
+/// Processes also what is kept aside, which no total counts.
+fn settle_all(hub: &mut Hub) {
+    hub.settle();
+    hub.wait("all is judged", |hub| hub.number("SELECT count(*) FROM stream WHERE processed_seq < stored_seq") == 0);
+}
+
+/// Sends batches written `1-3`, or `1-3!` of the other branch, and states what is shown aside.
+fn check_aside(batches: &str, expected: &str) {
+    let (main, other) = branches();
+    let mut hub = Hub::open();
+    hub.greet(&main);
+    for word in batches.split_whitespace() {
+        let (range, agent) = word.strip_suffix('!').map_or((word, &main), |range| (range, &other));
+        let (first, last) = range.split_once('-').unwrap();
+        hub.send(agent, &agent.batch(first.parse().unwrap(), last.parse().unwrap()));
+        settle_all(&mut hub);
+    }
+    assert_eq!(aside(&hub), expected, "{batches}");
+    assert_eq!(verify(&hub), Ok(()), "{batches}");
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    settle_all(&mut hub);
+    let open = |text: &str| text.split('|').next().unwrap_or_default().trim().to_owned();
+    assert_eq!(open(&aside(&hub)), open(expected), "{batches}, derived anew");
+}
+
+#[test]
+fn entries_their_journal_cannot_take_are_kept_aside_and_shown_once() {
+    check_aside("1-5 3-6!", "3 4 5 6 |");
+    check_aside("1-5 1-4!", "3 4 |");
+    check_aside("1-5 1-4! 1-4! 3-4! 2-3!", "3 4 |");
+    check_aside("1-5 1-5 2-3 1-2!", "|");
+    check_aside("1-2 4-6 4-5 4-7 3-3", "|");
+    check_aside("1-2 4-6 4-6!", "4 5 6 |");
+    check_aside("1-2 4-6! 1-4", "4 5 6 |");
+    check_aside("1-2 5-6! 4-5 3-3", "5 6 |");
+    check_aside("1-2 5-6! 5-7 3-4", "5 5 6 6 7 |");
+    check_aside("1-2 5-6 4-5 3-3", "|");
+}
+
+#[test]
+fn a_branch_is_resolved_once_a_journal_of_its_agent_holds_it() {
+    let (main, other) = branches();
+    let mut hub = Hub::open();
+    hub.greet(&main);
+    hub.send(&main, &main.batch(1, 5));
+    hub.send(&main, &other.batch(3, 6));
+    settle_all(&mut hub);
+    assert_eq!(hub.store.totals().unwrap().documents, 5);
+    let mut fork = other.clone();
+    fork.line = main.fork(7, 2).line;
+    fork.stream = StreamId::from_bytes([7; 16]);
+    hub.send(&fork, &fork.fork_batch(3, 5));
+    settle_all(&mut hub);
+    assert_eq!(aside(&hub), "6 | 3:stored 4:stored 5:stored");
+    let mut hub = hub.reopen();
+    hub.send(&fork, &fork.batch(6, 10));
+    settle_all(&mut hub);
+    assert_eq!(aside(&hub), "| 3:stored 4:stored 5:stored 6:stored");
+    assert_eq!(hub.store.totals().unwrap().documents, 13);
+    assert_eq!(verify(&hub), Ok(()));
+}
+
+#[test]
+fn people_decide_about_entries_of_a_branch_as_about_any_other() {
+    use super::{Action, Ask, EntryPlace};
+    let (main, other) = branches();
+    let mut hub = Hub::open();
+    hub.greet(&main);
+    hub.send(&main, &main.batch(1, 5));
+    hub.send(&main, &other.batch(3, 4));
+    settle_all(&mut hub);
+    let ask = |action| Ask { action, who: "王芳".into(), why: "核对过".into() };
+    assert!(hub.store.ask_replay_all("王芳", "核对过").unwrap().is_empty(), "nobody decides about a branch in bulk");
+    let rows = hub.store.quarantine(10).unwrap();
+    for (row, action) in rows.iter().zip([Action::Replay, Action::Waive]) {
+        let place = EntryPlace { stream: row.stream, seq: row.seq };
+        let id = hub.store.ask(place, ask(action)).unwrap();
+        assert!(hub.store.wait_decided(id, 30_000).unwrap().outcome.is_some());
+    }
+    assert_eq!((hub.store.totals().unwrap().documents, hub.store.totals().unwrap().quarantined), (6, 0));
+    rebuilds(&mut hub);
+    settle_all(&mut hub);
+    assert_eq!(hub.store.totals().unwrap().quarantined, 0);
+}
+
+#[test]
+fn what_was_kept_aside_fills_a_lost_range_once_its_end_is_known() {
+    let main = agent(10);
+    let mut hub = hub_with(&main.fork(1, 2), 2);
+    hub.send(&main, &with_base(&main, 2, 8, 10));
+    // the beginning of the range comes first, and proves nothing by itself
+    hub.send(&main, &main.batch(3, 5));
+    settle_all(&mut hub);
+    assert_eq!((aside(&hub).as_str(), open_ranges(&hub).as_str()), ("3 4 5 |", "3..7"));
+    hub.send(&main, &main.batch(6, 7));
+    settle_all(&mut hub);
+    assert_eq!((aside(&hub).as_str(), open_ranges(&hub).as_str()), ("| 3:stored 4:stored 5:stored", ""));
+    assert_eq!(hub.store.totals().unwrap().documents, 10);
+    assert_eq!(verify(&hub), Ok(()));
+}

@@ -4,6 +4,7 @@
 //! writer finished slices; readers share a pool and see the last commit. All calls block. `Store` is a handle to clone.
 
 mod backups;
+pub(crate) mod branch;
 mod case;
 mod connection;
 mod counters;

@@ -19,7 +19,7 @@ use super::case::{
     ReasonText, ResolutionRow,
 };
 use super::{Store, StoreError, array_at, int, read, seq_at};
-use crate::apply::reason::{BEHIND, CAUSE, RESTS_ON_WAIVED, SAME_ID, SUPERSEDED};
+use crate::apply::reason::{BEHIND, BRANCH, CAUSE, RESTS_ON_WAIVED, SAME_ID, SUPERSEDED};
 use crate::apply::standing::{Fix, fields, key_of};
 use crate::clock;
 
@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Asks to judge again everything whose reason may have passed: what waits behind other entries follows them, and
-    /// what lost against another entry never can. Gives the numbers of the requests.
+    /// what lost against another entry never can, and about a branch a person decides entry by entry. Gives the numbers of the requests.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Store {
         ask.check()?;
         let now = clock::now();
         let taken = self.command(Box::new(move |conn| {
-            let hopeless = [BEHIND, SUPERSEDED, SAME_ID, RESTS_ON_WAIVED];
+            let hopeless = [BEHIND, SUPERSEDED, SAME_ID, RESTS_ON_WAIVED, BRANCH];
             let mut places = Vec::new();
             let sql = "SELECT stream.stream, quarantine.seq, code FROM quarantine
                        JOIN stream ON stream.id = quarantine.stream WHERE resolved_at IS NULL ORDER BY quarantine.id";

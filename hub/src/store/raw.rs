@@ -111,6 +111,15 @@ pub(crate) fn containing(conn: &Connection, stream: i64, seq: Seq) -> Result<Sto
     Ok(stored)
 }
 
+/// The same, with its payload.
+pub(crate) fn with_payload(conn: &Connection, stream: i64, seq: Seq) -> Result<(Stored, Vec<u8>), StoreError> {
+    let stored = containing(conn, stream, seq)?;
+    let sql = "SELECT payload FROM raw WHERE stream = ?1 AND first_seq = ?2";
+    let first = stored.entries.before().seq.next();
+    let payload = conn.prepare_cached(sql)?.query_row(params![stream, int(first)], |row| row.get(0))?;
+    Ok((stored, payload))
+}
+
 fn missing(stream: i64, seq: Seq) -> StoreError {
     StoreError::damaged(format!("no stored batch of stream {stream} holds seq {seq}"))
 }
