@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::json;
+use waystation_protocol::id::{AgentId, SessionId};
 use waystation_protocol::site::SiteId;
 
 use crate::clock;
@@ -61,6 +62,15 @@ enum Command {
     Quarantine {
         #[command(subcommand)]
         command: quarantine::QuarantineCommand,
+    },
+    /// Give its downward journal to a session of an agent that another session keeps out; also while the hub runs
+    Admit {
+        /// The agent's id
+        #[arg(long)]
+        agent: AgentId,
+        /// Its session; without it, the newest that was kept out
+        #[arg(long)]
+        session: Option<SessionId>,
     },
     /// Copy the database and the key into a new folder and check them; also while the hub runs
     Backup {
@@ -136,6 +146,10 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
             say(format_args!("site {id} is known as {name}"))
         }
         Command::Rebuild => rebuild(&config),
+        Command::Admit { agent, session } => match beside(&config)?.admit(agent, session)? {
+            Some(session) => say(format_args!("session {session} has the downward journal from its next HELLO on")),
+            None => anyhow::bail!("no session of agent {agent} is kept out: nothing to admit"),
+        },
         Command::Backup { dir, json } => say(format_args!("{}", backup::take(&config, &dir, json)?)),
         Command::CheckBackup { dir, json } => say(format_args!("{}", backup::check(&dir, json)?)),
         Command::Restore { dir, replace, json } => {
@@ -269,6 +283,7 @@ mod tests {
             "restore-report --json",
             "release-restore --by 王芳 --why gone",
             "run --retention-days 30 --require-backup",
+            "admit --agent ffffffff-ffff-8fff-bfff-000000000000",
             "quarantine list --json --limit 5",
             "quarantine list --site 3702 --state resolved",
             "quarantine show ffffffff-ffff-8fff-bfff-000000000000/3",
@@ -284,6 +299,7 @@ mod tests {
             "site add 3702",
             "run --broker nowhere",
             "quarantine fix",
+            "admit",
             "quarantine replay",
             "quarantine waive x.1 --by a --why b",
             "backup",
