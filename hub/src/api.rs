@@ -6,6 +6,7 @@
 
 pub mod documents;
 pub mod health;
+pub mod journals;
 pub mod kinds;
 pub mod openapi;
 pub mod problem;

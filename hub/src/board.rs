@@ -4,6 +4,7 @@
 //! time alone.
 
 use jiff::tz::TimeZone;
+use waystation_protocol::chain::SeqRange;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{self, Timestamp};
@@ -60,6 +61,12 @@ pub struct Site {
     pub quarantined: u64,
     /// Entries that wait for another.
     pub parked: u64,
+    /// Ranges of its agents' journals that were named lost and are missing still.
+    pub lost: Vec<SeqRange>,
+    /// What its agents announced and went on without; none of it is here.
+    pub absent: Vec<SeqRange>,
+    /// Whether two sessions of one of its agents speak at the same time: a disk was copied.
+    pub is_doubled: bool,
     /// The clock of the agent that stands for it now, minus the hub's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
     /// Its agents.
@@ -154,6 +161,9 @@ fn site(row: &SiteRow, agents: &[AgentRow], now: Timestamp) -> Site {
         oldest_unsent_ms: own.iter().map(|agent| oldest_unsent_ms(agent, now)).max().unwrap_or(0),
         quarantined: sum(|agent| agent.quarantined),
         parked: sum(|agent| agent.parked),
+        lost: own.iter().flat_map(|agent| agent.lost.iter().copied()).collect(),
+        absent: own.iter().flat_map(|agent| agent.absent.iter().copied()).collect(),
+        is_doubled: own.iter().any(|agent| agent.is_doubled),
         clock_offset_ms: current.and_then(|agent| agent.clock_offset_ms),
         agents: own.iter().map(|agent| agent.agent).collect(),
         documents: row.documents,
@@ -190,6 +200,9 @@ pub(crate) mod tests {
             quarantined: 0,
             parked: 0,
             conflicts: 0,
+            lost: Vec::new(),
+            absent: Vec::new(),
+            is_doubled: false,
             clock_offset_ms: Some(12),
             disk_free: 1,
             caught_up_at: Some(NOW),

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::api::problem::Problem;
-use crate::api::{App, documents, health, kinds, openapi, quarantine, reports, restore, sites};
+use crate::api::{App, documents, health, journals, kinds, openapi, quarantine, reports, restore, sites};
 use crate::{events, pages};
 
 /// Nothing inline, nothing from elsewhere, in nobody's frame.
@@ -21,6 +21,7 @@ pub fn router(app: App) -> Router {
         .route("/", get(pages::board))
         .route("/board/events", get(pages::board_events))
         .route("/restore", get(pages::restore))
+        .route("/journals", get(pages::journals))
         .route("/documents", get(pages::documents))
         .route("/documents/{id}", get(pages::document))
         .route("/quarantine", get(pages::quarantine))
@@ -31,6 +32,7 @@ pub fn router(app: App) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/api/v1/sites", get(sites::sites))
         .route("/api/v1/agents", get(sites::agents))
+        .route("/api/v1/journals", get(journals::journals))
         .route("/api/v1/restore", get(restore::restore))
         .route("/api/v1/kinds", get(kinds::kinds))
         .route("/api/v1/documents", get(documents::documents))

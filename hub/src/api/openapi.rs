@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{documents, health, kinds, quarantine, reports, restore, sites};
+use super::{documents, health, journals, kinds, quarantine, reports, restore, sites};
 use crate::events;
 
 #[derive(OpenApi)]
@@ -23,6 +23,7 @@ use crate::events;
         reports::report,
         reports::basis,
         restore::restore,
+        journals::journals,
         events::events,
         health::healthz,
         health::readyz,

@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 use waystation_protocol::site::Sites;
 
 use super::App;
+use super::journals::range_json;
 use super::problem::Problem;
+use super::restore::RangeJson;
 use crate::board;
 use crate::clock;
 use crate::store::AgentRow;
@@ -43,6 +45,12 @@ pub struct SiteJson {
     pub quarantined: u64,
     /// Entries that wait for another.
     pub parked: u64,
+    /// Ranges of its agents' journals that were named lost and are missing still; which journals, /api/v1/journals says.
+    pub lost: Vec<RangeJson>,
+    /// What its agents announced and went on without; none of it is here.
+    pub announced_not_here: Vec<RangeJson>,
+    /// Whether two sessions of one of its agents speak at the same time: a disk was copied.
+    pub doubled: bool,
     /// Its agent's clock minus the hub's.
     pub clock_offset_ms: Option<i64>,
     /// Its documents at the hub.
@@ -86,6 +94,12 @@ pub struct AgentJson {
     pub parked: u64,
     /// Batches refused because they contradict what is stored.
     pub conflicts: u64,
+    /// Ranges of its journals that were named lost and are missing still; which journals, /api/v1/journals says.
+    pub lost: Vec<RangeJson>,
+    /// What it announced and went on without; none of it is here.
+    pub announced_not_here: Vec<RangeJson>,
+    /// Whether two of its sessions speak at the same time: its disk was copied.
+    pub doubled: bool,
     /// Its clock minus the hub's.
     pub clock_offset_ms: Option<i64>,
     /// Bytes free on its disk; 0 before its first heartbeat.
@@ -114,6 +128,9 @@ impl From<&board::Site> for SiteJson {
             oldest_unsent_age_s: site.oldest_unsent_ms / 1000,
             quarantined: site.quarantined,
             parked: site.parked,
+            lost: site.lost.iter().copied().map(range_json).collect(),
+            announced_not_here: site.absent.iter().copied().map(range_json).collect(),
+            doubled: site.is_doubled,
             clock_offset_ms: site.clock_offset_ms,
             documents: site.documents,
             agents: site.agents.iter().map(ToString::to_string).collect(),
@@ -161,6 +178,9 @@ fn agent_json(agent: &AgentRow, now: waystation_protocol::time::Timestamp) -> Ag
         quarantined: agent.quarantined,
         parked: agent.parked,
         conflicts: agent.conflicts,
+        lost: agent.lost.iter().copied().map(range_json).collect(),
+        announced_not_here: agent.absent.iter().copied().map(range_json).collect(),
+        doubled: agent.is_doubled,
         clock_offset_ms: agent.clock_offset_ms,
         disk_free: agent.disk_free,
         build: agent.build.clone(),

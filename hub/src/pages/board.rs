@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_stream::Stream;
 use waystation_protocol::time::Timestamp;
 
+use super::journals::ranges_text;
 use super::text::{age, ago, grouped};
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
@@ -62,6 +63,13 @@ struct Row {
     address: String,
     /// What of it is set aside.
     aside: String,
+    /// Its journals.
+    journals: String,
+    /// Lost ranges, as people read them; empty where nothing is lost.
+    lost: String,
+    /// What was announced and is not here.
+    absent: String,
+    is_doubled: bool,
 }
 
 /// A row for the script: where it goes, and what it looks like.
@@ -109,6 +117,10 @@ fn row(t: Lang, site: &Site, now: Timestamp) -> Row {
         documents: site.documents,
         address: format!("/documents?{query}"),
         aside: format!("/quarantine?{query}"),
+        journals: format!("/journals?{query}"),
+        lost: ranges_text(&site.lost),
+        absent: ranges_text(&site.absent),
+        is_doubled: site.is_doubled,
     }
 }
 

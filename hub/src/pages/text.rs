@@ -84,6 +84,16 @@ texts! {
     nothing_behind_restore = "没有记录缺失。" / "Nothing is missing.";
     never_restored = "中心的数据从未回退。" / "The hub's data never went back.";
 
+    journals = "流水" / "Journals";
+    journals_about = "采集端的每条流水。磁盘被还原或复制后，采集端另起一条分支，两支都保留。"
+        / "Every journal of an agent. Once its disk was put back or copied, an agent goes on in a branch of its own; both are kept.";
+    no_journals = "还没有流水。" / "No journals yet.";
+    branch_of = "分自" / "Branched off";
+    current = "当前" / "current";
+    lost_range = "已丢失区间" / "Lost range";
+    absent = "已宣布而未到" / "Announced and not here";
+    doubled = "采集端重复" / "Two of one agent";
+
     kind = "类型" / "Kind";
     number = "单号" / "Number";
     search = "搜索" / "Search";

@@ -61,8 +61,12 @@ pub(super) fn evidence(sites: &[SiteRow], agents: &[AgentRow]) -> Vec<Evidence> 
     sites.iter().map(of_site).collect()
 }
 
-/// A migration agent brings history and leaves: with nothing outstanding it never makes a later period incomplete.
+/// A migration agent brings history and leaves: with nothing outstanding it never makes a later period incomplete. What
+/// is lost, or announced and not here, makes every period incomplete: nobody knows to which it belongs.
 fn caught_up_at(agent: &AgentRow) -> Option<Timestamp> {
+    if !agent.lost.is_empty() || !agent.absent.is_empty() {
+        return None;
+    }
     match agent.sites {
         Sites::All if agent.processed_seq >= agent.head_seq => Some(Timestamp(i64::MAX)),
         Sites::All => None,

@@ -407,6 +407,8 @@ impl Hub {
             let totals = hub.store.totals().unwrap();
             totals.processed == totals.stored
         });
+        // what its commit answers leaves after it
+        self.barrier();
     }
 
     /// Reads one number from the database.

@@ -139,7 +139,7 @@ impl Store {
     }
 }
 
-fn all(conn: &Connection) -> Result<Vec<LostRange>, StoreError> {
+pub(super) fn all(conn: &Connection) -> Result<Vec<LostRange>, StoreError> {
     let sql = "SELECT stream.stream, first_seq, last_seq, open_last, named_at, filled_at FROM lost_range
                JOIN stream ON stream.id = lost_range.stream ORDER BY lost_range.id DESC";
     let mut statement = conn.prepare_cached(sql)?;

@@ -495,3 +495,166 @@ fn what_was_kept_aside_fills_a_lost_range_once_its_end_is_known() {
     assert_eq!(hub.store.totals().unwrap().documents, 10);
     assert_eq!(verify(&hub), Ok(()));
 }
+
+/// What the hub says of heads announced and not here, per journal: `5–6`, or `…6` where no branch point is known.
+fn absent(hub: &Hub) -> String {
+    let journals = hub.store.journals().unwrap();
+    let absent = journals.iter().filter_map(|journal| journal.absent);
+    absent.map(|gap| format!("{}–{}", gap.first.map_or("…".to_owned(), |seq| seq.to_string()), gap.last)).collect()
+}
+
+#[test]
+fn an_announced_head_stands_until_a_journal_holds_it() {
+    let (main, other) = branches();
+    let mut hub = hub_with(&main.fork(1, 4), 4);
+    // another session announced 10, then its disk was put back and went on with another entry 5
+    hub.send(&main, &main.heartbeat(4));
+    let mut later = other.clone();
+    later.session = SessionId::from_bytes([5; 16]);
+    hub.greet(&later);
+    assert_eq!((absent(&hub).as_str(), hub.number("SELECT count(*) FROM announced")), ("", 2), "it may still come");
+    let mut fork = main.fork(7, 3);
+    fork.session = later.session;
+    more(&mut fork, 2);
+    hub.send(&fork, &fork.fork_batch(4, 5));
+    hub.send(&fork, &fork.heartbeat(5));
+    hub.now.0 += 100_000;
+    hub.send(&fork, &fork.heartbeat(5));
+    hub.settle();
+    assert_eq!(absent(&hub), "4–10");
+    let row = hub.store.agents().unwrap().remove(0);
+    assert_eq!(row.absent.len(), 1, "the board knows");
+    // all of it comes after all, in another fork
+    let mut rest = main.clone();
+    (rest.line, rest.stream) = (main.fork(8, 4).line, StreamId::from_bytes([8; 16]));
+    hub.send(&rest, &rest.fork_batch(5, 10));
+    hub.settle();
+    assert_eq!(
+        hub.number("SELECT count(*) FROM announced WHERE seq = 10 AND session = x'01010101010101010101010101010101'"),
+        0
+    );
+}
+
+#[test]
+fn an_announced_head_its_journal_passed_with_another_hash_is_shown() {
+    let (main, other) = branches();
+    let mut hub = hub_with(&main.fork(1, 2), 2);
+    hub.send(&other, &other.heartbeat(2));
+    hub.send(&main, &main.batch(3, 10));
+    hub.settle();
+    assert_eq!(absent(&hub), "…–10");
+    // kept aside is not held; in a journal it is
+    hub.send(&main, &other.batch(3, 10));
+    settle_all(&mut hub);
+    assert_eq!(absent(&hub), "…–10");
+    let mut fork = other.clone();
+    (fork.line, fork.stream) = (main.fork(7, 2).line, StreamId::from_bytes([7; 16]));
+    hub.send(&fork, &fork.fork_batch(3, 10));
+    settle_all(&mut hub);
+    assert_eq!(absent(&hub), "");
+}
+
+#[test]
+fn journals_show_their_branches_and_what_is_lost() {
+    let main = agent(6);
+    let mut hub = hub_with(&main.fork(1, 2), 2);
+    hub.send(&main, &with_base(&main, 2, 5, 6));
+    let mut fork = main.fork(7, 6);
+    more(&mut fork, 1);
+    hub.send(&fork, &fork.fork_batch(7, 7));
+    hub.greet(&fork);
+    hub.settle();
+    let journals = hub.store.journals().unwrap();
+    let shown: Vec<_> = journals
+        .iter()
+        .map(|journal| (journal.parent.map(|(_, seq)| seq.0), journal.is_current, journal.stored.0, journal.lost.len()))
+        .collect();
+    assert_eq!(shown, [(None, false, 6, 1), (Some(6), true, 7, 0)]);
+    let agent = hub.store.agents().unwrap().remove(0);
+    assert_eq!(agent.lost, [journals[0].lost[0].open.unwrap()], "the board names it");
+}
+
+#[test]
+fn two_sessions_that_speak_at_once_are_a_doubled_agent() {
+    let (first, mut second) = (agent(1), agent(1));
+    second.session = SessionId::from_bytes([9; 16]);
+    second.last_session = Some(first.session);
+    let mut hub = Hub::open();
+    let is_doubled = |hub: &Hub| hub.store.agents().unwrap()[0].is_doubled;
+    hub.greet(&first);
+    hub.send(&first, &first.heartbeat(0));
+    hub.greet(&second);
+    hub.send(&second, &second.heartbeat(0));
+    hub.barrier();
+    assert!(!is_doubled(&hub), "a device that reconnects is one");
+    hub.send(&first, &first.heartbeat(0));
+    hub.barrier();
+    assert!(is_doubled(&hub));
+    hub.now.0 += 100_000;
+    hub.send(&second, &second.heartbeat(0));
+    hub.barrier();
+    assert!(!is_doubled(&hub), "the other has fallen silent");
+}
+
+/// HELLOs written `session<last`, with `?` for one that answers the challenge its device was given last; devices are
+/// letters, so `a2<a1?` is the second session of `a`. States who was admitted.
+fn check_fence(hellos: &str, expected: &str) {
+    let mut hub = Hub::open();
+    let mut challenges = std::collections::HashMap::new();
+    let mut said = Vec::new();
+    for word in hellos.split_whitespace() {
+        let (text, answers) = word.strip_suffix('?').map_or((word, false), |text| (text, true));
+        let (session, last) = text.split_once('<').unwrap_or((text, ""));
+        let id = |name: &str| {
+            let mut bytes = [0; 16];
+            bytes[..name.len()].copy_from_slice(name.as_bytes());
+            SessionId::from_bytes(bytes)
+        };
+        let mut device = agent(0);
+        device.session = id(session);
+        device.last_session = (!last.is_empty()).then(|| id(last));
+        device.answer = if answers { challenges.get(&session[..1]).cloned() } else { None };
+        if word.starts_with('!') {
+            hub.store.admit(device.id, None).unwrap();
+            continue;
+        }
+        let greeting = hub.greet(&device);
+        said.push(if greeting.challenge.is_none() { session.to_owned() } else { format!("-{session}") });
+        if let Some(challenge) = greeting.challenge {
+            challenges.insert(session[..1].to_owned(), challenge);
+        }
+    }
+    assert_eq!(said.join(" "), expected, "{hellos}");
+}
+
+#[test]
+fn only_a_successor_or_an_answer_takes_the_downward_journal_over() {
+    check_fence("a1 a1 a2<a1 a3<a2", "a1 a1 a2 a3");
+    check_fence("a1 b1 b1 b2", "a1 -b1 -b1 -b2");
+    check_fence("a1 b1 b2? b3<b2", "a1 -b1 b2 b3");
+    // a late copy of the hello that was superseded
+    check_fence("a1 a2<a1 a3<a2 a2<a1 a3<a2", "a1 a2 a3 -a2 a3");
+    // an answer given before another took over counts no more
+    check_fence("a1 b1 c1 c2? b2? b3?", "a1 -b1 -c1 c2 -b2 b3");
+    // it may come in a later session than the next
+    check_fence("a1 b1 b2 b3?", "a1 -b1 -b2 b3");
+    check_fence("a1 b1 ! b1 b2<b1 a2<a1", "a1 -b1 b1 b2 -a2");
+}
+
+#[test]
+fn who_has_the_downward_journal_is_remembered_over_a_restart() {
+    let mut first = agent(1);
+    let mut hub = Hub::open();
+    hub.greet(&first);
+    let mut hub = hub.reopen();
+    first.session = SessionId::from_bytes([9; 16]);
+    let challenge = hub.greet(&first).challenge;
+    assert!(challenge.is_some());
+    let mut hub = hub.reopen();
+    first.answer = challenge;
+    first.session = SessionId::from_bytes([10; 16]);
+    assert_eq!(hub.greet(&first).challenge, None);
+    let stranger = waystation_protocol::id::AgentId::from_bytes([77; 16]);
+    assert!(matches!(hub.store.admit(stranger, None), Err(super::StoreError::UnknownAgent { .. })));
+    assert_eq!(hub.store.admit(first.id, None).unwrap(), None, "nobody was challenged");
+}

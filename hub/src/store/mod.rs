@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod fixture;
 pub(crate) mod heads;
 pub(crate) mod heard;
+mod journals;
 pub(crate) mod lane;
 pub(crate) mod life;
 pub(crate) mod line;
@@ -65,6 +66,7 @@ pub use case::{
 };
 pub use counters::{Count, Counters};
 pub use error::StoreError;
+pub use journals::{Absent, JournalRow};
 pub use life::HubIdentity;
 pub use lost::LostRange;
 pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};

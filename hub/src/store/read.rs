@@ -10,7 +10,7 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::rows::{AgentRow, Filter, HistoryEntry, Page, SiteRow, Totals};
-use super::{Store, StoreError, array_at, presence, quarantine, raw, seq_at};
+use super::{Store, StoreError, array_at, journals, presence, quarantine, raw, seq_at};
 use crate::apply::history;
 
 /// Documents on a page where the reader asks for no number.
@@ -34,12 +34,23 @@ impl Store {
             (SELECT count(*) FROM quarantine q JOIN stream s ON s.id = q.stream
                 WHERE s.agent = agent.id AND resolved_at IS NULL AND is_parked = 1),
             (SELECT coalesce(sum(conflicts), 0) FROM stream s WHERE s.agent = agent.id), clock_offset_ms, disk_free,
-            heard.caught_up_at
+            heard.caught_up_at,
+            -- an older session that still speaks after a newer one began, both lately
+            EXISTS (SELECT 1 FROM session AS old JOIN session AS new ON new.agent = old.agent
+                WHERE old.agent = agent.id AND new.began_at > old.began_at AND old.last_seen > new.began_at
+                AND old.died_at IS NULL AND new.died_at IS NULL
+                AND min(old.last_seen, new.last_seen) >= agent.last_seen - 90000)
             FROM agent LEFT JOIN stream ON stream.stream = agent.journal LEFT JOIN heard ON heard.stream = agent.journal
             WHERE agent.journal IS NOT NULL ORDER BY agent.id";
         let mut statement = conn.prepare_cached(sql)?;
         let rows = statement.query_map([], agent_row)?;
-        rows.map(|row| row?).collect()
+        let mut agents = rows.map(|row| row?).collect::<Result<Vec<AgentRow>, StoreError>>()?;
+        let journals = journals::all(&conn)?;
+        for agent in &mut agents {
+            let gaps = journals::gaps(&journals, agent.agent);
+            (agent.lost, agent.absent) = (gaps.lost, gaps.absent);
+        }
+        Ok(agents)
     }
 
     /// Every site known.
@@ -239,6 +250,9 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<Result<AgentRow, StoreError>> {
         quarantined: number(15)?,
         parked: number(16)?,
         conflicts: number(17)?,
+        lost: Vec::new(),
+        absent: Vec::new(),
+        is_doubled: row.get(21)?,
         clock_offset_ms: row.get(18)?,
         disk_free: number(19)?,
         caught_up_at: row.get::<_, Option<i64>>(20)?.map(Timestamp),

@@ -2,7 +2,7 @@
 //!
 //! Plain values without a connection, so that pages and the API can hold them while the store goes on.
 
-use waystation_protocol::chain::Seq;
+use waystation_protocol::chain::{Seq, SeqRange};
 use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::Measure;
@@ -53,6 +53,12 @@ pub struct AgentRow {
     pub parked: u64,
     /// Batches refused because they contradict what is stored.
     pub conflicts: u64,
+    /// Ranges of its journals that were named lost and are missing still.
+    pub lost: Vec<SeqRange>,
+    /// What it announced and went on without; none of it is here.
+    pub absent: Vec<SeqRange>,
+    /// Whether two of its sessions speak at the same time: its disk was copied.
+    pub is_doubled: bool,
     /// Its clock minus the hub's in milliseconds, as it last compared them.
     pub clock_offset_ms: Option<i64>,
     /// Bytes free on its disk as it last said; 0 before its first heartbeat.
