@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) grown: Vec<(i64, Seq)>,
     /// Whether a lost range was filled below a processed mark.
     pub(crate) is_filled: bool,
+    /// Whether a letter was granted: it must be known beside the database before it is told.
+    pub(crate) is_granted: bool,
     tally: Tally,
 }
 
@@ -89,6 +91,7 @@ pub(super) struct Group<'a> {
     /// Journals whose prefix grew: rows and stored seqs.
     pub(super) grown: BTreeMap<i64, Seq>,
     pub(super) is_filled: bool,
+    pub(super) is_granted: bool,
     pub(super) tally: Tally,
 }
 
@@ -111,6 +114,7 @@ pub(crate) fn store_group(
         heard: HashMap::new(),
         grown: BTreeMap::new(),
         is_filled: false,
+        is_granted: false,
         tally: Tally::default(),
     };
     for incoming in group {
@@ -136,11 +140,12 @@ pub(crate) fn store_group(
 
 impl<'a> Group<'a> {
     fn hello(&mut self, hello: &'a Hello, now: Timestamp) -> Result<(), StoreError> {
-        let Greeted::Welcome { agent, letter } = presence::hello(self.conn, hello, now)? else {
+        let Greeted::Welcome { agent, letter, is_granted } = presence::hello(self.conn, hello, now)? else {
             self.tally.keys_refused += 1;
             tracing::error!(agent = %hello.agent, stream = %hello.stream, "HELLO refused: its key or its stream is another's");
             return Ok(());
         };
+        self.is_granted |= is_granted;
         let challenge = match session::greet(self.conn, agent, hello, now)? {
             Admission::Holder => None,
             Admission::Challenged(challenge) => {
@@ -202,7 +207,7 @@ impl<'a> Group<'a> {
 
     /// Moves the stored marks, and drafts the replies from what this commit will hold.
     fn finish(mut self) -> Result<Outcome, StoreError> {
-        let mut outcome = Outcome { is_filled: self.is_filled, ..Outcome::default() };
+        let mut outcome = Outcome { is_filled: self.is_filled, is_granted: self.is_granted, ..Outcome::default() };
         for (agent, at) in &self.heard {
             presence::heard(self.conn, *agent, *at)?;
         }

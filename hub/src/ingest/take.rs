@@ -12,7 +12,7 @@ use waystation_protocol::time::Timestamp;
 use super::group::Group;
 use crate::store::lane;
 use crate::store::raw::{self, Arrival, Part, Stored};
-use crate::store::{StoreError, branch, line, lost};
+use crate::store::{StoreError, branch, line, lost, presence};
 
 /// A verified batch, as it came or as it was kept.
 struct Came {
@@ -88,6 +88,9 @@ impl Group<'_> {
         }
         // what was announced of it may lie below its floor
         self.lanes.create(self.conn, batch.stream, agent, parent)?.is_changed = true;
+        if parent.is_some() {
+            self.is_granted |= presence::letter_of_fork(self.conn, agent, batch.stream)?;
+        }
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::heads::{self, Head};
 use super::restore::{self, Begin, Cause};
-use super::{StoreError, backups, connection, count};
+use super::{StoreError, backups, connection, count, letters};
 use crate::epoch::{self, Stamp};
 
 /// Marks a database as the copy in a backup; the hub itself never carries it.
@@ -65,12 +65,14 @@ pub(crate) fn wake(
     if own.copied_at.is_some() {
         backups::forget(&tx, now)?;
     }
+    letters::recall(&tx, dir)?;
     put(&tx, stamp)?;
     tx.commit()?;
     if older.is_some() {
         // the books know it now; the file must not tell of it again at the next start
         heads::write(dir, &heads::gather(conn)?)?;
     }
+    letters::write(dir, &letters::all(conn)?)?;
     epoch::write(dir, stamp)?;
     Ok(HubIdentity { id, epoch: stamp.epoch })
 }

@@ -658,3 +658,33 @@ fn who_has_the_downward_journal_is_remembered_over_a_restart() {
     assert!(matches!(hub.store.admit(stranger, None), Err(super::StoreError::UnknownAgent { .. })));
     assert_eq!(hub.store.admit(first.id, None).unwrap(), None, "nobody was challenged");
 }
+
+#[test]
+fn each_accepted_fork_gets_a_letter_that_a_restored_hub_grants_no_more() {
+    let main = agent(4);
+    let mut hub = Hub::open();
+    assert_eq!(hub.greet(&main).letter, Some('A'));
+    hub.send(&main, &main.batch(1, 4));
+    hub.settle();
+    let copy = tempfile::tempdir().unwrap();
+    hub.store.close();
+    std::fs::copy(hub.dir.path().join("hub.sqlite"), copy.path().join("hub.sqlite")).unwrap();
+    let mut hub = hub.reopen();
+
+    let mut fork = main.fork(7, 2);
+    more(&mut fork, 1);
+    assert_eq!(hub.greet(&fork).letter, None, "it must not print with its parent's");
+    hub.send(&fork, &fork.fork_batch(3, 3));
+    hub.settle();
+    assert_eq!((hub.greet(&fork).letter, hub.greet(&main).letter), (Some('B'), Some('A')), "each branch its own");
+
+    hub.store.close();
+    std::fs::copy(copy.path().join("hub.sqlite"), hub.dir.path().join("hub.sqlite")).unwrap();
+    let mut hub = hub.reopen();
+    let mut other = main.fork(8, 2);
+    more(&mut other, 1);
+    hub.send(&other, &other.fork_batch(3, 3));
+    hub.settle();
+    assert_eq!(hub.greet(&other).letter, Some('C'), "B was granted before the hub was put back");
+    assert_eq!(hub.greet(&fork).letter, Some('B'), "and is the other fork's still");
+}

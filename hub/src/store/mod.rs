@@ -15,6 +15,7 @@ pub(crate) mod heads;
 pub(crate) mod heard;
 mod journals;
 pub(crate) mod lane;
+pub(crate) mod letters;
 pub(crate) mod life;
 pub(crate) mod line;
 pub(crate) mod lost;

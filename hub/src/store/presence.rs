@@ -5,14 +5,14 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::codec;
-use waystation_protocol::id::{AgentId, SessionId};
+use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::limits;
 use waystation_protocol::message::{Heartbeat, Hello};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{self, Timestamp};
 
 use super::error::StoreError;
-use super::{array_at, count, heard, line};
+use super::{array_at, count, heard, letters, line};
 
 /// What became of a HELLO.
 pub(crate) enum Greeted {
@@ -20,8 +20,10 @@ pub(crate) enum Greeted {
     Welcome {
         /// The agent's row.
         agent: i64,
-        /// Its letter in printed numbers, unless all are taken.
+        /// The letter of its journal in printed numbers, if it has one.
         letter: Option<char>,
+        /// Whether a letter was granted just now.
+        is_granted: bool,
     },
     /// Another key is pinned to this agent, or its stream is another agent's.
     Refused,
@@ -31,7 +33,6 @@ struct Known {
     row: i64,
     key: [u8; 32],
     stands_for: Sites,
-    letter: Option<char>,
 }
 
 /// The agent's row; none before its first HELLO.
@@ -62,7 +63,10 @@ pub(crate) fn hello(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<
     if known.as_ref().is_none_or(|known| known.stands_for != stands_for) {
         link_sites(conn, row, &stands_for)?;
     }
-    let letter = letter(conn, row, &stands_for, known.and_then(|known| known.letter))?;
+    // a fork that is not accepted yet must not print with the letter of the journal it came from
+    let has_letter = owner.is_some() || hello.line.is_empty() || letters::of_stream(conn, hello.stream)?.is_some();
+    let (letter, is_granted) =
+        if has_letter { letters::ensure(conn, hello.agent, hello.stream, &stands_for)? } else { (None, false) };
     let sql = "UPDATE agent SET sites = ?2, stands_for = ?3, letter = ?4, build = ?5, session = ?6, last_session = ?7,
                journal = ?8, last_seen = max(last_seen, ?9), died_at = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute(params![
@@ -76,18 +80,17 @@ pub(crate) fn hello(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<
         hello.stream.as_bytes(),
         now.0,
     ])?;
-    Ok(Greeted::Welcome { agent: row, letter })
+    Ok(Greeted::Welcome { agent: row, letter, is_granted })
 }
 
 fn find(conn: &Connection, agent: AgentId) -> Result<Option<Known>, StoreError> {
-    let sql = "SELECT id, public_key, stands_for, letter FROM agent WHERE agent = ?1";
-    let found = conn.prepare_cached(sql)?.query_row([agent.as_bytes()], |row| {
-        let letter: Option<String> = row.get(3)?;
-        Ok((row.get(0)?, array_at(row, 1)?, row.get::<_, Vec<u8>>(2)?, letter.and_then(|text| text.chars().next())))
-    });
-    let Some((row, key, sites, letter)) = found.optional()? else { return Ok(None) };
+    let sql = "SELECT id, public_key, stands_for FROM agent WHERE agent = ?1";
+    let found = conn
+        .prepare_cached(sql)?
+        .query_row([agent.as_bytes()], |row| Ok((row.get(0)?, array_at(row, 1)?, row.get::<_, Vec<u8>>(2)?)));
+    let Some((row, key, sites)) = found.optional()? else { return Ok(None) };
     let stands_for = codec::decode_own(&sites).map_err(|error| StoreError::damaged(error.to_string()))?;
-    Ok(Some(Known { row, key, stands_for, letter }))
+    Ok(Some(Known { row, key, stands_for }))
 }
 
 fn register(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<i64, StoreError> {
@@ -133,25 +136,17 @@ pub(crate) fn ensure_site(conn: &Connection, site: &SiteId) -> Result<i64, Store
     Ok(conn.last_insert_rowid())
 }
 
-/// The agent's letter: the one it has, unless another agent of one of its sites has it too; else the first free one.
-fn letter(conn: &Connection, agent: i64, sites: &Sites, own: Option<char>) -> Result<Option<char>, StoreError> {
-    let sql = match sites {
-        Sites::All => "SELECT DISTINCT letter FROM agent WHERE id <> ?1 AND letter IS NOT NULL",
-        Sites::Only(_) => {
-            "SELECT DISTINCT letter FROM agent WHERE id <> ?1 AND letter IS NOT NULL AND (stands_for = ?2 OR id IN
-             (SELECT agent FROM agent_site WHERE site IN (SELECT site FROM agent_site WHERE agent = ?1)))"
-        }
-    };
-    let mut statement = conn.prepare_cached(sql)?;
-    let letter = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
-    let taken: Vec<String> = match sites {
-        Sites::All => statement.query_map([agent], letter)?.collect::<Result<_, _>>()?,
-        Sites::Only(_) => {
-            statement.query_map(params![agent, codec::encode(&Sites::All)], letter)?.collect::<Result<_, _>>()?
-        }
-    };
-    let is_free = |letter: &char| !taken.iter().any(|taken| taken.starts_with(*letter));
-    Ok(own.filter(is_free).or_else(|| ('A'..='Z').find(is_free)))
+/// A fork of an agent was accepted: it gets a letter of its own. Whether one was granted.
+pub(crate) fn letter_of_fork(
+    conn: &Connection,
+    (agent, row): (AgentId, i64),
+    stream: StreamId,
+) -> Result<bool, StoreError> {
+    let Some(known) = find(conn, agent)? else { return Ok(false) };
+    let (letter, is_granted) = letters::ensure(conn, agent, stream, &known.stands_for)?;
+    let sql = "UPDATE agent SET letter = ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute(params![row, letter.map(String::from)])?;
+    Ok(is_granted)
 }
 
 /// Notes what a heartbeat says. One of an earlier session only announces its head.

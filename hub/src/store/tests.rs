@@ -149,6 +149,7 @@ fn a_hub_opened_again_goes_on_where_it_was() {
     hub.send(&main, &main.batch(1, 3));
     hub.send(&main, &main.batch(6, 8));
     hub.wait("one is held", |hub| hub.store.counters().batches_held.value() == 1);
+    hub.settle();
     let mut hub = hub.reopen();
     // no new HELLO: key, session and the batch ahead of the gap are in the books
     hub.send(&main, &main.batch(4, 5));

@@ -12,9 +12,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::connection::open_writer;
 use super::lane::{self, Lanes};
-use super::line;
 use super::queue::Work;
 use super::{Retention, Shared, StoreError};
+use super::{letters, line};
 use crate::apply::{self, Slice, Step};
 use crate::ingest::{self, Incoming, Reply};
 
@@ -26,6 +26,8 @@ struct Writer {
     dir: PathBuf,
     retention: Retention,
     lanes: Lanes,
+    /// Whether a letter was granted that is not written beside the database yet.
+    owes_letters: bool,
     /// The newest generation of slices of which one failed: the others stand on it and are refused.
     failed_generation: Option<u64>,
     shared: Arc<Shared>,
@@ -38,8 +40,15 @@ pub(super) fn spawn(
     retention: Retention,
     shared: Arc<Shared>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let mut writer =
-        Writer { conn: Some(conn), dir, retention, lanes: Lanes::default(), failed_generation: None, shared };
+    let mut writer = Writer {
+        conn: Some(conn),
+        dir,
+        retention,
+        lanes: Lanes::default(),
+        owes_letters: false,
+        failed_generation: None,
+        shared,
+    };
     std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
 }
 
@@ -89,6 +98,8 @@ impl Writer {
                 outcome.count(&self.shared.counters);
                 self.shared.counters.commits_stored.one();
                 self.shared.counters.queued_bytes.sub(wire_bytes as u64);
+                self.owes_letters |= outcome.is_granted;
+                self.keep_letters();
                 self.shared.mailbox.tell_stored(&outcome.grown, outcome.is_filled);
                 self.reply(outcome.replies);
                 self.tell_readers();
@@ -97,6 +108,15 @@ impl Writer {
                 self.failed(&error, "received frames were not stored; their agents will resend");
                 self.shared.counters.queued_bytes.sub(wire_bytes as u64);
             }
+        }
+    }
+
+    /// A letter that is told must outlive a restore of the database.
+    fn keep_letters(&mut self) {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.owes_letters) else { return };
+        match letters::all(conn).and_then(|grants| letters::write(&self.dir, &grants)) {
+            Ok(()) => self.owes_letters = false,
+            Err(error) => tracing::error!(%error, "a granted letter is not written beside the database; trying again"),
         }
     }
 
