@@ -346,11 +346,18 @@ impl Applier {
 
     /// A journal whose stored bytes are damaged stops; every other goes on.
     fn set_damaged(&mut self, stream: i64, damage: &str) -> Result<(), StoreError> {
-        tracing::error!(stream, damage, "a stored journal is damaged and is no longer processed");
+        tracing::error!(stream, "a journal is no longer processed");
         self.due.remove(&stream);
+        self.note_damage(stream, damage)
+    }
+
+    /// Writes down that stored bytes of a journal are damaged.
+    fn note_damage(&self, stream: i64, damage: &str) -> Result<(), StoreError> {
+        tracing::error!(stream, damage, "stored bytes are damaged; restore a backup");
         let damage = damage.to_owned();
         let job = move |conn: &Connection| {
-            conn.execute("UPDATE stream SET damage = ?2 WHERE id = ?1", rusqlite::params![stream, damage])?;
+            let sql = "UPDATE stream SET damage = ?2 WHERE id = ?1 AND damage IS NULL";
+            conn.execute(sql, rusqlite::params![stream, damage])?;
             Ok(())
         };
         store::run_on_writer(&self.shared.queues, Box::new(job))

@@ -27,6 +27,8 @@ pub enum Upward {
     Hello(Box<Hello>),
     /// Entries, with the payload unpacked and its chain recomputed, and the protocol of their frame.
     Batch(Box<(Batch, Unpacked)>, u8),
+    /// The frame of a batch in a newer protocol, whose envelope this build cannot read.
+    Newer(Vec<u8>),
     /// A sign of life.
     Heartbeat(Box<Heartbeat>),
     /// A sign of life of an agent the hub does not know, unverified: it is told that nothing of its is here.
@@ -54,6 +56,7 @@ impl Incoming {
         let unpacked = match &self.message {
             // the payload, what it unpacks to, and a mark and a span per entry
             Upward::Batch(batch, _) => batch.0.payload.len() * 5 + batch.1.len() * 64,
+            Upward::Newer(frame) => frame.len(),
             Upward::Hello(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
         };
         self.wire_bytes + unpacked

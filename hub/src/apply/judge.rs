@@ -292,8 +292,19 @@ impl Applier {
             let head = self.shelf.card(&self.conn, id)?.document.as_ref().map(|document| document.head);
             let Some(item) = self.waiting.candidate(id, head, &tried, which) else { return Ok(()) };
             tried.push((item.stream, item.seq));
-            let (place, judged) = self.judge_again(draft, item.stream, item.seq, None)?;
-            let (read, verdict) = judged.map_err(|_| StoreError::damaged("a parked entry cannot be read"))?;
+            let (place, judged) = match self.judge_again(draft, item.stream, item.seq, None) {
+                Ok(judged) => judged,
+                // it stays parked; every other entry goes on
+                Err(StoreError::Damaged(damage)) => {
+                    self.note_damage(item.stream, &damage)?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let Ok((read, verdict)) = judged else {
+                self.note_damage(item.stream, &format!("the parked entry at seq {} cannot be read", item.seq))?;
+                continue;
+            };
             match verdict {
                 Verdict::Refused(reason) => {
                     draft.slice.changes.push(Change::judged(place, &read.entry, reason.clone()));

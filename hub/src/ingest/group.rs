@@ -14,7 +14,7 @@ use crate::store::lane::Lanes;
 use crate::store::presence::{self, Greeted};
 use crate::store::raw::Arrival;
 use crate::store::session::{self, Admission};
-use crate::store::{Counters, Retention, StoreError, heard, line, prune, restore};
+use crate::store::{Counters, Retention, StoreError, envelope, heard, line, prune, restore};
 
 /// What a group changed; to be told only after its commit.
 #[derive(Debug, Default)]
@@ -43,6 +43,7 @@ pub(super) struct Tally {
     pub(super) lost: u64,
     pub(super) filled: u64,
     pub(super) aside: u64,
+    newer: u64,
     keys_refused: u64,
 }
 
@@ -62,6 +63,7 @@ impl Outcome {
         counters.entries_named_lost.add(tally.lost);
         counters.entries_filled.add(tally.filled);
         counters.batches_aside.add(tally.aside);
+        counters.batches_newer.add(tally.newer);
         counters.keys_refused.add(tally.keys_refused);
     }
 }
@@ -128,6 +130,12 @@ pub(crate) fn store_group(
                 if writing.batch((agent, row), &batch.0, &batch.1, arrival)? {
                     writing.touched.insert(batch.0.stream, now);
                     writing.to_acknowledge.entry(batch.0.stream).or_default().insert(None);
+                }
+            }
+            Upward::Newer(frame) => {
+                if envelope::keep(conn, agent, frame, now)? {
+                    writing.tally.newer += 1;
+                    tracing::warn!(%agent, "a batch of a newer protocol cannot be read; it is kept until this hub is updated");
                 }
             }
             Upward::Heartbeat(beat) => writing.heartbeat(agent, beat, now)?,

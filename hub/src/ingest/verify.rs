@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use ed25519_dalek::VerifyingKey;
+use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::batch::{BatchError, Unpacked};
 use waystation_protocol::codec::CodecError;
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
@@ -80,9 +81,16 @@ pub fn verify(agent: AgentId, bytes: &[u8], keys: &Keys) -> Result<Upward, Rejec
     };
     match frame.kind {
         FrameType::Batch => {
-            let batch = Batch::from_body(body)?;
-            let entries = Unpacked::open(&batch)?;
-            Ok(Upward::Batch(Box::new((batch, entries)), frame.version))
+            let read = || {
+                let batch = Batch::from_body(body)?;
+                let entries = Unpacked::open(&batch)?;
+                Ok(Upward::Batch(Box::new((batch, entries)), frame.version))
+            };
+            match read() {
+                // storing is never refused for schema reasons
+                Err(_) if frame.version > PROTOCOL_VERSION => Ok(Upward::Newer(bytes.to_vec())),
+                read => read,
+            }
         }
         FrameType::Heartbeat => Ok(Upward::Heartbeat(Box::new(Heartbeat::from_body(body)?))),
         FrameType::Death => Ok(Upward::Death(Death::from_body(body)?)),

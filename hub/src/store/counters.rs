@@ -76,6 +76,8 @@ counters! {
     batches_conflicting,
     /// Batches kept aside because their journal went on without them.
     batches_aside,
+    /// Batches of a newer protocol that cannot be read yet; they are kept and not acknowledged.
+    batches_newer,
     /// Batches refused because too many wait ahead of a gap already.
     batches_refused,
     /// Batches on a stream of another agent.

@@ -239,11 +239,22 @@ impl Agent {
     pub(crate) fn batch_of_protocol(&self, version: u8) -> Vec<u8> {
         let mut frame = self.batch(1, self.head().seq.0);
         let body = frame.split_off(HEADER_BYTES);
+        self.sealed_as(version, &frame, &body)
+    }
+
+    /// A signed frame of protocol `version` that says it is a batch, and is none that this build can read.
+    pub(crate) fn unreadable_frame(&self, version: u8) -> Vec<u8> {
+        let frame = self.batch(1, 1);
+        self.sealed_as(version, &frame[..HEADER_BYTES], b"\xa1\x61x\x01")
+    }
+
+    fn sealed_as(&self, version: u8, header: &[u8], body: &[u8]) -> Vec<u8> {
+        let mut frame = header.to_vec();
         frame[0] = version;
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"waystation frame v1").update(&frame[..2]).update(&frame[2..10]).update(&body);
+        hasher.update(b"waystation frame v1").update(&frame[..2]).update(&frame[2..10]).update(body);
         let signature = self.key.sign(hasher.finalize().as_bytes());
-        [&frame[..10], &signature.to_bytes(), &body].concat()
+        [&frame[..10], &signature.to_bytes(), body].concat()
     }
 
     pub(crate) fn heartbeat(&self, stored: u64) -> Vec<u8> {

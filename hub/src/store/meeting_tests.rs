@@ -688,3 +688,50 @@ fn each_accepted_fork_gets_a_letter_that_a_restored_hub_grants_no_more() {
     assert_eq!(hub.greet(&other).letter, Some('C'), "B was granted before the hub was put back");
     assert_eq!(hub.greet(&fork).letter, Some('B'), "and is the other fork's still");
 }
+
+#[test]
+fn an_envelope_of_a_newer_protocol_is_kept_and_not_acknowledged() {
+    let main = agent(2);
+    let mut hub = hub_with(&main, 2);
+    let frame = main.unreadable_frame(9);
+    hub.send(&main, &frame);
+    hub.send(&main, &frame);
+    hub.barrier();
+    assert!(hub.replies.try_recv().is_err());
+    assert_eq!((hub.number("SELECT count(*) FROM envelope"), hub.store.counters().batches_newer.value()), (1, 1));
+    assert!(hub.try_send(main.id, &main.unreadable_frame(1)).is_err(), "of our own protocol it is malformed");
+    // a newer build can read what this one kept: here a batch of this protocol stands for it
+    let mut later = main.clone();
+    more(&mut later, 1);
+    let readable = later.batch(3, 3);
+    hub.store.close();
+    let conn = rusqlite::Connection::open(hub.dir.path().join("hub.sqlite")).unwrap();
+    super::envelope::keep(&conn, later.id, &readable, hub.now).unwrap();
+    drop(conn);
+    let mut hub = hub.reopen();
+    hub.settle();
+    assert_eq!((hub.stored(&later), hub.number("SELECT count(*) FROM envelope")), (Seq(3), 1));
+}
+
+#[test]
+fn a_parked_entry_whose_stored_bytes_are_damaged_does_not_stop_the_others() {
+    let (mut first, mut second) = (agent(1), Agent::new(2, &["3702"]));
+    let id = *first.documents.keys().next().unwrap();
+    let void = second.survey_entry(|entry| {
+        entry.document = Some(id);
+        entry.after = Some(id.opening());
+        entry.act = "void".into();
+        entry.set = [("void_reason".to_owned(), "重复".into())].into();
+    });
+    second.push(void.to_bytes());
+    let mut hub = Hub::open();
+    hub.take_all(&second);
+    let conn = rusqlite::Connection::open(hub.dir.path().join("hub.sqlite")).unwrap();
+    conn.execute("UPDATE raw SET payload = zeroblob(length(payload))", []).unwrap();
+    hub.take_all(&first);
+    more(&mut first, 2);
+    hub.take_all(&first);
+    let totals = hub.store.totals().unwrap();
+    assert_eq!((totals.documents, totals.parked), (3, 1));
+    assert!(hub.store.damage().unwrap().is_some_and(|damage| damage.contains("does not unpack")));
+}

@@ -8,6 +8,7 @@ pub(crate) mod branch;
 mod case;
 mod connection;
 mod counters;
+pub(crate) mod envelope;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -56,7 +57,7 @@ use crate::apply;
 use crate::clock;
 use crate::durable;
 use crate::epoch;
-use crate::ingest::{Incoming, Reply};
+use crate::ingest::{Incoming, Keys, Reply};
 use connection::Pool;
 use queue::{Command, Queues};
 
@@ -148,6 +149,10 @@ impl Store {
         } else {
             life::wake(&mut conn, dir, &options.fresh_id, clock::now())?
         };
+        if !options.is_visitor {
+            let keys = Keys::new(pinned(&conn)?);
+            envelope::take_up(&mut conn, &keys, options.retention)?;
+        }
         let shared = Arc::new(Shared {
             queues: Queues::default(),
             mailbox: apply::Mailbox::default(),
@@ -203,16 +208,7 @@ impl Store {
     ///
     /// The database fails, or a key in it is none.
     pub fn keys(&self) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
-        let conn = self.inner.pool.lend()?;
-        let mut statement = conn.prepare("SELECT agent, public_key FROM agent")?;
-        let rows =
-            statement.query_map([], |row| Ok((AgentId::from_bytes(array_at(row, 0)?), array_at::<32>(row, 1)?)))?;
-        rows.map(|row| {
-            let (agent, key) = row?;
-            let key = VerifyingKey::from_bytes(&key).map_err(|_| StoreError::damaged("a public key is none"))?;
-            Ok((agent, key))
-        })
-        .collect()
+        pinned(&*self.inner.pool.lend()?)
     }
 
     /// Adds a site, or changes its name and zone; an empty `zone` stands for the default.
@@ -269,6 +265,17 @@ impl Store {
     fn command<T: Send + 'static>(&self, job: Job<T>) -> Result<T, StoreError> {
         run_on_writer(&self.inner.shared.queues, job)
     }
+}
+
+fn pinned(conn: &rusqlite::Connection) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
+    let mut statement = conn.prepare("SELECT agent, public_key FROM agent")?;
+    let rows = statement.query_map([], |row| Ok((AgentId::from_bytes(array_at(row, 0)?), array_at::<32>(row, 1)?)))?;
+    rows.map(|row| {
+        let (agent, key) = row?;
+        let key = VerifyingKey::from_bytes(&key).map_err(|_| StoreError::damaged("a public key is none"))?;
+        Ok((agent, key))
+    })
+    .collect()
 }
 
 /// Work for the writer, in a transaction of its own.

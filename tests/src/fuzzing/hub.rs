@@ -46,6 +46,7 @@ fn sealed(mut input: Input<'_>) {
             opens(&batch.0);
         }
         Ok(Upward::Hello(hello)) => assert!(hello.agent == AGENT && keys.find(AGENT).is_some()),
+        Ok(Upward::Newer(_)) => panic!("the frame is of this protocol"),
         Ok(Upward::Stranger(_)) => assert!(!is_known, "a known agent is no stranger"),
         Ok(Upward::Heartbeat(_) | Upward::Death(_)) => assert!(is_known, "an unknown agent says HELLO first"),
         Err(Rejected::WrongDirection(found)) => assert!(matches!(found, FrameType::Ack)),
