@@ -15,6 +15,8 @@ pub(crate) mod fixture;
 pub(crate) mod heads;
 pub(crate) mod heard;
 mod journals;
+#[cfg(test)]
+mod kept_tests;
 pub(crate) mod lane;
 pub(crate) mod letters;
 pub(crate) mod life;
