@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::message::{Bytes, Hello};
+use waystation_protocol::sync::meeting;
 use waystation_protocol::time::Timestamp;
 
 use crate::store::lane::Lanes;
@@ -132,8 +133,18 @@ pub(super) fn welcome(
     if let Some((stream, extent, top)) = found {
         let Marks { processed, prunable, .. } = marks(conn, extent.row)?;
         greeting.stream = stream;
-        greeting.ladder = line::ladder(conn, &extent, top, &[hello.stored.seq, hello.pruned])?;
+        greeting.ladder = line::ladder(conn, &extent, top, &asked(hello, top))?;
         (greeting.processed, greeting.prunable) = (processed.min(top.seq), prunable.min(top.seq));
     }
     Ok(greeting)
+}
+
+/// The seqs a ladder answers exactly: those the HELLO names, and where its agent knows another mark than the hub's, rungs
+/// below its own head too, so that a disk put back finds its branch point near where it really is.
+fn asked(hello: &Hello, top: Mark) -> Vec<Seq> {
+    let mut seqs = vec![hello.stored.seq, hello.pruned];
+    if hello.stored != top {
+        seqs.extend(meeting::rungs(hello.head.seq.min(top.seq)));
+    }
+    seqs
 }

@@ -416,7 +416,8 @@ impl Hub {
         self.barrier();
         self.wait("everything processed", |hub| {
             let totals = hub.store.totals().unwrap();
-            totals.processed == totals.stored
+            let aside = "SELECT count(*) FROM stream WHERE is_aside = 1 AND processed_seq < stored_seq";
+            totals.processed == totals.stored && hub.number(aside) == 0
         });
         // what its commit answers leaves after it
         self.barrier();

@@ -85,7 +85,7 @@ fn a_hello_opens_no_journal() {
     hub.settle();
     more(&mut agent, 1);
     let greeting = hub.greet(&agent);
-    assert_eq!((seqs(&greeting.ladder), greeting.processed), (vec![3, 0], Seq(3)));
+    assert_eq!((seqs(&greeting.ladder), greeting.processed), (vec![3, 2, 1, 0], Seq(3)));
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn a_ladder_also_answers_the_seqs_a_hello_names() {
     let mut agent = agent(64);
     let mut hub = hub_with(&agent, 20);
     for (stored, pruned, expected) in [
-        (0, 0, "64 60 40 20 0"),
-        (37, 13, "64 60 40 37 20 13 0"),
+        (0, 0, "64 63 62 60 56 48 40 32 20 0"),
+        (37, 13, "64 63 62 60 56 48 40 37 32 20 13 0"),
         (64, 60, "64 60 40 20 0"),
-        (39, 40, "64 60 40 39 20 0"),
+        (39, 40, "64 63 62 60 56 48 40 39 32 20 0"),
     ] {
         agent.pruned = pruned;
         hub.send(&agent, &agent.hello_knowing(stored));
@@ -110,7 +110,7 @@ fn a_ladder_also_answers_the_seqs_a_hello_names() {
 fn a_journal_the_hub_does_not_know_is_met_at_the_nearest_of_its_line() {
     let agent = agent(10);
     let mut hub = hub_with(&agent, 4);
-    for (left, expected) in [(10, vec![10, 8, 4, 0]), (7, vec![7, 4, 0]), (8, vec![8, 4, 0]), (0, vec![0])] {
+    for (left, expected) in [(10, vec![10, 9, 8, 6, 4, 2, 0]), (7, vec![7, 6, 5, 4, 3, 0]), (8, vec![8, 7, 6, 4, 0]), (0, vec![0])] {
         let mut fork = agent.fork(7, left);
         more(&mut fork, 3);
         let greeting = hub.greet(&fork);
@@ -148,7 +148,7 @@ fn a_fork_begins_where_its_parent_holds_its_branch_point_and_both_branches_are_k
     assert_eq!((totals.stored, totals.processed, totals.documents), (12, 12, 12), "no entry counts twice");
     assert_eq!(hub.number("SELECT floor_seq FROM stream ORDER BY id DESC"), 2, "below the parent's own floor");
     assert_eq!(verify(&hub), Ok(()));
-    for (branch, expected) in [(&fork, vec![7, 5, 3, 0]), (&second, vec![4, 2, 0]), (&main, vec![6, 4, 0])] {
+    for (branch, expected) in [(&fork, vec![7, 6, 5, 3, 0]), (&second, vec![4, 3, 2, 0]), (&main, vec![6, 5, 4, 2, 0])] {
         let ladder = hub.greet(branch).ladder;
         assert_eq!(seqs(&ladder), expected);
         assert!(ladder.iter().all(|mark| *mark == branch.mark(mark.seq.0)));
