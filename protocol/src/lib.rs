@@ -7,6 +7,7 @@ pub mod batch;
 pub mod chain;
 pub mod codec;
 pub mod document;
+pub mod down;
 pub mod entry;
 pub mod fact;
 pub mod frame;
