@@ -21,6 +21,8 @@ pub enum Writer<'a> {
     Agent(&'a Sites),
     /// The hub's.
     Hub,
+    /// Whoever's it was: a hub accepted the entry before and lost its database since. Chain and flow must still fit.
+    Accepted,
 }
 
 /// Why an entry was not applied.
@@ -147,7 +149,7 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         entry.set.get(header::SITE.name()).and_then(Value::as_text).and_then(|text| text.parse().ok());
     let site = site.filter(|site| match writer {
         Writer::Agent(sites) => sites.include(site),
-        Writer::Hub => true,
+        Writer::Hub | Writer::Accepted => true,
     });
     let site = site.ok_or(Refusal::WrongSite)?;
     let pen = match kind.step(&entry.act, None).and_then(|step| step.pen) {
@@ -185,7 +187,7 @@ fn advance(
         return Err(if follows_known(after) { Refusal::Superseded { after } } else { Refusal::Ahead });
     }
     let holds_pen = match (&document.pen, writer) {
-        (Party::Hub, Writer::Hub) => true,
+        (Party::Hub, Writer::Hub) | (_, Writer::Accepted) => true,
         (Party::Site(site), Writer::Agent(sites)) => sites.include(site),
         (Party::Hub, Writer::Agent(_)) | (Party::Site(_), Writer::Hub) => false,
     };
