@@ -26,8 +26,8 @@ fn entry(ids: &mut IdSource, kind: &str, act: &str, document: Option<&Document>)
     }
 }
 
-/// Acts of `kind` in turn by the site's agent; `hub:` before an act lets the hub try it, `old:` makes it follow the
-/// document's first entry.
+/// Acts of `kind` in turn by the site's agent; `hub:` before an act lets the hub try it, `back:` brings it back as
+/// accepted before, `old:` makes it follow the document's first entry.
 fn check(kind: &str, acts: &str, expected: &str) {
     let sites = Sites::Only(vec!["3702".parse().unwrap()]);
     let mut ids = IdSource::new([1; 10]);
@@ -39,7 +39,11 @@ fn check(kind: &str, acts: &str, expected: &str) {
         if who == "old" {
             next.after = document.as_ref().map(|document| document.id.opening());
         }
-        let writer = if who == "hub" { Writer::Hub } else { Writer::Agent(&sites) };
+        let writer = match who {
+            "hub" => Writer::Hub,
+            "back" => Writer::Accepted,
+            _ => Writer::Agent(&sites),
+        };
         match fold(document.as_ref(), &next, writer, &|_| true) {
             Ok(after) => document = Some(after),
             Err(why) => refusal = Some(why.code()),
@@ -73,6 +77,24 @@ fn only_the_pens_holder_acts() {
 }
 
 /// Proves R-ENTRY-2, I8.
+#[test]
+fn the_hub_decides_on_a_locked_count_and_a_recount_gives_the_pen_back() {
+    check("count_sheet", "open lock hub:approve adjust", "adjusted");
+    check("count_sheet", "open lock hub:reject", "rejected");
+    check("count_sheet", "open lock hub:recount count lock hub:approve", "approved");
+    check("count_sheet", "open lock approve", "no_pen");
+    check("count_sheet", "open lock hub:recount hub:approve", "no_pen");
+    check("count_sheet", "open lock hub:recount hub:count", "no_pen");
+    check("count_sheet", "open lock hub:reject hub:approve", "wrong_state");
+}
+
+#[test]
+fn what_was_accepted_before_needs_the_chain_and_the_flow_but_no_pen() {
+    check("count_sheet", "back:open back:count back:lock back:approve", "approved");
+    check("count_sheet", "open back:approve", "wrong_state");
+    check("count_sheet", "open lock hub:recount old:count", "superseded");
+}
+
 #[test]
 fn a_document_has_one_successor_per_entry() {
     check("repair_order", "check_in estimate old:decline", "superseded");

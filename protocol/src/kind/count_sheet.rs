@@ -1,25 +1,33 @@
 //! Count sheet 盘点单: what was counted where, against the stock as it stood at that moment.
 //!
 //! Each line keeps the journal positions at which it was counted and the quantity then expected, so later movements
-//! do not disturb it. A blind sheet shows the expectation only once it is locked. The hub's decision follows with
-//! the downward journal.
+//! do not disturb it. A sheet shows the expectation only once it is locked, and hides it again in a recount. The hub
+//! decides on a locked sheet: approving posts each line's difference as a movement, so that movements since then stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
-use super::Kind;
-use crate::document::Document;
-use crate::document::capture::{Books, Change, Problem};
+use super::{Kind, stock_movement};
+use crate::document::capture::{Books, Change, Effect, Problem};
 use crate::document::field::{Key, Lines};
 use crate::document::flow::{Holder, Role, State, open, state, stay, step};
+use crate::document::{Document, Line};
 use crate::fact::{Fact, Measure};
 use crate::value::{Choice, Value, choice};
 
 /// Being counted.
 pub const OPEN: State = state("open", "盘点中", "Counting");
+/// To be counted once more, by another person.
+pub const RECOUNT: State = state("recount", "复盘中", "Recounting");
 /// Finished at the site; the hub decides.
 pub const LOCKED: State = state("locked", "已锁定", "Locked");
+/// Accepted; the differences are posted.
+pub const APPROVED: State = state("approved", "已批准", "Approved");
+/// The site has put things right.
+pub const ADJUSTED: State = state("adjusted", "已调整", "Adjusted");
+/// Not accepted; nothing is posted.
+pub const REJECTED: State = state("rejected", "已驳回", "Rejected");
 
 /// How a line came about.
 pub const FOUND: &[Choice] = &[
@@ -34,6 +42,8 @@ crate::fields! {
     pub BLIND: Flag = "blind" "盲盘" / "Blind";
     /// In thousandths of the line's unit.
     pub TOLERANCE: Quantity = "tolerance" "允差" / "Tolerance";
+    pub RECOUNTER: Text = "recounter" "复盘人" / "Recounter";
+    pub DECISION_REASON: Text = "decision_reason" "处理意见" / "Reason for the decision";
 }
 
 /// The fields of a counted line.
@@ -80,18 +90,26 @@ pub static COUNT_SHEET: Kind = Kind {
     code: "CS",
     zh: "盘点单",
     en: "Count sheet",
-    form: 1,
-    states: &[OPEN, LOCKED],
+    form: 2,
+    states: &[OPEN, RECOUNT, LOCKED, APPROVED, ADJUSTED, REJECTED],
     fields: FIELDS,
     lines: &[Lines { name: ITEMS, zh: "明细", en: "Items", fields: item::FIELDS }],
     flow: &[
         open("open", "开始盘点", "Open", OPEN).by(&[Role::Counter]),
-        stay("count", "录入", "Count", &[OPEN]).by(&[Role::Counter]),
-        step("lock", "锁定", "Lock", &[OPEN], LOCKED).by(&[Role::Counter]).pen(Holder::Hub),
+        stay("count", "录入", "Count", &[OPEN, RECOUNT]).by(&[Role::Counter]),
+        step("lock", "锁定", "Lock", &[OPEN, RECOUNT], LOCKED).by(&[Role::Counter]).pen(Holder::Hub),
+        step("approve", "批准", "Approve", &[LOCKED], APPROVED).by(&[Role::Reviewer]).pen(Holder::Origin),
+        step("recount", "退回复盘", "Recount", &[LOCKED], RECOUNT)
+            .by(&[Role::Reviewer])
+            .pen(Holder::Origin)
+            .takes(&[DECISION_REASON.col()])
+            .next_round(),
+        step("reject", "驳回", "Reject", &[LOCKED], REJECTED).by(&[Role::Reviewer]).takes(&[DECISION_REASON.col()]),
+        step("adjust", "调整完毕", "Adjust", &[APPROVED], ADJUSTED).by(&[Role::Counter]),
     ],
     fill: Some(fill),
-    checks: &[only_the_store_states_expectations, locks_what_was_counted],
-    effects: None,
+    checks: &[only_the_store_states_expectations, locks_what_was_counted, recounted_by_another],
+    effects: Some(effects),
     measures: &[&COUNT],
     facts,
 };
@@ -142,8 +160,43 @@ fn locks_what_was_counted(change: &Change<'_>) -> Vec<Problem> {
     Vec::new()
 }
 
+fn recounted_by_another(change: &Change<'_>) -> Vec<Problem> {
+    if change.act != "lock" || change.before.is_none_or(|before| before.state != RECOUNT.name) {
+        return Vec::new();
+    }
+    match change.after.get(RECOUNTER) {
+        None => vec![Problem::at(RECOUNTER.name(), "复盘须填写复盘人", "a recount names who recounted")],
+        Some(recounter) if Some(recounter) == change.after.get(COUNTER) => {
+            vec![Problem::at(RECOUNTER.name(), "复盘人须不同于盘点人", "another person than the counter recounts")]
+        }
+        Some(_) => Vec::new(),
+    }
+}
+
+/// Approval posts what each line differs by, not what was counted: stock that moved since then stays moved.
+fn effects(change: &Change<'_>) -> Vec<Effect> {
+    if change.act != "approve" {
+        return Vec::new();
+    }
+    let source = change.after.number().map_or_else(|| change.after.id.to_string(), str::to_owned);
+    let post = |line: Line<'_>| {
+        let key = format!("{ITEMS}#{}.{}", line.number, item::COUNTED.name());
+        let (counted, unit) = change.after.fields.get(&key)?.as_measured()?;
+        let difference = counted - line.get(item::EXPECTED)?;
+        let set = BTreeMap::from([
+            (stock_movement::ITEM.name().to_owned(), Value::from(line.get(item::ITEM)?)),
+            (stock_movement::LOCATION.name().to_owned(), Value::from(line.get(item::LOCATION)?)),
+            (stock_movement::QUANTITY.name().to_owned(), Value::measured(difference, unit)),
+            (stock_movement::REASON.name().to_owned(), Value::from("count_adjustment")),
+            (stock_movement::SOURCE_DOCUMENT.name().to_owned(), Value::from(source.as_str())),
+        ]);
+        (difference != 0).then_some(Effect::Open { kind: "stock_movement", act: "post", set })
+    };
+    change.after.lines(ITEMS).into_iter().filter_map(post).collect()
+}
+
 fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
-    if document.state == OPEN.name {
+    if document.state == REJECTED.name || !COUNT_SHEET.has_reached(&document.state, LOCKED) {
         return Vec::new();
     }
     let tolerance = document.get(TOLERANCE).unwrap_or(0);
