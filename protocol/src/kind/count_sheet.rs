@@ -108,7 +108,12 @@ pub static COUNT_SHEET: Kind = Kind {
         step("adjust", "调整完毕", "Adjust", &[APPROVED], ADJUSTED).by(&[Role::Counter]),
     ],
     fill: Some(fill),
-    checks: &[only_the_store_states_expectations, locks_what_was_counted, recounted_by_another],
+    checks: &[
+        only_the_store_states_expectations,
+        locks_what_was_counted,
+        recounted_by_another,
+        each_refusal_has_its_reason,
+    ],
     effects: Some(effects),
     measures: &[&COUNT],
     facts,
@@ -171,6 +176,15 @@ fn recounted_by_another(change: &Change<'_>) -> Vec<Problem> {
         }
         Some(_) => Vec::new(),
     }
+}
+
+/// The reason of an earlier recount does not do.
+fn each_refusal_has_its_reason(change: &Change<'_>) -> Vec<Problem> {
+    let is_earlier = change.before.is_some_and(|before| before.get(DECISION_REASON).is_some());
+    if !["recount", "reject"].contains(&change.act) || !is_earlier || change.set.contains_key(DECISION_REASON.name()) {
+        return Vec::new();
+    }
+    vec![Problem::at(DECISION_REASON.name(), "处理意见必填", "Reason for the decision is required")]
 }
 
 /// Approval posts what each line differs by, not what was counted: stock that moved since then stays moved.
