@@ -32,6 +32,8 @@ use rusqlite::Connection;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::id::DocId;
 
+use crate::down;
+use crate::down::freeze::Freeze;
 use crate::store::lost::{self, Fill};
 use crate::store::queue::SLICES;
 use crate::store::{self, Shared, StoreError, raw, seq_at};
@@ -86,6 +88,8 @@ struct Applier {
     waiting: Waiting,
     standings: Standings,
     generation: u64,
+    /// How far streams may be judged now.
+    freeze: Freeze,
 }
 
 /// Starts the applier.
@@ -136,7 +140,7 @@ impl Applier {
             }
         }
         let due = journals.iter().filter(|(_, journal)| journal.judged < journal.stored).map(|(row, _)| *row).collect();
-        let (retry, taken_up) = (VecDeque::new(), taken_up.into());
+        let (retry, taken_up, freeze) = (VecDeque::new(), taken_up.into(), Freeze::load(&conn)?);
         let fills = lost::fills(&conn)?.into();
         Ok(Applier {
             conn,
@@ -151,6 +155,7 @@ impl Applier {
             waiting,
             standings,
             generation,
+            freeze,
         })
     }
 
@@ -164,8 +169,10 @@ impl Applier {
 
     fn build_and_send(&mut self, on_the_way: &mut usize) -> Result<End, StoreError> {
         loop {
+            self.freeze = Freeze::load(&self.conn)?;
             let must_wait = *on_the_way >= SLICES || (*on_the_way > 0 && self.shelf.is_full());
-            let is_idle = must_wait || (self.has_nothing_to_judge());
+            let is_due = down::is_due(&self.conn)?;
+            let is_idle = must_wait || (self.has_nothing_to_judge() && !is_due);
             let mail = self.shared.mailbox.take(is_idle);
             *on_the_way -= mail.settled.min(*on_the_way);
             if mail.has_failed {
@@ -193,12 +200,13 @@ impl Applier {
             if self.shelf.is_full() {
                 self.shelf.clear();
             }
-            let slice = if self.taken_up.is_empty() && resolve::is_asked(&self.conn)? {
+            let mut slice = if self.taken_up.is_empty() && resolve::is_asked(&self.conn)? {
                 self.settle(on_the_way);
                 self.resolve()?
             } else {
                 self.build()?
             };
+            slice.catches_up = is_due;
             if !slice.is_empty() {
                 self.shared.queues.push_slice(Box::new(slice));
                 *on_the_way += 1;
@@ -207,7 +215,8 @@ impl Applier {
     }
 
     fn has_nothing_to_judge(&self) -> bool {
-        self.due.is_empty() && self.retry.is_empty() && self.fills.is_empty() && self.taken_up.is_empty()
+        let may_judge = |stream: &i64| self.may_judge(*stream);
+        !self.due.iter().any(may_judge) && self.retry.is_empty() && self.fills.is_empty() && self.taken_up.is_empty()
     }
 
     /// Waits until no slice is on the way. Mail about growth may be passed over: the caller starts afresh.
@@ -262,9 +271,15 @@ impl Applier {
         self.finish(draft)
     }
 
+    /// Whether a stream that is due does not stand still.
+    fn may_judge(&self, stream: i64) -> bool {
+        self.journals.get(&stream).is_none_or(|journal| journal.judged < self.freeze.limit(stream))
+    }
+
     /// The next stream with something to do, in turn.
     fn next_turn(&mut self) -> Option<i64> {
-        let after = self.due.range(self.turn + 1..).next().or_else(|| self.due.first()).copied()?;
+        let mut in_turn = self.due.range(self.turn + 1..).chain(self.due.range(..=self.turn));
+        let after = in_turn.find(|stream| self.may_judge(**stream)).copied()?;
         self.turn = after;
         Some(after)
     }
@@ -286,7 +301,8 @@ impl Applier {
                 None => raw::containing(&self.conn, stream, from.next())?,
             },
         };
-        let to = self.judge_open(draft, stream, &open, from, open.entries.last().seq)?;
+        let last = open.entries.last().seq.min(self.freeze.limit(stream));
+        let to = self.judge_open(draft, stream, &open, from, last)?;
         draft.advance(Step { stream, from, to });
         let Some(journal) = self.journals.get_mut(&stream) else { return Ok(()) };
         journal.judged = to;
@@ -324,7 +340,7 @@ impl Applier {
         from: Seq,
         last: Seq,
     ) -> Result<Seq, StoreError> {
-        let sites = draft.sites_of(&self.conn, stream)?;
+        let origin = draft.origin_of(&self.conn, stream)?;
         let is_aside = self.journals.get(&stream).is_some_and(|journal| journal.is_aside);
         let mut left = TURN_ENTRIES.min(SLICE_ENTRIES - draft.entries);
         let mut to = from;
@@ -334,9 +350,9 @@ impl Applier {
             }
             let place = judge::Place { stream, seq: mark.seq, received_at: open.received_at, protocol: open.protocol };
             if is_aside {
-                self.judge_aside(draft, place, &sites, bytes)?;
+                self.judge_aside(draft, place, origin.writer(), bytes)?;
             } else {
-                self.judge(draft, place, &sites, bytes)?;
+                self.judge(draft, place, origin.writer(), bytes)?;
             }
             to = mark.seq;
             left -= 1;

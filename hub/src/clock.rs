@@ -38,3 +38,15 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
     getrandom::fill(&mut bytes).map_err(NoRandom)?;
     Ok(bytes)
 }
+
+/// A fresh id of sixteen random bytes, written as a UUID of version 8.
+///
+/// # Errors
+///
+/// The system has no random bytes.
+pub fn random_id() -> Result<[u8; 16], NoRandom> {
+    let mut bytes = random::<16>()?;
+    bytes[6] = 0x80 | (bytes[6] & 0x0f);
+    bytes[8] = 0x80 | (bytes[8] & 0x3f);
+    Ok(bytes)
+}

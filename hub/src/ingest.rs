@@ -4,6 +4,7 @@
 //! `verify` touches no database and runs off the writer thread. `store_group` runs on the writer, many frames of many
 //! agents in one transaction; replies leave only after that commit. Storing never decodes an entry.
 
+mod downward;
 mod group;
 mod reply;
 mod take;
@@ -11,7 +12,7 @@ mod verify;
 
 use waystation_protocol::batch::Unpacked;
 use waystation_protocol::id::AgentId;
-use waystation_protocol::message::{Batch, Death, Heartbeat, Hello};
+use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Hello};
 use waystation_protocol::time::Timestamp;
 
 pub use reply::{Acknowledgement, Greeting, Reply};
@@ -29,6 +30,8 @@ pub enum Upward {
     Batch(Box<(Batch, Unpacked)>, u8),
     /// The frame of a batch in a newer protocol, whose envelope this build cannot read.
     Newer(Vec<u8>),
+    /// What it has committed of its downward journal.
+    Ack(Box<Ack>),
     /// A sign of life.
     Heartbeat(Box<Heartbeat>),
     /// A sign of life of an agent the hub does not know, unverified: it is told that nothing of its is here.
@@ -57,7 +60,7 @@ impl Incoming {
             // the payload, what it unpacks to, and a mark and a span per entry
             Upward::Batch(batch, _) => batch.0.payload.len() * 5 + batch.1.len() * 64,
             Upward::Newer(frame) => frame.len(),
-            Upward::Hello(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
+            Upward::Hello(_) | Upward::Ack(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
         };
         self.wire_bytes + unpacked
     }

@@ -12,6 +12,7 @@ pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod down;
 pub mod durable;
 pub mod epoch;
 pub mod events;

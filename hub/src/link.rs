@@ -1,9 +1,10 @@
 //! The hub's end of the pipe: an MQTT 5 client that takes agents' frames in and sends WELCOMEs and ACKs out.
 //!
 //! One task polls and never waits for anything else; verification has threads of its own; replies leave from a second
-//! task. What cannot be queued is dropped and counted: agents resend. Back-pressure is the credit in each reply.
+//! task, the downward journals from a third. What cannot be queued is dropped and counted: agents resend. Back-pressure is the credit in each reply.
 
 mod credit;
+mod downward;
 mod intake;
 mod outbox;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use ed25519_dalek::SigningKey;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use waystation_protocol::sync::Backoff;
 use waystation_protocol::topic;
@@ -72,7 +73,7 @@ pub struct Link {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What the two tasks share.
+/// What the tasks share.
 pub(crate) struct Line {
     /// The client of the current event loop.
     client: Mutex<AsyncClient>,
@@ -117,9 +118,12 @@ impl Link {
             Arc::new(Line { client: Mutex::new(client), is_connected: AtomicBool::new(false), stalled: Notify::new() });
         let (stop, stopping) = watch::channel(false);
         let poller = Poller { config, line: line.clone(), intake, store: store.clone() };
+        let (to_down, down) = mpsc::unbounded_channel();
+        let post = outbox::Post { key, line: line.clone() };
         let tasks = vec![
             tokio::spawn(poller.run(events, stopping.clone())),
-            tokio::spawn(outbox::run(replies, store.clone(), key, line.clone(), stopping)),
+            tokio::spawn(outbox::run(replies, store.clone(), post.clone(), to_down, stopping.clone())),
+            tokio::spawn(downward::run(down, store.clone(), post, stopping)),
         ];
         Ok(Link { line, stop, tasks })
     }
@@ -132,7 +136,7 @@ impl Link {
 
     /// Closes the connection; what was taken in is still stored, and its agents hear of it when they meet again.
     pub async fn stop(self) {
-        // without receivers both tasks are gone already
+        // without receivers the tasks are gone already
         let _ = self.stop.send(true);
         for task in self.tasks {
             if let Err(error) = task.await {

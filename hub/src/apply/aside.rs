@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::Seq;
+use waystation_protocol::down::Fate;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
 use waystation_protocol::site::SiteId;
@@ -10,8 +11,9 @@ use waystation_protocol::time::Timestamp;
 use super::draft::Draft;
 use super::judge::Place;
 use super::reason::Reason;
-use super::receipt::{self, Receipt};
+use super::receipt;
 use super::slice::Slice;
+use super::standing::{Decision, Fix};
 use crate::store::{StoreError, int};
 
 /// An entry that was not applied.
@@ -31,8 +33,8 @@ pub(super) struct SetAsideRow {
 /// What became of an entry set aside before.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// It is resolved by this word: released, replayed, fixed, waived.
-    Left { stream: i64, seq: Seq, at: Timestamp, word: &'static str },
+    /// It is resolved by this word: released, replayed, fixed, waived. `fix`: what stands for it.
+    Left { stream: i64, seq: Seq, at: Timestamp, word: &'static str, fix: Option<Fix> },
     /// It waits for another reason, or needs a person after all. `named`: its document and site, if only now known.
     Judged { stream: i64, seq: Seq, named: Option<(DocId, Option<SiteId>)>, reason: Reason },
 }
@@ -90,6 +92,15 @@ impl SetAsideRow {
 }
 
 impl Change {
+    /// An entry left by a person's decision or by itself.
+    pub(super) fn left(stream: i64, seq: Seq, decision: Option<&Decision>, at: Timestamp) -> Change {
+        let fix = match decision {
+            Some(Decision::Fixed(fix)) => Some(fix.clone()),
+            Some(Decision::Replayed | Decision::Waived) | None => None,
+        };
+        Change::Left { stream, seq, at, word: decision.map_or("released", Decision::word), fix }
+    }
+
     pub(super) fn judged(place: Place, entry: &Entry, reason: Reason) -> Change {
         let named = Some((entry.document(), None));
         Change::Judged { stream: place.stream, seq: place.seq, named, reason }
@@ -110,7 +121,7 @@ impl Draft {
 }
 
 /// Writes a slice's part in quarantine within the caller's transaction.
-pub(super) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
+pub(super) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<(), StoreError> {
     let insert = "INSERT INTO quarantine (stream, seq, site, document, code, reason, reason_zh, is_parked, since,
                   resolved_at, resolution, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     for row in &slice.set_aside {
@@ -128,9 +139,12 @@ pub(super) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> 
             row.resolved.map(|(word, _)| word),
             row.entry
         ])?;
+        if row.resolved.is_none() {
+            receipt::tell(conn, (row.stream, row.seq), fate_of(&row.reason), (None, None), now)?;
+        }
     }
     for change in &slice.changes {
-        write_change(conn, change)?;
+        write_change(conn, change, now)?;
     }
     for decided in &slice.decided {
         let sql = "UPDATE resolution SET outcome = ?2, after_code = ?3, after_reason = ?4, after_zh = ?5 WHERE id = ?1";
@@ -146,12 +160,19 @@ pub(super) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> 
     Ok(())
 }
 
-fn write_change(conn: &Connection, change: &Change) -> Result<(), StoreError> {
+/// What setting aside for a reason comes to.
+fn fate_of(reason: &Reason) -> Fate {
+    if reason.is_parked { Fate::Parked } else { Fate::Quarantined }
+}
+
+fn write_change(conn: &Connection, change: &Change, now: Timestamp) -> Result<(), StoreError> {
     match change {
-        Change::Left { stream, seq, at, word } => {
+        Change::Left { stream, seq, at, word, fix } => {
             let sql = "UPDATE quarantine SET resolved_at = ?3, resolution = ?4 WHERE stream = ?1 AND seq = ?2";
             conn.prepare_cached(sql)?.execute(params![stream, int(*seq), at.0, word])?;
-            receipt::tell(&Receipt { stream: *stream, seq: *seq, resolution: word });
+            tracing::info!(stream, seq = seq.0, resolution = word, "an entry left quarantine");
+            let fate = Fate::find(word).unwrap_or(Fate::Released);
+            receipt::tell(conn, (*stream, *seq), fate, (fix.as_ref(), Some(*at)), now)
         }
         Change::Judged { stream, seq, named, reason } => {
             let sql = "UPDATE quarantine SET code = ?3, reason = ?4, reason_zh = ?5, is_parked = ?6,
@@ -160,7 +181,7 @@ fn write_change(conn: &Connection, change: &Change) -> Result<(), StoreError> {
             let site = named.as_ref().and_then(|(_, site)| site.as_ref()).map(SiteId::as_str);
             let row = params![stream, int(*seq), reason.code, reason.en, reason.zh, reason.is_parked, document, site];
             conn.prepare_cached(sql)?.execute(row)?;
+            receipt::tell(conn, (*stream, *seq), fate_of(reason), (None, None), now)
         }
     }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
 use waystation_protocol::document::Document;
+use waystation_protocol::document::fold::Writer;
 use waystation_protocol::fact::Fact;
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, header};
@@ -32,7 +33,28 @@ pub(super) struct Draft {
     pub(super) gone: HashSet<(i64, Seq)>,
     touched: BTreeMap<DocId, Touched>,
     sites: HashMap<SiteId, (usize, TimeZone)>,
-    writers: HashMap<i64, Arc<Sites>>,
+    origins: HashMap<i64, Arc<Origin>>,
+}
+
+/// Whose the entries of a stream are.
+pub(super) enum Origin {
+    /// An agent's, with the sites it ever stood for.
+    Agent(Sites),
+    /// The hub's own.
+    Hub,
+    /// Others', which a hub had accepted before: agents brought them back.
+    Accepted,
+}
+
+impl Origin {
+    /// As the fold sees it.
+    pub(super) fn writer(&self) -> Writer<'_> {
+        match self {
+            Origin::Agent(sites) => Writer::Agent(sites),
+            Origin::Hub => Writer::Hub,
+            Origin::Accepted => Writer::Accepted,
+        }
+    }
 }
 
 /// A document this slice changes.
@@ -50,7 +72,7 @@ impl Draft {
             gone: HashSet::new(),
             touched: BTreeMap::new(),
             sites: HashMap::new(),
-            writers: HashMap::new(),
+            origins: HashMap::new(),
         }
     }
 
@@ -65,17 +87,24 @@ impl Draft {
         }
     }
 
-    /// The sites the stream's agent ever stood for.
-    pub(super) fn sites_of(&mut self, conn: &Connection, stream: i64) -> Result<Arc<Sites>, StoreError> {
-        if let Some(sites) = self.writers.get(&stream) {
-            return Ok(sites.clone());
+    /// Whose the entries of a stream are.
+    pub(super) fn origin_of(&mut self, conn: &Connection, stream: i64) -> Result<Arc<Origin>, StoreError> {
+        if let Some(origin) = self.origins.get(&stream) {
+            return Ok(origin.clone());
         }
-        let sql = "SELECT stands_for FROM stream JOIN agent ON agent.id = stream.agent WHERE stream.id = ?1";
-        let bytes: Vec<u8> = conn.prepare_cached(sql)?.query_row([stream], |row| row.get(0))?;
-        let sites: Sites = codec::decode_own(&bytes).map_err(|error| StoreError::damaged(error.to_string()))?;
-        let sites = Arc::new(sites);
-        self.writers.insert(stream, sites.clone());
-        Ok(sites)
+        let sql = "SELECT stands_for, is_hub, is_down FROM stream JOIN agent ON agent.id = stream.agent
+                   WHERE stream.id = ?1";
+        let (bytes, is_hub, is_down): (Vec<u8>, bool, bool) =
+            conn.prepare_cached(sql)?.query_row([stream], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let sites = codec::decode_own(&bytes).map_err(|error| StoreError::damaged(error.to_string()))?;
+        let origin = match (is_down, is_hub) {
+            (true, _) => Origin::Accepted,
+            (false, true) => Origin::Hub,
+            (false, false) => Origin::Agent(sites),
+        };
+        let origin = Arc::new(origin);
+        self.origins.insert(stream, origin.clone());
+        Ok(origin)
     }
 
     /// The zone of a site, and its place among the slice's sites.

@@ -7,10 +7,11 @@ use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::fold::{self, Writer};
+use waystation_protocol::down::CommandResult;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::site::{SiteId, Sites};
+use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::Applier;
@@ -21,6 +22,7 @@ use super::reason::{self, Reason};
 use super::shelf::Card;
 use super::standing::{Decision, Fix, Key, key_of};
 use super::waiting::{SetAside, Try, digest, named_site};
+use crate::down::relay::Applied;
 use crate::store::{StoreError, raw};
 
 /// Where an entry stands, and how it arrived.
@@ -71,7 +73,7 @@ impl Applier {
         &mut self,
         draft: &mut Draft,
         place: Place,
-        sites: &Sites,
+        writer: Writer<'_>,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         draft.entries += 1;
@@ -79,7 +81,7 @@ impl Applier {
         if let Some((stream, seq)) = self.waiting.take_branch(bytes) {
             let at = place.received_at;
             draft.gone.insert((stream, seq));
-            draft.slice.changes.push(Change::Left { stream, seq, at, word: "stored" });
+            draft.slice.changes.push(Change::Left { stream, seq, at, word: "stored", fix: None });
         }
         let read = match self.read(place, bytes) {
             Ok(read) => read,
@@ -89,8 +91,12 @@ impl Applier {
                 return Ok(());
             }
         };
+        if let Some(result) = CommandResult::read(&read.entry) {
+            draft.slice.results.push((place.stream, result, place.received_at));
+            return Ok(());
+        }
         let id = read.entry.document();
-        let verdict = self.verdict(draft, place, sites, &read, false)?;
+        let verdict = self.verdict(draft, place, writer, &read, false)?;
         let site = self.site_of(id, &read.entry);
         let refused = match verdict {
             Verdict::Refused(reason) => reason,
@@ -117,7 +123,7 @@ impl Applier {
         &mut self,
         draft: &mut Draft,
         place: Place,
-        sites: &Sites,
+        writer: Writer<'_>,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         let bytes_key = digest(bytes);
@@ -130,7 +136,7 @@ impl Applier {
         };
         match self.standings.find(&key) {
             // what people decided about it stands, also where everything is derived anew
-            Some(standing) if standing.is_at(place) => return self.judge(draft, place, sites, bytes),
+            Some(standing) if standing.is_at(place) => return self.judge(draft, place, writer, bytes),
             Some(_) => return Ok(()),
             None => {}
         }
@@ -187,7 +193,7 @@ impl Applier {
         &mut self,
         draft: &mut Draft,
         place: Place,
-        sites: &Sites,
+        writer: Writer<'_>,
         read: &Read,
         is_again: bool,
     ) -> Result<Verdict, StoreError> {
@@ -214,7 +220,7 @@ impl Applier {
         } else if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) {
             Some(Reason::cause())
         } else {
-            self.try_apply(draft, place, sites, entry, read.hash)?
+            self.try_apply(draft, place, writer, entry, read.hash)?
         };
         Ok(obstacle.map_or(Verdict::Applied, Verdict::Refused))
     }
@@ -224,7 +230,7 @@ impl Applier {
         &mut self,
         draft: &mut Draft,
         place: Place,
-        sites: &Sites,
+        writer: Writer<'_>,
         entry: &Entry,
         hash: ShortHash,
     ) -> Result<Option<Reason>, StoreError> {
@@ -236,7 +242,7 @@ impl Applier {
             None => (0, TimeZone::UTC),
         };
         let card = self.shelf.card(&self.conn, id)?;
-        let folded = match fold_safely(card, entry, sites, &zone) {
+        let folded = match fold_safely(card, entry, writer, &zone) {
             Ok(folded) => folded,
             Err(reason) => return Ok(Some(reason)),
         };
@@ -247,8 +253,12 @@ impl Applier {
             let n = self.shelf.next_n(id);
             self.shelf.card(&self.conn, id)?.n = n;
         }
+        let card = self.shelf.card(&self.conn, id)?;
+        if let Some(document) = &card.document {
+            let (stream, seq, site) = (place.stream, place.seq, document.site.clone());
+            draft.slice.applied.push(Applied { document: id, n: card.n, site, entry: entry.id, stream, seq });
+        }
         draft.touch(id, is_new, folded.facts);
-        draft.slice.applied += 1;
         self.retry.extend(self.waiting.take_caused(entry.id));
         Ok(None)
     }
@@ -274,8 +284,8 @@ impl Applier {
         if let Some(fix) = fix {
             fix.amend(&mut read.entry);
         }
-        let sites = draft.sites_of(&self.conn, stream)?;
-        let verdict = self.verdict(draft, place, &sites, &read, true)?;
+        let origin = draft.origin_of(&self.conn, stream)?;
+        let verdict = self.verdict(draft, place, origin.writer(), &read, true)?;
         Ok((place, Ok((read, verdict))))
     }
 
@@ -311,19 +321,26 @@ impl Applier {
                     self.note_refused(draft, place, &read, &reason);
                 }
                 Verdict::Applied | Verdict::Repeated | Verdict::Waived => {
-                    let standing = self.standings.find(&read.key).map(|standing| standing.decision.word());
+                    let decision = self.standings.find(&read.key).map(|standing| standing.decision.clone());
                     let at = at.unwrap_or(place.received_at);
-                    self.leave(draft, place, &read, standing.unwrap_or("released"), at);
+                    self.leave(draft, place, &read, decision.as_ref(), at);
                 }
             }
         }
     }
 
-    /// An entry leaves quarantine.
-    pub(super) fn leave(&mut self, draft: &mut Draft, place: Place, read: &Read, word: &'static str, at: Timestamp) {
+    /// An entry leaves quarantine, by a person's decision or by itself.
+    pub(super) fn leave(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        read: &Read,
+        decision: Option<&Decision>,
+        at: Timestamp,
+    ) {
         self.waiting.remove(read.entry.document(), place.stream, place.seq);
         draft.gone.insert((place.stream, place.seq));
-        draft.slice.changes.push(Change::Left { stream: place.stream, seq: place.seq, at, word });
+        draft.slice.changes.push(Change::left(place.stream, place.seq, decision, at));
     }
 
     /// Remembers that an entry is set aside, and passes it on to those that rest on it.
@@ -377,11 +394,11 @@ impl Applier {
 }
 
 /// Folds, and counts the facts. A defect of ours on one entry must not stop every other document.
-fn fold_safely(card: &Card, entry: &Entry, sites: &Sites, zone: &TimeZone) -> Result<Folded, Reason> {
+fn fold_safely(card: &Card, entry: &Entry, writer: Writer<'_>, zone: &TimeZone) -> Result<Folded, Reason> {
     let known = |id: EntryId| history::find(&card.history, id).is_some();
     let folded = catch_unwind(AssertUnwindSafe(|| {
         let before = card.document.as_ref();
-        let document = fold::fold(before, entry, Writer::Agent(sites), &known)?;
+        let document = fold::fold(before, entry, writer, &known)?;
         let facts = fact::difference(before, Some(&document), zone);
         Ok(Folded { document, facts })
     }));

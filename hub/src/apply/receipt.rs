@@ -1,24 +1,48 @@
-//! Receipts: where what became of an entry set aside is turned into something to tell its agent.
+//! Receipts: what became of an entry that was not simply applied, told to the agent whose journal holds it.
 //!
-//! This is the one place for it. Called within the transaction that resolves the entry, so that a receipt written here
-//! can neither be lost nor speak of what was rolled back. It will append an entry to the agent's downward journal; the
-//! trail's row already holds all it needs, a fix's act and fields included.
+//! This is the one place for it. Called within the transaction that sets the entry aside or resolves it, so that a
+//! receipt written here can neither be lost nor speak of what was rolled back.
 
+use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
+use waystation_protocol::down::{Amended, Fate, Receipt};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{DocId, StreamId};
+use waystation_protocol::time::Timestamp;
 
-/// What became of an entry set aside.
-#[derive(Debug)]
-pub(super) struct Receipt<'a> {
-    /// Its journal's row.
-    pub(super) stream: i64,
-    /// Its place there.
-    pub(super) seq: Seq,
-    /// released, replayed, fixed or waived.
-    pub(super) resolution: &'a str,
-}
+use super::standing::Fix;
+use crate::down::{journal, relay};
+use crate::store::{StoreError, array_at, int};
 
-/// Tells the agent; until a downward journal exists, the log.
-pub(super) fn tell(receipt: &Receipt<'_>) {
-    let Receipt { stream, seq, resolution } = receipt;
-    tracing::info!(stream, seq = seq.0, resolution, "an entry left quarantine");
+/// Tells the agent what became of the entry at this place, by its row in quarantine. `fix`: what stands for it. `at`:
+/// when that came to be; otherwise the entry's arrival is named, so that a rebuild writes the same receipt.
+pub(super) fn tell(
+    conn: &Connection,
+    (stream, seq): (i64, Seq),
+    fate: Fate,
+    (fix, at): (Option<&Fix>, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "SELECT stream.agent, stream.stream, document, code, reason_zh, reason, entry, since FROM quarantine
+               JOIN stream ON stream.id = quarantine.stream JOIN agent ON agent.id = stream.agent
+               WHERE quarantine.stream = ?1 AND seq = ?2 AND is_hub = 0";
+    let found = conn.prepare_cached(sql)?.query_row(params![stream, int(seq)], |row| {
+        let bytes: Vec<u8> = row.get(6)?;
+        let receipt = Receipt {
+            entry: Entry::from_bytes(&bytes).ok().map(|entry| entry.id),
+            document: row.get::<_, Option<[u8; 16]>>(2)?.map(DocId::from_bytes),
+            stream: StreamId::from_bytes(array_at(row, 1)?),
+            seq,
+            fate,
+            code: row.get(3)?,
+            zh: row.get(4)?,
+            en: row.get(5)?,
+            amended: fix.map(|fix| Amended { act: fix.act.clone(), set: fix.set.clone() }),
+        };
+        let at = at.unwrap_or(Timestamp(row.get(7)?));
+        Ok((row.get::<_, i64>(0)?, receipt, at))
+    });
+    // the hub's own entries have nobody to be told
+    let Some((agent, receipt, at)) = found.optional()? else { return Ok(()) };
+    journal::tell(conn, agent, &relay::sealed(&receipt, at), now)
 }

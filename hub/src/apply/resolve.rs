@@ -143,7 +143,7 @@ impl Applier {
             Ok((_, Verdict::Refused(reason))) => Ok((Outcome::Refused, Some(reason))),
             Ok((read, Verdict::Applied | Verdict::Repeated | Verdict::Waived)) => {
                 let decision = Decision::Fixed(fix.clone());
-                self.leave(draft, place, &read, decision.word(), request.at);
+                self.leave(draft, place, &read, Some(&decision), request.at);
                 self.stand(request, &open, read.key, Some(&read.entry), decision);
                 self.release(draft, read.entry.document(), Some(request.at), Try::Fitting)?;
                 Ok((Outcome::Applied, None))
@@ -175,7 +175,7 @@ impl Applier {
             }
             Ok((read, Verdict::Applied | Verdict::Repeated | Verdict::Waived)) => {
                 let decision = Decision::Replayed;
-                self.leave(draft, place, &read, decision.word(), request.at);
+                self.leave(draft, place, &read, Some(&decision), request.at);
                 self.stand(request, &open, read.key, Some(&read.entry), decision);
                 self.release(draft, read.entry.document(), Some(request.at), Try::Fitting)?;
                 Ok((Outcome::Applied, None))
@@ -193,7 +193,7 @@ impl Applier {
         let (stream, seq, at) = (request.stream, request.seq, request.at);
         let entry = Entry::from_bytes(&open.entry).ok();
         self.waiting.take_branch(&open.entry);
-        draft.slice.changes.push(Change::Left { stream, seq, at, word: Decision::Waived.word() });
+        draft.slice.changes.push(Change::left(stream, seq, Some(&Decision::Waived), at));
         draft.gone.insert((stream, seq));
         self.stand(request, &open, key_of(stream, seq, &open.entry, entry.is_some()), entry.as_ref(), Decision::Waived);
         let Some(entry) = entry else { return Ok((Outcome::Waived, None)) };
@@ -234,7 +234,7 @@ impl Applier {
             self.note_refused(draft, place, &read, &reason);
             return Ok(());
         }
-        self.leave(draft, place, &read, "released", place.received_at);
+        self.leave(draft, place, &read, None, place.received_at);
         self.release(draft, id, Some(place.received_at), Try::Fitting)
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
+use waystation_protocol::down::CommandResult;
 use waystation_protocol::fact::Measure;
 use waystation_protocol::id::DocId;
 use waystation_protocol::site::SiteId;
@@ -14,6 +15,8 @@ use waystation_protocol::time::Timestamp;
 
 use super::aside::{self, Change, Decided, SetAsideRow};
 use super::history;
+use crate::down;
+use crate::down::relay::{Applied, Relay};
 use crate::store::lost::{self, Fill, Open};
 use crate::store::{Counters, StoreError, presence};
 
@@ -33,6 +36,8 @@ pub(crate) struct Step {
 pub(crate) struct Slice {
     /// Slices of one generation stand on each other.
     pub(crate) generation: u64,
+    /// Whether it also tells agents of what is due to them.
+    pub(super) catches_up: bool,
     /// Marks to move.
     pub(crate) processed: Vec<Step>,
     /// Lost ranges that the steps pass over, by stream: they must still be missing.
@@ -45,7 +50,10 @@ pub(crate) struct Slice {
     pub(super) set_aside: Vec<SetAsideRow>,
     pub(super) changes: Vec<Change>,
     pub(super) decided: Vec<Decided>,
-    pub(super) applied: u64,
+    /// In the order of application.
+    pub(super) applied: Vec<Applied>,
+    /// What commands came to, with the journal that says so and when it arrived.
+    pub(super) results: Vec<(i64, CommandResult, Timestamp)>,
     pub(super) repeated: u64,
 }
 
@@ -85,7 +93,8 @@ pub(super) struct FactRow {
 impl Slice {
     /// Whether it changes nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.processed.is_empty()
+        !self.catches_up
+            && self.processed.is_empty()
             && self.filled.is_empty()
             && self.documents.is_empty()
             && self.changes.is_empty()
@@ -98,7 +107,7 @@ impl Slice {
             let is_such = |row: &&SetAsideRow| row.resolved.is_none() && row.reason.is_parked == is_parked;
             self.set_aside.iter().filter(is_such).count() as u64
         };
-        counters.entries_applied.add(self.applied);
+        counters.entries_applied.add(self.applied.len() as u64);
         counters.entries_repeated.add(self.repeated);
         counters.entries_parked.add(set_aside(true));
         counters.entries_quarantined.add(set_aside(false));
@@ -108,7 +117,7 @@ impl Slice {
 }
 
 /// Writes a slice within the caller's transaction.
-pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> {
+pub(crate) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<(), StoreError> {
     for (stream, open) in &slice.passed {
         if !lost::stands(conn, open)? {
             return Err(StoreError::Overtaken { stream: *stream });
@@ -121,7 +130,13 @@ pub(crate) fn write(conn: &Connection, slice: &Slice) -> Result<(), StoreError> 
     write_documents(conn, slice, &sites)?;
     write_facts(conn, slice, &sites)?;
     write_rollups(conn, slice, &sites)?;
-    aside::write(conn, slice)
+    aside::write(conn, slice, now)?;
+    for (stream, result, at) in &slice.results {
+        down::note_result(conn, *stream, result, *at)?;
+    }
+    let mut relay = Relay::new(conn, now);
+    slice.applied.iter().try_for_each(|applied| relay.spread(applied))?;
+    if slice.catches_up { down::catch_up(conn, now) } else { Ok(()) }
 }
 
 /// The sites' rows. Facts count by days of a zone, so the zone must still be the one they were made with.
@@ -190,7 +205,8 @@ fn write_documents(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<()
     for ((site, stream), count) in opened {
         conn.prepare_cached("UPDATE site SET documents = documents + ?2 WHERE id = ?1")?.execute([site, count])?;
         // A migration agent names its sites only in its documents.
-        let stands_for = "INSERT OR IGNORE INTO agent_site (agent, site) SELECT agent, ?2 FROM stream WHERE id = ?1";
+        let stands_for = "INSERT OR IGNORE INTO agent_site (agent, site) SELECT stream.agent, ?2 FROM stream
+                          JOIN agent ON agent.id = stream.agent WHERE stream.id = ?1 AND is_hub = 0";
         conn.prepare_cached(stands_for)?.execute(params![stream, site])?;
     }
     Ok(())

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::manifest::{self, MANIFEST, Manifest, SUMS, not_whole};
+use super::manifest::{self, Journal, MANIFEST, Manifest, SUMS, not_whole};
 use super::{BackupError, Progress, Step};
+use crate::down;
 use crate::keys;
 use crate::store::{DATABASE, StoreError, raw};
 
@@ -74,17 +75,21 @@ fn integrity(folder: &Path, progress: Progress<'_>) -> Result<(), BackupError> {
 fn chains(folder: &Path, entries: u64, progress: Progress<'_>) -> Result<(), BackupError> {
     let conn = manifest::open(folder)?;
     let mut done = 0;
+    let of = |journal: &Journal, error: StoreError| match error {
+        StoreError::Damaged(reason) => {
+            BackupError::damaged(folder, format!("journal {} of agent {}: {reason}", journal.stream, journal.agent))
+        }
+        error => BackupError::Store(error),
+    };
+    for (row, journal) in manifest::down(&conn)? {
+        down::journal::verify(&conn, row).map_err(|error| of(&journal, error))?;
+    }
     for (row, stored, journal) in manifest::journals(&conn)? {
         let mut count = |entries_more| {
             done += entries_more;
             progress(Step::Chains, done.min(entries), entries);
         };
-        raw::verify(&conn, row, stored, &mut count).map_err(|error| match error {
-            StoreError::Damaged(reason) => {
-                BackupError::damaged(folder, format!("journal {} of agent {}: {reason}", journal.stream, journal.agent))
-            }
-            error => BackupError::Store(error),
-        })?;
+        raw::verify(&conn, row, stored, &mut count).map_err(|error| of(&journal, error))?;
     }
     Ok(())
 }

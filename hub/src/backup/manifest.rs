@@ -65,6 +65,9 @@ pub struct Manifest {
     pub agents: u64,
     /// Every journal.
     pub journals: Vec<Journal>,
+    /// Every downward journal; a build without them had none.
+    #[serde(default)]
+    pub down: Vec<Journal>,
 }
 
 /// One journal in a backup.
@@ -145,8 +148,9 @@ impl Manifest {
             entries: number(if line::has_forks(&conn)? { ENTRIES } else { ENTRIES_BEFORE_FORKS })?,
             batches: number("SELECT count(*) FROM raw")?,
             documents: number("SELECT count(*) FROM document")?,
-            agents: number("SELECT count(*) FROM agent")?,
+            agents: number("SELECT count(*) FROM agent WHERE public_key <> zeroblob(32)")?,
             journals: journals(&conn)?.into_iter().map(|(_, _, journal)| journal).collect(),
+            down: down(&conn)?.into_iter().map(|(_, journal)| journal).collect(),
         })
     }
 
@@ -205,6 +209,28 @@ pub(super) fn journals(conn: &Connection) -> Result<Vec<(i64, Mark, Journal)>, B
             head_seq: seq_at(row, 5)?.0,
         };
         Ok((row.get(0)?, stored, journal))
+    })?;
+    Ok(rows.collect::<Result<_, _>>().map_err(StoreError::from)?)
+}
+
+/// Every downward journal with its row, where the build that took the copy had any.
+pub(super) fn down(conn: &Connection) -> Result<Vec<(i64, Journal)>, BackupError> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'down_stream'";
+    if conn.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT down_stream.id, down_stream.stream, agent.agent, head_seq, head_hash FROM down_stream
+               JOIN agent ON agent.id = down_stream.agent ORDER BY down_stream.id";
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let journal = Journal {
+            stream: StreamId::from_bytes(array_at(row, 1)?),
+            agent: AgentId::from_bytes(array_at(row, 2)?),
+            stored_seq: seq_at(row, 3)?.0,
+            stored_hash: hash_at(row, 4)?.to_string(),
+            head_seq: seq_at(row, 3)?.0,
+        };
+        Ok((row.get(0)?, journal))
     })?;
     Ok(rows.collect::<Result<_, _>>().map_err(StoreError::from)?)
 }

@@ -207,7 +207,7 @@ impl Manifest {
             epoch: self.epoch,
             entries: self.entries,
             bytes: self.database_bytes,
-            streams: self.journals.iter().map(|journal| (journal.stream, journal.stored())).collect(),
+            streams: self.journals.iter().chain(&self.down).map(|journal| (journal.stream, journal.stored())).collect(),
         }
     }
 }

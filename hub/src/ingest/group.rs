@@ -10,6 +10,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::reply::{self, Reply};
 use super::{Incoming, Upward};
+use crate::down::{self, Hailed};
 use crate::store::lane::Lanes;
 use crate::store::presence::{self, Greeted};
 use crate::store::raw::Arrival;
@@ -74,6 +75,7 @@ struct Asked<'a> {
     agent: i64,
     letter: Option<char>,
     challenge: Option<waystation_protocol::message::Bytes>,
+    hailed: Hailed,
     received_at: Timestamp,
 }
 
@@ -81,12 +83,14 @@ struct Asked<'a> {
 pub(super) struct Group<'a> {
     pub(super) conn: &'a Connection,
     pub(super) lanes: &'a mut Lanes,
-    retention: Retention,
+    pub(super) retention: Retention,
     greeted: Vec<Asked<'a>>,
     /// Journals to acknowledge, each to the sessions that asked, or to the latest that spoke of it.
     to_acknowledge: BTreeMap<StreamId, BTreeSet<Option<SessionId>>>,
     /// Heartbeats about journals the hub does not know.
-    unknown: Vec<Reply>,
+    pub(super) unknown: Vec<Reply>,
+    /// About downward journals, after all other replies.
+    pub(super) down: Vec<Reply>,
     /// Journals whose rows may have changed, and when the last batch of each came.
     touched: BTreeMap<StreamId, Timestamp>,
     heard: HashMap<i64, Timestamp>,
@@ -112,6 +116,7 @@ pub(crate) fn store_group(
         greeted: Vec::new(),
         to_acknowledge: BTreeMap::new(),
         unknown: Vec::new(),
+        down: Vec::new(),
         touched: BTreeMap::new(),
         heard: HashMap::new(),
         grown: BTreeMap::new(),
@@ -127,6 +132,9 @@ pub(crate) fn store_group(
                 let arrival = Arrival { received_at: now, protocol: *protocol };
                 let Some(row) = presence::agent_row(conn, agent)? else { continue };
                 writing.heard.insert(row, now);
+                if writing.give_back((row, agent), &batch.0, &batch.1, now)? {
+                    continue;
+                }
                 if writing.batch((agent, row), &batch.0, &batch.1, arrival)? {
                     writing.touched.insert(batch.0.stream, now);
                     writing.to_acknowledge.entry(batch.0.stream).or_default().insert(None);
@@ -137,6 +145,11 @@ pub(crate) fn store_group(
                     writing.tally.newer += 1;
                     tracing::warn!(%agent, "a batch of a newer protocol cannot be read; it is kept until this hub is updated");
                 }
+            }
+            Upward::Ack(ack) => {
+                let Some(row) = presence::agent_row(conn, agent)? else { continue };
+                writing.heard.insert(row, now);
+                writing.down_ack((row, agent), ack, now)?;
             }
             Upward::Heartbeat(beat) => writing.heartbeat(agent, beat, now)?,
             Upward::Stranger(beat) => writing.unknown.push(reply::nothing(agent, beat.session, beat.stream)),
@@ -171,7 +184,11 @@ impl<'a> Group<'a> {
         if let Some(own) = own {
             prune::advance(self.conn, &own, self.retention, now)?;
         }
-        self.greeted.push(Asked { hello, agent, letter, challenge, received_at: now });
+        let hailed = match &challenge {
+            None => down::hello(self.conn, agent, hello, self.retention, now)?,
+            Some(_) => Hailed::default(),
+        };
+        self.greeted.push(Asked { hello, agent, letter, challenge, hailed, received_at: now });
         Ok(())
     }
 
@@ -192,7 +209,7 @@ impl<'a> Group<'a> {
         if moved || beat.stored != own.stored.seq {
             self.to_acknowledge.entry(beat.stream).or_default().insert(Some(beat.session));
         }
-        Ok(())
+        self.down_beat((row, agent), beat, beat.stored == own.stored.seq, now)
     }
 
     fn death(&mut self, agent: AgentId, death: &Death, now: Timestamp) -> Result<(), StoreError> {
@@ -223,9 +240,11 @@ impl<'a> Group<'a> {
             self.commit(stream, now)?;
         }
         outcome.grown = std::mem::take(&mut self.grown).into_iter().collect();
-        for asked in &self.greeted {
-            let (hello, letter, challenge) = (asked.hello, asked.letter, asked.challenge.clone());
-            let greeting = reply::welcome(self.conn, (hello, asked.agent), letter, challenge, asked.received_at)?;
+        for asked in std::mem::take(&mut self.greeted) {
+            let (hello, letter, challenge) = (asked.hello, asked.letter, asked.challenge);
+            let mut greeting = reply::welcome(self.conn, (hello, asked.agent), letter, challenge, asked.received_at)?;
+            greeting.down = asked.hailed.ladder;
+            (greeting.down_prunable, greeting.meeting) = (asked.hailed.prunable, asked.hailed.meeting);
             outcome.replies.push(Reply::Welcome(Box::new(greeting)));
         }
         for (stream, sessions) in &self.to_acknowledge {
@@ -234,6 +253,7 @@ impl<'a> Group<'a> {
             }
         }
         outcome.replies.append(&mut self.unknown);
+        outcome.replies.append(&mut self.down);
         outcome.tally = self.tally;
         Ok(outcome)
     }

@@ -3,10 +3,11 @@
 use rusqlite::Connection;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
-use waystation_protocol::message::{Bytes, Hello};
+use waystation_protocol::message::{Bytes, Hello, Ladder};
 use waystation_protocol::sync::meeting;
 use waystation_protocol::time::Timestamp;
 
+use crate::down::{self, Downward, Meeting};
 use crate::store::lane::Lanes;
 use crate::store::{StoreError, hash_at, line, seq_at, session};
 
@@ -17,6 +18,8 @@ pub enum Reply {
     Welcome(Box<Greeting>),
     /// Acknowledges what is committed.
     Ack(Box<Acknowledgement>),
+    /// For whoever sends the downward journals.
+    Down(Box<Downward>),
 }
 
 /// What a WELCOME says that only the store knows.
@@ -36,6 +39,12 @@ pub struct Greeting {
     pub processed: Seq,
     /// What it may delete.
     pub prunable: Seq,
+    /// Its downward journal, for the session that has it.
+    pub down: Option<Ladder>,
+    /// What it may delete of that one.
+    pub down_prunable: Seq,
+    /// Where sending the downward journal begins, once this is sent.
+    pub meeting: Option<Meeting>,
     /// Its letter in printed numbers.
     pub letter: Option<char>,
     /// What it must answer before it gets its downward journal, where another session has that.
@@ -59,6 +68,8 @@ pub struct Acknowledgement {
     pub processed: Seq,
     /// What it may delete.
     pub prunable: Seq,
+    /// What it may delete of its downward journal.
+    pub down_prunable: Seq,
     /// What is missing below what arrived.
     pub missing: Vec<SeqRange>,
 }
@@ -89,20 +100,24 @@ pub(crate) fn acknowledge(
     let Some(lane) = lanes.find(conn, stream)? else { return Ok(None) };
     let Marks { stored, processed, prunable } = marks(conn, lane.row)?;
     let (agent, missing) = (lane.agent, lane.receiver.missing());
+    let agent_row = line::of_row(conn, lane.row)?.agent;
     let session = match session {
         Some(session) => Some(session),
-        None => session::of_stream(conn, line::of_row(conn, lane.row)?.agent, stream)?,
+        None => session::of_stream(conn, agent_row, stream)?,
     };
+    let down_prunable = down::journal::current(conn, agent_row)?.map_or(Seq(0), |down| down.prunable);
     Ok(session.map(|session| {
-        Reply::Ack(Box::new(Acknowledgement { agent, session, stream, stored, processed, prunable, missing }))
+        let ack = Acknowledgement { agent, session, stream, stored, processed, prunable, down_prunable, missing };
+        Reply::Ack(Box::new(ack))
     }))
 }
 
 /// The acknowledgement of a journal the hub does not know: it holds nothing of it.
 pub(super) fn nothing(agent: AgentId, session: SessionId, stream: StreamId) -> Reply {
     let (stored, missing) = (Mark::ZERO, Vec::new());
-    let (processed, prunable) = (Seq(0), Seq(0));
-    Reply::Ack(Box::new(Acknowledgement { agent, session, stream, stored, processed, prunable, missing }))
+    let (processed, prunable, down_prunable) = (Seq(0), Seq(0), Seq(0));
+    let ack = Acknowledgement { agent, session, stream, stored, processed, prunable, down_prunable, missing };
+    Reply::Ack(Box::new(ack))
 }
 
 /// The answer to a HELLO, within a transaction. For a journal the hub does not know it speaks of the nearest of its line.
@@ -126,6 +141,9 @@ pub(super) fn welcome(
         ladder: vec![Mark::ZERO],
         processed: Seq(0),
         prunable: Seq(0),
+        down: None,
+        down_prunable: Seq(0),
+        meeting: None,
         letter,
         challenge,
         received_at,

@@ -11,7 +11,7 @@ use waystation_protocol::batch::{BatchError, Unpacked};
 use waystation_protocol::codec::CodecError;
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
 use waystation_protocol::id::AgentId;
-use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message};
+use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Hello, Message};
 
 use super::Upward;
 use crate::store::Counters;
@@ -94,7 +94,8 @@ pub fn verify(agent: AgentId, bytes: &[u8], keys: &Keys) -> Result<Upward, Rejec
         }
         FrameType::Heartbeat => Ok(Upward::Heartbeat(Box::new(Heartbeat::from_body(body)?))),
         FrameType::Death => Ok(Upward::Death(Death::from_body(body)?)),
-        FrameType::Hello | FrameType::Welcome | FrameType::Ack => Err(Rejected::WrongDirection(frame.kind)),
+        FrameType::Ack => Ok(Upward::Ack(Box::new(Ack::from_body(body)?))),
+        FrameType::Hello | FrameType::Welcome => Err(Rejected::WrongDirection(frame.kind)),
     }
 }
 

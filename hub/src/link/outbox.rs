@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use rumqttc::v5::mqttbytes::QoS;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use waystation_protocol::PROTOCOL_VERSION;
-use waystation_protocol::chain::Seq;
 use waystation_protocol::frame;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::{Ack, Message, Welcome};
@@ -19,6 +18,7 @@ use waystation_protocol::topic;
 use super::Line;
 use super::credit::Shares;
 use crate::clock;
+use crate::down::Downward;
 use crate::ingest::{Acknowledgement, Greeting, Reply};
 use crate::store::Store;
 
@@ -30,20 +30,28 @@ const STALL: Duration = Duration::from_secs(30);
 
 struct Outbox {
     store: Store,
-    key: SigningKey,
-    line: Arc<Line>,
+    post: Post,
     shares: Shares,
+    /// To whoever sends the downward journals: in the order of replies, so that a WELCOME leaves first.
+    down: UnboundedSender<Downward>,
+}
+
+/// Signs and publishes.
+#[derive(Clone)]
+pub(super) struct Post {
+    pub(super) key: SigningKey,
+    pub(super) line: Arc<Line>,
 }
 
 /// Sends replies until the link stops.
 pub(super) async fn run(
     mut replies: UnboundedReceiver<Reply>,
     store: Store,
-    key: SigningKey,
-    line: Arc<Line>,
+    post: Post,
+    down: UnboundedSender<Downward>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut outbox = Outbox { store, key, line, shares: Shares::default() };
+    let mut outbox = Outbox { store, post, shares: Shares::default(), down };
     loop {
         let reply = tokio::select! {
             reply = replies.recv() => reply,
@@ -54,6 +62,7 @@ pub(super) async fn run(
             match reply {
                 Reply::Welcome(greeting) => outbox.welcome(*greeting).await,
                 Reply::Ack(ack) => outbox.acknowledge(*ack).await,
+                Reply::Down(downward) => outbox.hand_on(*downward),
             }
         };
         tokio::select! {
@@ -75,14 +84,14 @@ impl Outbox {
         let welcome = Welcome {
             session: greeting.session,
             hub: identity.id.to_vec().into(),
-            public_key: self.key.verifying_key().as_bytes().to_vec().into(),
+            public_key: self.post.key.verifying_key().as_bytes().to_vec().into(),
             hub_epoch: identity.epoch,
             stream: greeting.stream,
             ladder: greeting.ladder,
             processed: greeting.processed,
             prunable: greeting.prunable,
-            down: None,
-            down_prunable: Seq(0),
+            down: greeting.down,
+            down_prunable: greeting.down_prunable,
             credit: self.credit(greeting.agent),
             letter: greeting.letter,
             challenge: greeting.challenge,
@@ -91,9 +100,15 @@ impl Outbox {
             t2: greeting.received_at,
             t3: clock::now(),
         };
-        if self.publish(greeting.agent, &welcome).await {
+        if self.post.publish(greeting.agent, &welcome).await {
             self.store.counters().welcomes_sent.one();
+            greeting.meeting.into_iter().for_each(|meeting| self.hand_on(Downward::Meet(meeting)));
         }
+    }
+
+    fn hand_on(&self, downward: Downward) {
+        // without a receiver the link is stopping
+        let _ = self.down.send(downward);
     }
 
     async fn acknowledge(&mut self, ack: Acknowledgement) {
@@ -103,12 +118,12 @@ impl Outbox {
             stored: ack.stored,
             processed: ack.processed,
             prunable: ack.prunable,
-            down_prunable: Seq(0),
+            down_prunable: ack.down_prunable,
             missing: ack.missing,
             credit: self.credit(ack.agent),
             retry_after_ms: 0,
         };
-        if self.publish(ack.agent, &message).await {
+        if self.post.publish(ack.agent, &message).await {
             self.store.counters().acks_sent.one();
         }
     }
@@ -116,8 +131,10 @@ impl Outbox {
     fn credit(&mut self, agent: AgentId) -> u64 {
         self.shares.grant(agent, self.store.counters().queued_bytes.value(), clock::tick())
     }
+}
 
-    async fn publish<M: Message>(&self, agent: AgentId, message: &M) -> bool {
+impl Post {
+    pub(super) async fn publish<M: Message>(&self, agent: AgentId, message: &M) -> bool {
         let bytes = frame::seal(M::FRAME, &message.to_body(), &self.key);
         let client = self.line.client();
         let sending = client.publish(topic::down(agent), QoS::AtLeastOnce, false, bytes);

@@ -31,7 +31,7 @@ pub struct CheckedBackup {
     pub entries: u64,
     /// Size of its database in bytes.
     pub bytes: u64,
-    /// How far each journal goes in it.
+    /// How far each journal goes in it, downward ones too.
     pub streams: Vec<(StreamId, Seq)>,
 }
 
@@ -58,9 +58,14 @@ pub(crate) fn add(conn: &Connection, backup: &CheckedBackup) -> Result<(), Store
     conn.execute(sql, params![backup.taken_at.0, backup.checked_at.0, backup.folder, entries, bytes])?;
     if newest.is_none_or(|newest| newest <= backup.taken_at.0) {
         conn.execute("UPDATE stream SET backed_up_seq = 0", [])?;
-        let mut statement = conn.prepare("UPDATE stream SET backed_up_seq = ?2 WHERE stream = ?1")?;
+        conn.execute("UPDATE down_stream SET backed_up_seq = 0", [])?;
+        let mut up = conn.prepare("UPDATE stream SET backed_up_seq = ?2 WHERE stream = ?1")?;
+        let mut down = conn.prepare("UPDATE down_stream SET backed_up_seq = ?2 WHERE stream = ?1")?;
         for (stream, stored) in &backup.streams {
-            statement.execute(params![stream.as_bytes(), int(*stored)])?;
+            let row = params![stream.as_bytes(), int(*stored)];
+            if up.execute(row)? == 0 {
+                down.execute(row)?;
+            }
         }
     }
     Ok(())
@@ -77,14 +82,20 @@ pub(crate) fn forget(conn: &Connection, now: Timestamp) -> Result<(), StoreError
 
 /// The highest seq of a stream that may become prunable at all; what is older than the retention period decides below it.
 pub(crate) fn ceiling(conn: &Connection, stream: i64, retention: Retention) -> Result<Seq, StoreError> {
+    let sql = "SELECT backed_up_seq FROM stream WHERE id = ?1";
+    ceiling_of_backups(conn, retention, conn.prepare_cached(sql)?.query_row([stream], |row| seq_at(row, 0))?)
+}
+
+/// The same for a journal of which the newest backup holds `backed_up`.
+pub(crate) fn ceiling_of_backups(conn: &Connection, retention: Retention, backed_up: Seq) -> Result<Seq, StoreError> {
     if restore::is_open(conn)? {
         return Ok(Seq(0));
     }
     let sql = "SELECT 1 FROM backup LIMIT 1";
     let is_backed_up = conn.prepare_cached(sql)?.query_row([], |_| Ok(())).optional()?.is_some();
-    if !is_backed_up {
-        return Ok(Seq(if retention.needs_backup { 0 } else { u64::MAX }));
-    }
-    let sql = "SELECT backed_up_seq FROM stream WHERE id = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([stream], |row| seq_at(row, 0))?)
+    Ok(match (is_backed_up, retention.needs_backup) {
+        (true, _) => backed_up,
+        (false, true) => Seq(0),
+        (false, false) => Seq(u64::MAX),
+    })
 }

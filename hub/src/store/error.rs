@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use waystation_protocol::id::AgentId;
 
+use crate::clock::NoRandom;
 use crate::epoch::EpochError;
 
 /// Why an operation of the store failed.
@@ -84,6 +85,9 @@ pub enum StoreError {
     /// A cursor that no page gave out.
     #[error("'{0}' is not a cursor")]
     BadCursor(String),
+    /// The system gives no random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -114,6 +118,7 @@ impl StoreError {
             | StoreError::NothingToRelease
             | StoreError::Epoch(EpochError::Damaged { .. })
             | StoreError::BadCursor(_)
+            | StoreError::Random(_)
             | StoreError::Closed => false,
         }
     }

@@ -88,6 +88,11 @@ impl Agent {
         self.marks[self.marks.len() - 1]
     }
 
+    /// The bytes of the entry at a place.
+    pub(crate) fn entry(&self, seq: u64) -> Vec<u8> {
+        self.entries[seq as usize - 1].clone()
+    }
+
     pub(crate) fn mark(&self, seq: u64) -> Mark {
         self.marks[seq as usize]
     }
@@ -162,7 +167,7 @@ impl Agent {
         entry
     }
 
-    fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
+    pub(crate) fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
         frame::seal(M::FRAME, &message.to_body(), &self.key)
     }
 
@@ -172,7 +177,12 @@ impl Agent {
 
     /// A HELLO of an agent that was acknowledged up to `stored`.
     pub(crate) fn hello_knowing(&self, stored: u64) -> Vec<u8> {
-        self.seal(&Hello {
+        self.seal(&self.plain_hello(stored))
+    }
+
+    /// The same, as a message.
+    pub(crate) fn plain_hello(&self, stored: u64) -> Hello {
+        Hello {
             agent: self.id,
             public_key: self.key.verifying_key().as_bytes().to_vec().into(),
             session: self.session,
@@ -191,7 +201,7 @@ impl Agent {
             capabilities: Vec::new(),
             build: "test".into(),
             t1: START,
-        })
+        }
     }
 
     pub(crate) fn batch(&self, first: u64, last: u64) -> Vec<u8> {

@@ -110,7 +110,9 @@ fn a_ladder_also_answers_the_seqs_a_hello_names() {
 fn a_journal_the_hub_does_not_know_is_met_at_the_nearest_of_its_line() {
     let agent = agent(10);
     let mut hub = hub_with(&agent, 4);
-    for (left, expected) in [(10, vec![10, 9, 8, 6, 4, 2, 0]), (7, vec![7, 6, 5, 4, 3, 0]), (8, vec![8, 7, 6, 4, 0]), (0, vec![0])] {
+    for (left, expected) in
+        [(10, vec![10, 9, 8, 6, 4, 2, 0]), (7, vec![7, 6, 5, 4, 3, 0]), (8, vec![8, 7, 6, 4, 0]), (0, vec![0])]
+    {
         let mut fork = agent.fork(7, left);
         more(&mut fork, 3);
         let greeting = hub.greet(&fork);
@@ -148,7 +150,8 @@ fn a_fork_begins_where_its_parent_holds_its_branch_point_and_both_branches_are_k
     assert_eq!((totals.stored, totals.processed, totals.documents), (12, 12, 12), "no entry counts twice");
     assert_eq!(hub.number("SELECT floor_seq FROM stream ORDER BY id DESC"), 2, "below the parent's own floor");
     assert_eq!(verify(&hub), Ok(()));
-    for (branch, expected) in [(&fork, vec![7, 6, 5, 3, 0]), (&second, vec![4, 3, 2, 0]), (&main, vec![6, 5, 4, 2, 0])] {
+    for (branch, expected) in [(&fork, vec![7, 6, 5, 3, 0]), (&second, vec![4, 3, 2, 0]), (&main, vec![6, 5, 4, 2, 0])]
+    {
         let ladder = hub.greet(branch).ladder;
         assert_eq!(seqs(&ladder), expected);
         assert!(ladder.iter().all(|mark| *mark == branch.mark(mark.seq.0)));
@@ -238,6 +241,7 @@ fn check_heartbeat(stored: u64, is_known: bool, expected: Option<u64>) {
             ack.stored.seq.0
         }
         Reply::Welcome(_) => panic!("nobody said HELLO"),
+        Reply::Down(_) => panic!("nothing is told"),
     });
     assert_eq!(said, expected, "stored {stored}");
 }

@@ -57,6 +57,7 @@ use waystation_protocol::time;
 
 use crate::apply;
 use crate::clock;
+use crate::down;
 use crate::durable;
 use crate::epoch;
 use crate::ingest::{Incoming, Keys, Reply};
@@ -78,8 +79,9 @@ pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };
 
-pub(crate) use backups::{add as add_backup, ceiling};
+pub(crate) use backups::{add as add_backup, ceiling, ceiling_of_backups};
 pub(crate) use connection::{DATABASE, open_reader, open_writer};
+pub(crate) use read::document_of as read_document;
 
 /// Fourteen days: how long an agent keeps what the hub has processed, while no backup is configured.
 pub const RETENTION_MS: i64 = 14 * 24 * 60 * 60 * 1000;
@@ -226,7 +228,7 @@ impl Store {
     }
 
     /// Drops documents, facts, roll-ups and quarantine, and derives them again from the raw journals; `progress` is
-    /// told entries done and entries in all. An interrupted rebuild goes on at the next start.
+    /// told entries done and entries in all. What stands still because the hub came back older is left so. An interrupted rebuild goes on at the next start.
     ///
     /// # Errors
     ///
@@ -238,7 +240,7 @@ impl Store {
             changes.mark_unchanged();
             let totals = self.totals()?;
             progress(totals.processed, totals.stored);
-            if totals.processed >= totals.stored {
+            if totals.processed + self.held_entries()? >= totals.stored {
                 return Ok(());
             }
             if let Some(damage) = self.damage()? {
@@ -246,6 +248,10 @@ impl Store {
             }
             self.inner.shared.queues.wait_for_change(&mut changes)?;
         }
+    }
+
+    fn held_entries(&self) -> Result<u64, StoreError> {
+        down::freeze::held_entries(&*self.reader()?)
     }
 
     /// Writes beside the database how far every journal goes, so that an older database put in its place is noticed
@@ -264,13 +270,28 @@ impl Store {
         self.inner.close();
     }
 
-    fn command<T: Send + 'static>(&self, job: Job<T>) -> Result<T, StoreError> {
+    /// A connection that reads.
+    pub(crate) fn reader(&self) -> Result<connection::Lent<'_>, StoreError> {
+        self.inner.pool.lend()
+    }
+
+    /// Journals of the hub's own grew: rows and stored seqs.
+    pub(crate) fn tell_stored(&self, grown: &[(i64, Seq)]) {
+        self.inner.shared.mailbox.tell_stored(grown, false);
+    }
+
+    /// Waits until something was committed, or a moment passed.
+    pub(crate) fn wait_for_change(&self, changes: &mut watch::Receiver<u64>) -> Result<(), StoreError> {
+        self.inner.shared.queues.wait_for_change(changes)
+    }
+
+    pub(crate) fn command<T: Send + 'static>(&self, job: Job<T>) -> Result<T, StoreError> {
         run_on_writer(&self.inner.shared.queues, job)
     }
 }
 
 fn pinned(conn: &rusqlite::Connection) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
-    let mut statement = conn.prepare("SELECT agent, public_key FROM agent")?;
+    let mut statement = conn.prepare("SELECT agent, public_key FROM agent WHERE is_hub = 0")?;
     let rows = statement.query_map([], |row| Ok((AgentId::from_bytes(array_at(row, 0)?), array_at::<32>(row, 1)?)))?;
     rows.map(|row| {
         let (agent, key) = row?;

@@ -122,10 +122,7 @@ impl Store {
     ///
     /// The database fails.
     pub fn document(&self, id: DocId) -> Result<Option<Document>, StoreError> {
-        let conn = self.inner.pool.lend()?;
-        let mut statement = conn.prepare_cached("SELECT body FROM document WHERE id = ?1")?;
-        let mut rows = statement.query([id.as_bytes()])?;
-        rows.next()?.map(|row| document_at(row, 0)).transpose()
+        document_of(&*self.inner.pool.lend()?, id)
     }
 
     /// Every applied entry of a document as it counts, in the order of application; none for an unknown document.
@@ -276,6 +273,13 @@ pub(super) fn page_size(asked: usize) -> usize {
 pub(super) fn page_start(cursor: Option<&str>) -> Result<i64, StoreError> {
     let bad = |cursor: &str| StoreError::BadCursor(cursor.to_owned());
     cursor.map_or(Ok(i64::MAX), |cursor| cursor.parse().map_err(|_| bad(cursor)))
+}
+
+/// One document as the books have it.
+pub(crate) fn document_of(conn: &Connection, id: DocId) -> Result<Option<Document>, StoreError> {
+    let mut statement = conn.prepare_cached("SELECT body FROM document WHERE id = ?1")?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    rows.next()?.map(|row| document_at(row, 0)).transpose()
 }
 
 pub(super) fn document_at(row: &Row<'_>, column: usize) -> Result<Document, StoreError> {

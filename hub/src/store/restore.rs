@@ -1,7 +1,7 @@
 //! The hub came back older: what it had, what its agents have brought back, and what nobody brings.
 //!
 //! While a restore is open no prunable mark moves. It ends when every agent known then has said HELLO and every journal
-//! is whole again, or when ops releases it with a name and a reason. A range that did not come back stays named.
+//! is whole again, downward ones too, or when ops releases it with a name and a reason. A range that did not come back stays named.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
@@ -13,6 +13,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::heads::Head;
 use super::{Store, StoreError, array_at, hash_at, int, line, seq_at};
+use crate::down::own;
 
 /// How the hub learned that it came back older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +227,10 @@ pub(crate) fn begin(conn: &Connection, begin: &Begin<'_>, heads: &[Head]) -> Res
     let epoch = super::count(begin.epoch);
     conn.execute(sql, params![epoch, begin.at.0, begin.cause.name(), begin.detail, folder, taken_at])?;
     let id = conn.last_insert_rowid();
-    for head in heads {
+    let hub: Option<Vec<u8>> =
+        conn.query_row("SELECT value FROM meta WHERE name = 'hub_id'", [], |row| row.get(0)).optional()?;
+    // nobody sends the hub's own journals: what they held comes back with the downward ones
+    for head in heads.iter().filter(|head| hub.as_deref() != Some(&head.agent.as_bytes()[..])) {
         let sql = "INSERT OR IGNORE INTO restore_agent (restore, agent, sites) VALUES (?1, ?2, ?3)";
         conn.execute(sql, params![id, head.agent.as_bytes(), codec::encode(&head.sites)])?;
         let stored = stored(conn, head.stream)?;
@@ -235,8 +239,13 @@ pub(crate) fn begin(conn: &Connection, begin: &Begin<'_>, heads: &[Head]) -> Res
         }
     }
     // agents without a journal of theirs say HELLO too
-    let sql = "INSERT OR IGNORE INTO restore_agent (restore, agent, sites) SELECT ?1, agent, stands_for FROM agent";
+    let sql = "INSERT OR IGNORE INTO restore_agent (restore, agent, sites)
+               SELECT ?1, agent, stands_for FROM agent WHERE is_hub = 0";
     conn.execute(sql, [id])?;
+    // what was processed stays so; what agents hold of their downward journals is not known any more
+    conn.execute("UPDATE stream SET hold_seq = processed_seq", [])?;
+    conn.execute("UPDATE down_stream SET is_awaited = 1", [])?;
+    own::retire(conn)?;
     end_if_whole(conn, id, begin.at)
 }
 
@@ -275,7 +284,7 @@ pub(crate) fn greet(conn: &Connection, hello: &Hello, committed: Mark, now: Time
         stored: committed,
         had: hello.stored,
     };
-    let latest = latest(conn)?.filter(|latest| latest.ending.as_deref() != Some("repaired"));
+    let latest = unrepaired(conn)?;
     let Some(Latest { id, .. }) = latest else {
         return if knows_more { believe(conn, &head, now) } else { Ok(()) };
     };
@@ -293,24 +302,74 @@ pub(crate) fn greet(conn: &Connection, hello: &Hello, committed: Mark, now: Time
 fn believe(conn: &Connection, head: &Head, now: Timestamp) -> Result<(), StoreError> {
     tracing::error!(agent = %head.agent, stream = %head.stream, stored = head.stored.seq.0, knows = head.had.seq.0,
         "an agent was acknowledged more than is stored: this database came back older; prunable marks are frozen");
+    let detail = format!("agent {} was acknowledged up to {}, {} is stored", head.agent, head.had.seq, head.stored.seq);
+    let heads = super::heads::union(super::heads::gather(conn)?, vec![head.clone()]);
+    begin_now(conn, head.agent, &detail, &heads, now)
+}
+
+/// Begins a restore on the word of an agent, which has said HELLO.
+fn begin_now(
+    conn: &Connection,
+    agent: AgentId,
+    detail: &str,
+    heads: &[Head],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let epoch: i64 =
         conn.query_row("SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = 'hub_epoch'", [], |row| {
             row.get(0)
         })?;
-    let detail = format!("agent {} was acknowledged up to {}, {} is stored", head.agent, head.had.seq, head.stored.seq);
     let epoch = epoch.max(0).unsigned_abs();
-    let begun = Begin { epoch, at: now, cause: Cause::Agent, detail: &detail, backup: None };
-    let mut heads = super::heads::gather(conn)?;
-    heads = super::heads::union(heads, vec![head.clone()]);
-    begin(conn, &begun, &heads)?;
+    let begun = Begin { epoch, at: now, cause: Cause::Agent, detail, backup: None };
+    begin(conn, &begun, heads)?;
     let sql = "UPDATE restore_agent SET greeted_at = ?2 WHERE agent = ?1 AND restore = (SELECT max(id) FROM restore)";
-    conn.execute(sql, params![head.agent.as_bytes(), now.0])?;
+    conn.execute(sql, params![agent.as_bytes(), now.0])?;
     Ok(())
+}
+
+/// An agent holds more of its downward journal than there is: the hub came back older, if it does not know that yet.
+pub(crate) fn doubt(conn: &Connection, agent: AgentId, detail: &str, now: Timestamp) -> Result<(), StoreError> {
+    if unrepaired(conn)?.is_some() {
+        return Ok(());
+    }
+    tracing::error!(%agent, detail, "this database came back older; prunable marks are frozen");
+    begin_now(conn, agent, detail, &super::heads::gather(conn)?, now)
+}
+
+/// An agent's downward journal is back, whole.
+pub(crate) fn note_returned(conn: &Connection, agent: AgentId, now: Timestamp) -> Result<(), StoreError> {
+    note(
+        conn,
+        "UPDATE restore_agent SET returned_at = ?3 WHERE restore = ?1 AND agent = ?2 AND returned_at IS NULL",
+        agent,
+        now,
+    )
+}
+
+/// An agent whose marks are the hub's is alive: that says as much as a HELLO.
+pub(crate) fn note_alive(conn: &Connection, agent: AgentId, now: Timestamp) -> Result<(), StoreError> {
+    note(
+        conn,
+        "UPDATE restore_agent SET greeted_at = ?3 WHERE restore = ?1 AND agent = ?2 AND greeted_at IS NULL",
+        agent,
+        now,
+    )
+}
+
+fn note(conn: &Connection, sql: &str, agent: AgentId, now: Timestamp) -> Result<(), StoreError> {
+    let Some(latest) = unrepaired(conn)? else { return Ok(()) };
+    conn.prepare_cached(sql)?.execute(params![latest.id, agent.as_bytes(), now.0])?;
+    if latest.ending.is_none() { end_if_whole(conn, latest.id, now) } else { Ok(()) }
+}
+
+/// The last restore, unless everything came back.
+fn unrepaired(conn: &Connection) -> Result<Option<Latest>, StoreError> {
+    Ok(latest(conn)?.filter(|latest| latest.ending.as_deref() != Some("repaired")))
 }
 
 /// The journal's prefix may have grown over what there was.
 pub(crate) fn settle(conn: &Connection, stream: StreamId, stored: Mark, now: Timestamp) -> Result<(), StoreError> {
-    let Some(latest) = latest(conn)?.filter(|latest| latest.ending.as_deref() != Some("repaired")) else {
+    let Some(latest) = unrepaired(conn)? else {
         return Ok(());
     };
     let sql = "SELECT had_seq, had_hash FROM restore_stream
@@ -330,7 +389,8 @@ pub(crate) fn settle(conn: &Connection, stream: StreamId, stored: Mark, now: Tim
 
 fn end_if_whole(conn: &Connection, restore: i64, now: Timestamp) -> Result<(), StoreError> {
     let sql = "UPDATE restore SET ended_at = ?2, ending = 'repaired' WHERE id = ?1 AND ended_at IS NULL
-               AND NOT EXISTS (SELECT 1 FROM restore_agent WHERE restore = ?1 AND greeted_at IS NULL)
+               AND NOT EXISTS (SELECT 1 FROM restore_agent
+                               WHERE restore = ?1 AND (greeted_at IS NULL OR returned_at IS NULL))
                AND NOT EXISTS (SELECT 1 FROM restore_stream WHERE restore = ?1 AND settled_at IS NULL)";
     if conn.prepare_cached(sql)?.execute(params![restore, now.0])? > 0 {
         tracing::info!("everything known to have been stored is back; prunable marks move again");

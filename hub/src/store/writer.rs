@@ -16,6 +16,7 @@ use super::queue::Work;
 use super::{Retention, Shared, StoreError};
 use super::{letters, line};
 use crate::apply::{self, Slice, Step};
+use crate::clock;
 use crate::ingest::{self, Incoming, Reply};
 
 /// After a failure the disk gets a moment; agents resend meanwhile.
@@ -153,7 +154,7 @@ impl Writer {
 
     fn try_apply(&mut self, slice: &Slice) -> Result<(), StoreError> {
         let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        apply::write(&tx, slice)?;
+        apply::write(&tx, slice, clock::now())?;
         for step in &slice.processed {
             lane::move_processed(&tx, step.stream, step.from, step.to)?;
         }

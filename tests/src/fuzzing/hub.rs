@@ -36,7 +36,7 @@ fn raw(bytes: &[u8]) {
 
 /// Any body under the agent's own signature.
 fn sealed(mut input: Input<'_>) {
-    let kinds = [FrameType::Hello, FrameType::Batch, FrameType::Heartbeat, FrameType::Death, FrameType::Ack];
+    let kinds = [FrameType::Hello, FrameType::Batch, FrameType::Heartbeat, FrameType::Death, FrameType::Welcome];
     let (kind, is_known) = (input.pick(&kinds), input.byte().is_multiple_of(2));
     let keys = if is_known { Keys::new([(AGENT, key().verifying_key())]) } else { Keys::default() };
     let bytes = frame::seal(kind, input.rest(), &key());
@@ -48,8 +48,10 @@ fn sealed(mut input: Input<'_>) {
         Ok(Upward::Hello(hello)) => assert!(hello.agent == AGENT && keys.find(AGENT).is_some()),
         Ok(Upward::Newer(_)) => panic!("the frame is of this protocol"),
         Ok(Upward::Stranger(_)) => assert!(!is_known, "a known agent is no stranger"),
-        Ok(Upward::Heartbeat(_) | Upward::Death(_)) => assert!(is_known, "an unknown agent says HELLO first"),
-        Err(Rejected::WrongDirection(found)) => assert!(matches!(found, FrameType::Ack)),
+        Ok(Upward::Ack(_) | Upward::Heartbeat(_) | Upward::Death(_)) => {
+            assert!(is_known, "an unknown agent says HELLO first")
+        }
+        Err(Rejected::WrongDirection(found)) => assert!(matches!(found, FrameType::Welcome)),
         Err(_) => {}
     }
 }

@@ -1,0 +1,27 @@
+//! What the hub tells its agents, and what it does itself.
+//!
+//! `own`: the hub's journal, and the journals of what agents bring back. `journal`: the rows of the downward journals.
+//! `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches.
+//! `freeze`: what stands still after the hub came back older. `act`, `post`: what people do at the hub. Everything that
+//! is told is appended in the transaction that makes it true; nothing here knows about MQTT.
+
+pub(crate) mod act;
+pub(crate) mod freeze;
+mod give_back;
+pub(crate) mod journal;
+mod meet;
+pub(crate) mod own;
+mod post;
+pub(crate) mod relay;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use act::ActError;
+pub use meet::{Downward, Meeting, News};
+pub use post::CommandRow;
+
+pub(crate) use give_back::give_back;
+pub(crate) use meet::{Hailed, ack, heartbeat, hello, prunable};
+pub(crate) use post::note_result;
+pub(crate) use snapshot::{catch_up, is_due};

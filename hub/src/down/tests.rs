@@ -1,0 +1,518 @@
+//! The downward journal and the hub's acts, through frames as agents make them.
+
+use std::path::Path;
+
+use waystation_protocol::batch::{Builder, Unpacked};
+use waystation_protocol::chain::{Mark, Seq, SeqRange};
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::document::fold::{self, Writer};
+use waystation_protocol::down::{self, Command, CommandResult, Notice, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{DocId, EntryId, StreamId};
+use waystation_protocol::message::{Ack, Batch, Held, Parent};
+use waystation_protocol::time::Timestamp;
+use waystation_protocol::value::Value;
+
+use super::{ActError, Downward, Meeting};
+use crate::ingest::{Greeting, Reply};
+use crate::store::fixture::{Agent, Hub, START};
+use crate::store::{Action, Ask, Change, DATABASE, EntryPlace};
+
+/// What one agent holds of its downward journal.
+#[derive(Debug, Default, Clone)]
+struct Told {
+    stream: Option<StreamId>,
+    entries: Vec<Vec<u8>>,
+    marks: Vec<Mark>,
+}
+
+impl Told {
+    fn head(&self) -> Mark {
+        self.marks.last().copied().unwrap_or(Mark::ZERO)
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.stream.map(|stream| Held { stream, head: self.head(), pruned: Seq(0) })
+    }
+
+    fn read(&self) -> Vec<Entry> {
+        self.entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap()).collect()
+    }
+
+    /// Kind and act of each entry.
+    fn words(&self) -> String {
+        let words: Vec<String> = self.read().iter().map(|entry| format!("{} {}", entry.kind, entry.act)).collect();
+        words.join(", ")
+    }
+
+    /// Takes what the hub would send from where the agent stands, and checks its chain.
+    fn take(&mut self, hub: &Hub, stream: StreamId) {
+        if self.stream != Some(stream) {
+            *self = Told { stream: Some(stream), ..Told::default() };
+        }
+        let head = hub.store.down_head(stream).unwrap();
+        while self.head().seq < head {
+            let range = SeqRange { first: self.head().seq.next(), last: head };
+            let batch = hub.store.down_batch(stream, range).unwrap().expect("there is more");
+            assert_eq!(batch.prev_hash, self.head().hash, "the chain goes on");
+            for (mark, bytes) in Unpacked::open(&batch).unwrap().entries_from(Seq(0)) {
+                self.entries.push(bytes.to_vec());
+                self.marks.push(mark);
+            }
+        }
+    }
+
+    /// A batch that brings back what is held from `first` on.
+    fn batch(&self, first: u64) -> Batch {
+        let mut builder = Builder::new();
+        for entry in &self.entries[first as usize - 1..] {
+            assert!(builder.push(entry));
+        }
+        let prev = if first == 1 { Mark::ZERO } else { self.marks[first as usize - 2] };
+        let count = builder.count();
+        Batch {
+            stream: self.stream.unwrap(),
+            parent: None,
+            first_seq: Seq(first),
+            count,
+            prev_hash: prev.hash,
+            base: None,
+            payload: builder.finish().into(),
+        }
+    }
+}
+
+impl Hub {
+    fn meet(&mut self, agent: &Agent, told: &Told) -> Greeting {
+        self.meet_knowing(agent, told, 0)
+    }
+
+    fn meet_knowing(&mut self, agent: &Agent, told: &Told, stored: u64) -> Greeting {
+        let mut hello = agent.plain_hello(stored);
+        hello.down = told.held();
+        let frame = agent.seal(&hello);
+        self.forget_replies();
+        self.send(agent, &frame);
+        loop {
+            match self.reply() {
+                Reply::Welcome(greeting) if greeting.agent == agent.id => return *greeting,
+                Reply::Welcome(_) | Reply::Ack(_) | Reply::Down(_) => {}
+            }
+        }
+    }
+
+    fn forget_replies(&mut self) {
+        self.barrier();
+        while self.replies.try_recv().is_ok() {}
+    }
+
+    /// A HELLO, then everything the agent is told.
+    fn tell(&mut self, agent: &Agent, told: &mut Told) -> Meeting {
+        self.settle();
+        let greeting = self.meet(agent, told);
+        let meeting = greeting.meeting.expect("nothing is owed");
+        self.wait("everything told", |hub| hub.number("SELECT count(*) FROM down_due") == 0);
+        told.take(self, meeting.stream);
+        meeting
+    }
+
+    fn downward(&mut self) -> Downward {
+        loop {
+            if let Reply::Down(downward) = self.reply() {
+                return *downward;
+            }
+        }
+    }
+
+    fn decide(&self, document: DocId, act: &str, set: &[(&str, Value)]) -> Result<String, ActError> {
+        let set = set.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let (kind, act, author) = (String::new(), act.to_owned(), "审核".to_owned());
+        let wish = Wish { document: Some(document), kind, act, set, author, cause: None };
+        self.store.act(wish, None, 20_000).map(|document| document.state)
+    }
+
+    /// Closes, puts an older database in place, and opens again.
+    fn put_back(self, copy: &Path) -> Hub {
+        self.store.close();
+        std::fs::copy(copy, self.dir.path().join(DATABASE)).unwrap();
+        Hub::open_in(self.dir, self.now)
+    }
+
+    /// Closes, copies the database, and opens again.
+    fn copy(self, to: &Path) -> Hub {
+        self.store.close();
+        std::fs::copy(self.dir.path().join(DATABASE), to).unwrap();
+        Hub::open_in(self.dir, self.now)
+    }
+}
+
+fn quantity(number: i64) -> Value {
+    Value::measured(number * 1000, "件")
+}
+
+/// A sheet with one line counted: four where five were expected.
+fn sheet(agent: &mut Agent) -> DocId {
+    let sheet = agent.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
+    let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
+    agent.act(Some(sheet), "count_sheet", "count", &line);
+    agent.act(Some(sheet), "count_sheet", "lock", &[]);
+    sheet
+}
+
+/// The agent folds what it was told.
+fn learn(agent: &mut Agent, told: &Told) {
+    for entry in told.read().iter().filter(|entry| down::is_on_document(&entry.kind)) {
+        let before = agent.documents.get(&entry.document());
+        if let Ok(after) = fold::fold(before, entry, Writer::Accepted, &|_| true) {
+            agent.documents.insert(entry.document(), after);
+        }
+    }
+}
+
+fn ack(agent: &Agent, told: &Told, stored: Mark) -> Vec<u8> {
+    agent.seal(&Ack {
+        session: agent.session,
+        stream: told.stream.unwrap(),
+        stored,
+        processed: stored.seq,
+        prunable: Seq(0),
+        down_prunable: Seq(0),
+        missing: Vec::new(),
+        credit: 1 << 20,
+        retry_after_ms: 0,
+    })
+}
+
+#[test]
+fn an_agent_is_told_what_others_did_on_its_sites_and_nothing_of_its_own() {
+    let mut hub = Hub::open();
+    let (mut east, mut other, mut west) =
+        (Agent::new(1, &["城东"]), Agent::new(2, &["城东"]), Agent::new(3, &["城西"]));
+    let (mut told, mut nothing, mut own) = (Told::default(), Told::default(), Told::default());
+    hub.tell(&other, &mut told);
+    let survey = east.survey(80);
+    east.act(Some(survey), "survey", "note", &[("note_text", "已回访".into())]);
+    west.survey(70);
+    hub.take_all(&east);
+    hub.take_all(&west);
+    hub.tell(&other, &mut told);
+    assert_eq!(told.words(), "survey answer, survey note");
+    assert_eq!(told.entries, [east.entry(1), east.entry(2)], "verbatim");
+    hub.tell(&west, &mut nothing);
+    hub.tell(&east, &mut own);
+    assert_eq!((nothing.words(), own.words()), (String::new(), String::new()));
+    other.survey(60);
+    hub.take_all(&other);
+    hub.tell(&east, &mut own);
+    assert_eq!(own.words(), "survey answer");
+}
+
+#[test]
+fn who_comes_to_stand_for_a_site_is_told_its_documents_in_accepted_order() {
+    let mut hub = Hub::open();
+    let (mut old, mut new) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+    let sheet = sheet(&mut old);
+    for score in 0..450 {
+        old.survey(score % 100);
+    }
+    hub.take_all(&old);
+    hub.decide(sheet, "recount", &[("decision_reason", "差异过大".into())]).unwrap();
+    let mut told = Told::default();
+    hub.tell(&new, &mut told);
+    assert_eq!(told.entries.len(), 454);
+    assert!(
+        told.words().starts_with("count_sheet open, count_sheet count, count_sheet lock, count_sheet recount, survey")
+    );
+    learn(&mut new, &told);
+    for (id, document) in &new.documents {
+        assert_eq!(hub.store.document(*id).unwrap().unwrap().digest(), document.digest());
+    }
+    let before = told.entries.len();
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    hub.tell(&new, &mut told);
+    assert_eq!(told.entries.len(), before, "a rebuild tells nothing twice");
+}
+
+#[test]
+fn whatever_is_set_aside_or_resolved_comes_down_as_a_receipt() {
+    let mut hub = Hub::open();
+    let (mut agent, mut other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+    let poison = agent.survey_entry(|entry| drop(entry.set.insert("score".into(), "x".into())));
+    agent.push(poison.to_bytes());
+    let behind = agent.survey_entry(|entry| {
+        (entry.document, entry.after, entry.act) = (Some(poison.document()), Some(poison.id), "void".into());
+        entry.set = [("void_reason".to_owned(), "录错".into())].into();
+    });
+    agent.push(behind.to_bytes());
+    agent.push(b"no entry".to_vec());
+    hub.take_all(&agent);
+    let (mut told, mut others) = (Told::default(), Told::default());
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.words(), "receipt quarantined, receipt parked, receipt quarantined");
+    let receipts: Vec<Receipt> = told.read().iter().map(|entry| Receipt::read(entry).unwrap()).collect();
+    assert_eq!(
+        (receipts[0].entry, receipts[0].seq, receipts[0].code.as_str()),
+        (Some(poison.id), Seq(1), "wrong_type")
+    );
+    assert_eq!((receipts[2].entry, receipts[2].code.as_str()), (None, "undecodable"));
+    assert!(receipts[0].zh.contains("类型") && receipts[0].stream == agent.stream);
+    let change = Change { act: None, set: [("score".to_owned(), 80.into())].into(), drop: Vec::new() };
+    let place = EntryPlace { stream: agent.stream, seq: Seq(1) };
+    let ask = Ask { action: Action::Fix(change), who: "王芳".into(), why: "录错".into() };
+    let number = hub.store.ask(place, ask).unwrap();
+    hub.store.wait_decided(number, 20_000).unwrap();
+    hub.tell(&agent, &mut told);
+    assert!(told.words().ends_with("receipt fixed, receipt released"), "{}", told.words());
+    let fixed = Receipt::read(&told.read()[3]).unwrap().amended.unwrap();
+    assert_eq!((fixed.act.as_str(), fixed.set.get("score")), ("answer", Some(&Value::Int(80))));
+    hub.tell(&other, &mut others);
+    assert_eq!(others.words(), "receipt fixed, survey answer, survey void", "bytes alone would not fold");
+    other.survey(1);
+    let count = told.entries.len();
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.entries.len(), count, "a rebuild tells nothing twice: {}", told.words());
+}
+
+#[test]
+fn a_recount_goes_down_and_up_again_and_approval_posts_the_difference() {
+    let mut hub = Hub::open();
+    let mut agent = Agent::new(1, &["3702"]);
+    let (sheet, mut told) = (sheet(&mut agent), Told::default());
+    hub.take_all(&agent);
+    assert_eq!(hub.decide(sheet, "recount", &[("decision_reason", "差异过大".into())]).unwrap(), "recount");
+    assert!(matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Problems(_))), "the outlet has the pen");
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.words(), "count_sheet recount");
+    learn(&mut agent, &told);
+    agent.act(Some(sheet), "count_sheet", "count", &[("item#1.counted", quantity(3))]);
+    agent.act(Some(sheet), "count_sheet", "lock", &[("recounter", "王芳".into())]);
+    hub.take_all(&agent);
+    assert!(matches!(hub.decide(sheet, "reject", &[]), Err(ActError::Problems(_))), "a reason is wanted");
+    assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.words(), "count_sheet recount, count_sheet approve, stock_movement post");
+    learn(&mut agent, &told);
+    let moved = agent.documents.values().find(|document| document.kind == "stock_movement").unwrap();
+    assert_eq!(moved.fields.get("quantity"), Some(&quantity(-2)));
+    agent.act(Some(sheet), "count_sheet", "adjust", &[]);
+    hub.take_all(&agent);
+    for (id, document) in &agent.documents {
+        assert_eq!(hub.store.document(*id).unwrap().unwrap().digest(), document.digest());
+    }
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "adjusted");
+    assert!(hub.store.quarantine(9).unwrap().is_empty());
+}
+
+#[test]
+fn what_changed_since_it_was_seen_is_not_decided() {
+    let mut hub = Hub::open();
+    let mut agent = Agent::new(1, &["3702"]);
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    let seen = Some(sheet.opening());
+    let wish = Wish {
+        document: Some(sheet),
+        kind: String::new(),
+        act: "approve".into(),
+        set: Default::default(),
+        author: "审核".into(),
+        cause: None,
+    };
+    assert!(matches!(hub.store.act(wish.clone(), seen, 20_000), Err(ActError::Superseded)));
+    let nowhere = Wish { document: Some(DocId::from_bytes([9; 16])), ..wish };
+    assert!(matches!(hub.store.act(nowhere, None, 20_000), Err(ActError::NotFound(_))));
+    assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
+}
+
+#[test]
+fn sending_resumes_where_the_agent_stands_and_a_lost_acknowledgement_costs_nothing() {
+    let mut hub = Hub::open();
+    let (agent, mut other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+    let mut told = Told::default();
+    hub.tell(&agent, &mut told);
+    for score in 0..3 {
+        other.survey(score);
+    }
+    hub.take_all(&other);
+    let meeting = hub.tell(&agent, &mut told);
+    assert_eq!((meeting.stored, meeting.head), (Mark::ZERO, Seq(3)));
+    hub.send(&agent, &ack(&agent, &told, told.marks[1]));
+    let Downward::Ack(_, acked, own) = hub.downward() else { panic!("an acknowledgement is handed on") };
+    assert_eq!((acked.stored, own), (told.marks[1], Some(told.marks[1].hash)));
+    assert_eq!(hub.number("SELECT stored_seq FROM down_stream WHERE stored_seq > 0"), 2);
+    // the acknowledgement of the third is lost; the next HELLO says it
+    let greeting = hub.meet(&agent, &told);
+    let (ladder, meeting) = (greeting.down.unwrap(), greeting.meeting.unwrap());
+    assert_eq!((meeting.stored, ladder.rungs[0]), (told.head(), told.head()));
+    let late = Ack { session: other.session, ..Ack { ..late_ack(&agent, &told) } };
+    hub.send(&agent, &agent.seal(&late));
+    let Downward::Ack(_, _, own) = hub.downward() else { panic!("an acknowledgement is handed on") };
+    assert_eq!(own, None, "only the session of the last HELLO counts");
+}
+
+fn late_ack(agent: &Agent, told: &Told) -> Ack {
+    Ack {
+        session: agent.session,
+        stream: told.stream.unwrap(),
+        stored: told.head(),
+        processed: told.head().seq,
+        prunable: Seq(0),
+        down_prunable: Seq(0),
+        missing: Vec::new(),
+        credit: 0,
+        retry_after_ms: 0,
+    }
+}
+
+#[test]
+fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (mut agent, other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+    let (mut told, mut others) = (Told::default(), Told::default());
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    hub.tell(&other, &mut others);
+    let mut hub = hub.copy(&copy);
+    hub.decide(sheet, "recount", &[("decision_reason", "差异过大".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+    learn(&mut agent, &told);
+    agent.act(Some(sheet), "count_sheet", "count", &[("item#1.counted", quantity(3))]);
+    agent.act(Some(sheet), "count_sheet", "lock", &[("recounter", "王芳".into())]);
+    hub.take_all(&agent);
+    hub.decide(sheet, "approve", &[]).unwrap();
+    hub.tell(&agent, &mut told);
+    learn(&mut agent, &told);
+
+    let mut hub = hub.put_back(&copy);
+    let frozen = |hub: &Hub| matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Frozen(_)));
+    assert!(frozen(&hub));
+    let greeting = hub.meet_knowing(&agent, &told, agent.head().seq.0);
+    assert_eq!(
+        (greeting.meeting, greeting.down.unwrap().rungs[0]),
+        (None, Mark::ZERO),
+        "it has something to bring back"
+    );
+    let rest = agent.batch(4, agent.head().seq.0);
+    hub.send(&agent, &rest);
+    hub.barrier();
+    assert!(frozen(&hub), "the upward journal alone is not enough");
+    assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "locked", "stored, not processed");
+    let returned = agent.seal(&told.batch(1));
+    hub.send(&agent, &returned);
+    hub.barrier();
+    assert!(frozen(&hub), "the other agent may have been told, too");
+    let before = hub.store.document(sheet).unwrap().unwrap().state;
+    assert_ne!(before, "approved", "its recount is not processed yet");
+    let greeting = hub.meet(&other, &others);
+    assert!(greeting.meeting.is_some());
+    hub.wait("the sheet as it was decided", |hub| hub.store.document(sheet).unwrap().unwrap().state == "approved");
+    assert!(matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Problems(_))), "it is decided already");
+    assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
+    assert!(hub.store.quarantine(9).unwrap().is_empty());
+    for (id, document) in &agent.documents {
+        assert_eq!(hub.store.document(*id).unwrap().unwrap().digest(), document.digest());
+    }
+    let count = told.entries.len();
+    let meeting = hub.tell(&agent, &mut told);
+    assert_eq!((meeting.stored.seq, told.entries.len()), (Seq(count as u64), count), "nothing is told twice");
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "approved", "a rebuild knows it as well");
+}
+
+#[test]
+fn ops_may_release_a_site_whose_agent_never_returns() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+    let hub = hub.put_back(&copy);
+    assert!(matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Frozen(_))));
+    hub.store.release_restore("王芳", "设备已毁", START).unwrap();
+    assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
+    // the agent comes after all: what contradicts is seen, and it is told everything anew
+    let mut hub = hub;
+    let first = told.stream;
+    let greeting = hub.meet_knowing(&agent, &told, 3);
+    assert_eq!(greeting.meeting, None);
+    let returned = agent.seal(&told.batch(1));
+    hub.send(&agent, &returned);
+    let meeting = loop {
+        if let Downward::Meet(meeting) = hub.downward() {
+            break meeting;
+        }
+    };
+    hub.settle();
+    assert_eq!(hub.store.quarantine(9).unwrap().len(), 1, "the other decision is set aside");
+    let mut anew = Told::default();
+    hub.wait("everything told", |hub| hub.number("SELECT count(*) FROM down_due") == 0);
+    anew.take(&hub, meeting.stream);
+    assert!(anew.words().contains("count_sheet approve"), "{} {first:?}", anew.words());
+}
+
+#[test]
+fn commands_and_notices_go_down_and_results_come_up() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(START.0 + 1) };
+    assert_eq!(hub.store.give_command(agent.id, command.clone(), "王芳").unwrap(), None, "nobody knows it yet");
+    hub.tell(&agent, &mut told);
+    let given = hub.store.give_command(agent.id, command.clone(), "王芳").unwrap().unwrap();
+    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
+    assert_eq!(hub.store.publish_notice("3702".parse().ok(), notice.clone(), "王芳").unwrap(), 1);
+    assert_eq!(hub.store.publish_notice("3703".parse().ok(), notice, "王芳").unwrap(), 0);
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.words(), "command give, notice publish");
+    assert_eq!(Command::read(&told.read()[0]), Some(command.clone()));
+    let result = CommandResult { command: given, outcome: Outcome::Done, text: "好".into() };
+    let stamp = Stamp { id: EntryId::from_bytes([8; 16]), now: START };
+    agent.push(result.entry(stamp).to_bytes());
+    hub.take_all(&agent);
+    let rows = hub.store.commands(agent.id).unwrap().unwrap();
+    assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));
+    assert_eq!(rows[0].command, Some(command));
+    assert_eq!((hub.store.totals().unwrap().documents, hub.store.quarantine(9).unwrap().len()), (0, 0));
+}
+
+#[test]
+fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let mut fork = agent.clone();
+    agent.survey(3);
+    hub.take_all(&agent);
+    fork.stream = StreamId::from_bytes([0x22; 16]);
+    let at = agent.mark(2);
+    let hello = fork.hello_knowing(2);
+    hub.send(&fork, &hello);
+    let mut builder = Builder::new();
+    let count = builder.count();
+    let register = Batch {
+        stream: fork.stream,
+        parent: Some(Parent { stream: agent.stream, at }),
+        first_seq: Seq(3),
+        count,
+        prev_hash: at.hash,
+        base: None,
+        payload: builder.finish().into(),
+    };
+    let register = fork.seal(&register);
+    hub.send(&fork, &register);
+    hub.barrier();
+    hub.wait("the fork is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "survey answer, rehydrated done");
+    assert_eq!(told.entries[0], agent.entry(3));
+    assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
+}

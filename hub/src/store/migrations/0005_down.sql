@@ -1,0 +1,84 @@
+-- The hub's own journal, and the downward journal of every agent.
+
+ALTER TABLE agent ADD COLUMN is_hub INTEGER NOT NULL DEFAULT 0;     -- the hub itself: its acts are a journal like any other
+ALTER TABLE stream ADD COLUMN is_down INTEGER NOT NULL DEFAULT 0;   -- what one agent brought back: accepted before
+ALTER TABLE stream ADD COLUMN hold_seq INTEGER NOT NULL DEFAULT 0;  -- while frozen, nothing beyond is processed
+ALTER TABLE restore_agent ADD COLUMN returned_at INTEGER;           -- when its downward journal was known to be back
+UPDATE restore_agent SET returned_at = greeted_at;
+
+CREATE TABLE down_stream (
+    id            INTEGER PRIMARY KEY,
+    stream        BLOB NOT NULL UNIQUE,
+    agent         INTEGER NOT NULL,
+    is_current    INTEGER NOT NULL,
+    is_awaited    INTEGER NOT NULL DEFAULT 0,  -- the hub came back older: what the agent holds is not known yet
+    head_seq      INTEGER NOT NULL DEFAULT 0,
+    head_hash     BLOB NOT NULL,
+    held_seq      INTEGER NOT NULL DEFAULT 0,  -- how far the agent said it holds it; beyond the head, it brings it back
+    stored_seq    INTEGER NOT NULL DEFAULT 0,  -- what the agent acknowledged
+    prunable_seq  INTEGER NOT NULL DEFAULT 0,
+    backed_up_seq INTEGER NOT NULL DEFAULT 0,
+    returned      INTEGER                      -- the journal of what it brought back
+) STRICT;
+
+CREATE INDEX down_stream_of_agent ON down_stream (agent);
+
+CREATE TABLE down_entry (
+    id     INTEGER PRIMARY KEY,      -- in the order of commits: what is new is what lies above the last one seen
+    stream INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    hash   BLOB NOT NULL,
+    key    BLOB NOT NULL,            -- tells a repetition: of the bytes, or of what a receipt speaks of
+    at     INTEGER NOT NULL,
+    on_document INTEGER NOT NULL,
+    entry  BLOB NOT NULL,
+    UNIQUE (stream, seq)
+) STRICT;
+
+CREATE INDEX down_entry_by_key ON down_entry (stream, key);
+
+-- For agents whose journal is not known to be back: appended once it is.
+CREATE TABLE down_pending (
+    id    INTEGER PRIMARY KEY,
+    agent INTEGER NOT NULL,
+    key   BLOB NOT NULL,
+    on_document INTEGER NOT NULL,
+    entry BLOB NOT NULL,
+    UNIQUE (agent, key)
+) STRICT;
+
+-- Agents that came to stand for a site and are still to be told of its documents, from this row on.
+CREATE TABLE down_due (
+    agent  INTEGER NOT NULL,
+    site   INTEGER NOT NULL,
+    next_n INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (agent, site)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX document_by_site ON document (site);
+INSERT INTO down_due (agent, site) SELECT agent, site FROM agent_site;
+CREATE TRIGGER agent_site_begins AFTER INSERT ON agent_site
+BEGIN INSERT OR REPLACE INTO down_due (agent, site) VALUES (new.agent, new.site); END;
+
+-- Forks whose agent is still to be told of what the other branch holds.
+CREATE TABLE down_fork (stream INTEGER PRIMARY KEY) STRICT;
+CREATE TRIGGER fork_begins AFTER INSERT ON stream WHEN new.parent_stream IS NOT NULL
+BEGIN INSERT OR IGNORE INTO down_fork (stream) VALUES (new.id); END;
+CREATE TRIGGER fork_is_known AFTER UPDATE OF parent_stream ON stream
+WHEN old.parent_stream IS NULL AND new.parent_stream IS NOT NULL
+BEGIN INSERT OR IGNORE INTO down_fork (stream) VALUES (new.id); END;
+
+CREATE TABLE down_command (
+    entry       BLOB PRIMARY KEY,
+    agent       INTEGER NOT NULL,
+    name        TEXT,               -- null where only its result is known
+    args        TEXT,
+    not_after   INTEGER,
+    given_by    TEXT,
+    given_at    INTEGER,
+    outcome     TEXT,
+    text        TEXT,
+    reported_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX down_command_of_agent ON down_command (agent);
