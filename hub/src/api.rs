@@ -1,9 +1,12 @@
 //! The hub's API for programs: JSON under `/api/v1`, errors as problem+json.
 //!
-//! It reads, and takes requests to resolve what is in quarantine.
+//! It reads, takes requests to resolve what is in quarantine, and lets people act as the hub.
 //!
 //! Handlers ask the store off the async threads and turn its rows into the JSON declared here; nothing is decided here.
 
+pub mod acts;
+#[cfg(test)]
+mod acts_tests;
 pub mod documents;
 pub mod health;
 pub mod journals;

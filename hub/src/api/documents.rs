@@ -51,6 +51,8 @@ pub struct DocumentJson {
     pub number: Option<String>,
     /// Its state.
     pub state: String,
+    /// The last state entry's id: what an act of the hub may name as seen.
+    pub head: String,
     /// Who may act next: `hub`, or `site:` and its id.
     pub pen: String,
     /// How often it came back, from 1.
@@ -165,6 +167,7 @@ pub(super) fn document_json(document: &Document, zone: &TimeZone) -> DocumentJso
         site: document.site.to_string(),
         number: document.number().map(str::to_owned),
         state: document.state.clone(),
+        head: document.head.to_string(),
         pen: view::pen(document),
         round: document.round,
         opened_by: document.opened_by.clone(),

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{documents, health, journals, kinds, quarantine, reports, restore, sites};
+use super::{acts, documents, health, journals, kinds, quarantine, reports, restore, sites};
 use crate::events;
 
 #[derive(OpenApi)]
@@ -15,6 +15,10 @@ use crate::events;
         kinds::kinds,
         documents::documents,
         documents::document,
+        acts::act,
+        acts::commands,
+        acts::give_command,
+        acts::publish_notice,
         quarantine::list,
         quarantine::case,
         quarantine::fix,

@@ -21,12 +21,26 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong this time.
     pub detail: String,
+    /// What is wrong with which field, where an act has problems.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Wrong>,
+}
+
+/// One thing that is wrong with an act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Wrong {
+    /// The field's key; none if it concerns the whole.
+    pub field: Option<String>,
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Problem {
         let kind = format!("urn:waystation:problem:{kind}");
-        Problem { kind, title, status: status.as_u16(), detail: detail.into() }
+        Problem { kind, title, status: status.as_u16(), detail: detail.into(), problems: Vec::new() }
     }
 
     /// 400: a parameter makes no sense.
@@ -57,6 +71,24 @@ impl Problem {
     #[must_use]
     pub fn conflict(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, "conflict", "things have moved on", detail)
+    }
+
+    /// 422: everything that is wrong with an act.
+    #[must_use]
+    pub fn problems(problems: Vec<Wrong>) -> Problem {
+        let told = problems.iter().map(|wrong| match &wrong.field {
+            Some(field) => format!("{field}: {}", wrong.en),
+            None => wrong.en.clone(),
+        });
+        let detail = told.collect::<Vec<_>>().join("; ");
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Problem { problems, ..Problem::new(status, "problems", "the act has problems", detail) }
+    }
+
+    /// 423: read-only for now.
+    #[must_use]
+    pub fn locked(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::LOCKED, "read-only", "it is read-only for now", detail)
     }
 
     /// 422: understood, and not accepted.

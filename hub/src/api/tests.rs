@@ -115,7 +115,8 @@ async fn every_described_path_is_served_and_guarded() {
         if path.starts_with("/api/v1/quarantine/") {
             continue; // nothing is set aside here; its own tests ask
         }
-        let path = path.replace("{id}", &id).replace("{name}", "repairs");
+        let agent = served.agent.id.to_string();
+        let path = path.replace("{id}", &id).replace("{name}", "repairs").replace("{agent}", &agent);
         let answer = served.get(&path).await;
         // nothing is connected to a broker here
         let expected = if path == "/readyz" { 503 } else { 200 };

@@ -1,0 +1,262 @@
+//! What people do at the hub: acts on documents, commands and notices to agents.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::id::{AgentId, DocId, EntryId};
+use waystation_protocol::limits;
+use waystation_protocol::site::SiteId;
+use waystation_protocol::time::Timestamp;
+use waystation_protocol::value::Value;
+
+use super::App;
+use super::documents::{DocumentJson, document_json, zones};
+use super::problem::{Problem, Wrong};
+use super::quarantine::Body;
+use crate::down::{ActError, CommandRow};
+use crate::store::Store;
+
+/// An act is applied within milliseconds, unless everything is being derived anew; nobody waits for that.
+const PATIENCE_MS: u64 = 10_000;
+
+/// Longest title of a notice, name of a command, in bytes.
+const NAME_BYTES: usize = 256;
+
+/// An act on a document.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActBody {
+    /// Who does it.
+    #[serde(alias = "by")]
+    author: String,
+    /// Field, or `group#number.field`, to value as it is on the wire: text, whole number, flag, `[38000, "件"]`; null
+    /// clears.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    set: BTreeMap<String, Value>,
+    /// The document's `head` when its author last saw it.
+    #[serde(default)]
+    seen: Option<String>,
+}
+
+/// A command to an agent.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody {
+    /// Who gives it.
+    by: String,
+    /// What is to be done.
+    name: String,
+    /// With what, as text that the command reads.
+    #[serde(default)]
+    args: String,
+    /// The last moment to do it.
+    not_after: String,
+}
+
+/// A notice to the agents of a site, or to all.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoticeBody {
+    /// Who publishes it.
+    by: String,
+    /// For the agents of this site; for all where absent.
+    #[serde(default)]
+    site: Option<String>,
+    /// Its title.
+    title: String,
+    /// What it says.
+    text: String,
+    /// When it need not be shown any longer.
+    #[serde(default)]
+    until: Option<String>,
+}
+
+/// A command and what it came to.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CommandJson {
+    /// Its entry.
+    id: String,
+    /// What is to be done; null where the hub has forgotten it and knows only the result.
+    name: Option<String>,
+    /// With what.
+    args: Option<String>,
+    /// The last moment to do it.
+    not_after: Option<String>,
+    /// Who gave it.
+    given_by: Option<String>,
+    /// When.
+    given_at: Option<String>,
+    /// `done`, `refused` or `expired`; null until the agent told.
+    outcome: Option<String>,
+    /// What the agent said.
+    text: Option<String>,
+    /// When that reached the hub.
+    reported_at: Option<String>,
+}
+
+/// The commands of an agent.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CommandList {
+    /// The latest first.
+    items: Vec<CommandJson>,
+}
+
+/// A command that was given.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Given {
+    /// Its entry.
+    id: String,
+}
+
+/// A notice that was published.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Published {
+    /// To how many agents.
+    agents: usize,
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            ActError::NotFound(_) => Problem::not_found(detail),
+            ActError::Superseded => Problem::conflict(detail),
+            ActError::Frozen(_) => Problem::locked(detail),
+            ActError::Problems(problems) => {
+                let wrong = problems.into_iter();
+                let wrong = wrong.map(|wrong| Wrong { field: wrong.field, zh: wrong.zh, en: wrong.en });
+                Problem::problems(wrong.collect())
+            }
+            ActError::Busy => Problem::unavailable(detail),
+            ActError::SetAside(_) => Problem::refused(detail),
+            ActError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// The hub acts on a document that is its to act on; answers the document as it then is.
+#[utoipa::path(post, path = "/api/v1/documents/{id}/acts/{act}", tag = "documents", request_body = ActBody,
+    params(("id" = String, Path, description = "the document's id"), ("act" = String, Path, description = "the act")),
+    responses((status = 200, body = DocumentJson), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "the document has changed since it was seen"),
+        (status = 422, body = Problem, description = "everything that is wrong with the act"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
+pub async fn act(
+    State(app): State<App>,
+    Path((id, act)): Path<(String, String)>,
+    Body(body): Body<ActBody>,
+) -> Result<Json<DocumentJson>, Problem> {
+    let missing = || Problem::not_found(format!("there is no document '{id}'"));
+    let document = id.parse::<DocId>().map_err(|_| missing())?;
+    let seen = body.seen.as_deref().map(str::parse::<EntryId>).transpose();
+    let seen = seen.map_err(|error| Problem::bad_request(format!("seen: {error}")))?;
+    let (set, author) = (body.set, body.author);
+    let wish = Wish { document: Some(document), kind: String::new(), act, set, author, cause: None };
+    let json = app.ask(move |store| done(store, wish, seen)).await?;
+    Ok(Json(json))
+}
+
+fn done(store: &Store, wish: Wish, seen: Option<EntryId>) -> Result<DocumentJson, Problem> {
+    let document = store.act(wish, seen, PATIENCE_MS)?;
+    let zone = zones(store)?.remove(&document.site).unwrap_or(jiff::tz::TimeZone::UTC);
+    Ok(document_json(&document, &zone))
+}
+
+/// Gives an agent a command.
+#[utoipa::path(post, path = "/api/v1/agents/{agent}/commands", tag = "sync", request_body = CommandBody,
+    params(("agent" = String, Path, description = "the agent's id")),
+    responses((status = 201, body = Given), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
+pub async fn give_command(
+    State(app): State<App>,
+    Path(agent): Path<String>,
+    Body(body): Body<CommandBody>,
+) -> Result<(StatusCode, Json<Given>), Problem> {
+    let id = agent_id(&agent)?;
+    named("by", &body.by)?;
+    named("name", &body.name)?;
+    let args = within("args", body.args, limits::TEXT_BYTES)?;
+    let command = Command { name: body.name, args, not_after: instant("not_after", &body.not_after)? };
+    let given = app.ask(move |store| store.give_command(id, command, &body.by)).await?;
+    let given = given.ok_or_else(|| no_agent(&agent))?;
+    Ok((StatusCode::CREATED, Json(Given { id: given.to_string() })))
+}
+
+/// The commands an agent was given, and what they came to.
+#[utoipa::path(get, path = "/api/v1/agents/{agent}/commands", tag = "sync",
+    params(("agent" = String, Path, description = "the agent's id")),
+    responses((status = 200, body = CommandList), (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub async fn commands(State(app): State<App>, Path(agent): Path<String>) -> Result<Json<CommandList>, Problem> {
+    let id = agent_id(&agent)?;
+    let found = app.ask(move |store| store.commands(id)).await?.ok_or_else(|| no_agent(&agent))?;
+    Ok(Json(CommandList { items: found.into_iter().map(CommandJson::from).collect() }))
+}
+
+/// Publishes a notice.
+#[utoipa::path(post, path = "/api/v1/notices", tag = "sync", request_body = NoticeBody,
+    responses((status = 201, body = Published), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub async fn publish_notice(
+    State(app): State<App>,
+    Body(body): Body<NoticeBody>,
+) -> Result<(StatusCode, Json<Published>), Problem> {
+    named("by", &body.by)?;
+    named("title", &body.title)?;
+    let site = body.site.as_deref().map(str::parse::<SiteId>).transpose();
+    let site = site.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let until = body.until.as_deref().map(|until| instant("until", until)).transpose()?;
+    let notice = Notice { title: body.title, text: within("text", body.text, limits::TEXT_BYTES)?, until };
+    let agents = app.ask(move |store| store.publish_notice(site, notice, &body.by)).await?;
+    Ok((StatusCode::CREATED, Json(Published { agents })))
+}
+
+fn agent_id(text: &str) -> Result<AgentId, Problem> {
+    text.parse().map_err(|_| no_agent(text))
+}
+
+fn no_agent(text: &str) -> Problem {
+    Problem::not_found(format!("there is no agent '{text}'"))
+}
+
+fn named(field: &str, text: &str) -> Result<(), Problem> {
+    let most = if field == "by" { limits::AUTHOR_BYTES } else { NAME_BYTES };
+    let is_good = !text.trim().is_empty() && text.len() <= most;
+    if is_good { Ok(()) } else { Err(Problem::bad_request(format!("{field}: expected 1 to {most} bytes"))) }
+}
+
+fn within(field: &str, text: String, most: usize) -> Result<String, Problem> {
+    if text.len() <= most { Ok(text) } else { Err(Problem::bad_request(format!("{field}: at most {most} bytes"))) }
+}
+
+fn instant(field: &str, text: &str) -> Result<Timestamp, Problem> {
+    text.parse().map_err(|error| Problem::bad_request(format!("{field}: {error}")))
+}
+
+impl From<CommandRow> for CommandJson {
+    fn from(row: CommandRow) -> CommandJson {
+        let utc = jiff::tz::TimeZone::UTC;
+        let at = |at: Option<Timestamp>| at.map(|at| at.rfc3339(&utc));
+        let (name, args, not_after) = match row.command {
+            Some(command) => (Some(command.name), Some(command.args), at(Some(command.not_after))),
+            None => (None, None, None),
+        };
+        CommandJson {
+            id: row.entry.to_string(),
+            name,
+            args,
+            not_after,
+            given_by: row.given_by,
+            given_at: at(row.given_at),
+            outcome: row.outcome,
+            text: row.text,
+            reported_at: at(row.reported_at),
+        }
+    }
+}
