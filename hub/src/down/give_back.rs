@@ -43,11 +43,10 @@ pub(crate) fn give_back(
     let Some(mut stream) = journal::find(conn, batch.stream)?.filter(|stream| stream.agent == agent) else {
         return Ok(None);
     };
-    if let Some(base) = batch.base.filter(|base| *base == stream.head && entries.before().seq > base.seq) {
-        tracing::warn!(%id, stream = %stream.stream, first = base.seq.next().0, last = entries.before().seq.0,
-            "downward entries that their agent has deleted are lost here");
-        journal::move_head(conn, stream.row, base, entries.before())?;
-        stream.head = entries.before();
+    // where nothing is owed, the batch is a late copy
+    let is_owed = stream.held > Seq(0);
+    if is_owed {
+        pass_over(conn, &mut stream, batch.base, entries.before())?;
     }
     let mut given = GivenBack {
         session: meet::holder(conn, agent)?,
@@ -66,6 +65,9 @@ pub(crate) fn give_back(
         tracing::error!(%id, stream = %stream.stream, seq = before.seq.0, "a returned batch fits nowhere");
         return Ok(Some(given));
     }
+    if !is_owed {
+        return Ok(Some(given));
+    }
     let common = common(conn, &stream, entries)?;
     if common.seq < stream.head.seq && common.seq < entries.last().seq {
         part(conn, &mut stream, common)?;
@@ -73,14 +75,23 @@ pub(crate) fn give_back(
     let own = take(conn, &mut stream, entries, now)?;
     given.stored = stream.head;
     given.grown = own.map(own::grown);
-    // where nothing was owed, the batch is a late copy
-    if stream.held > Seq(0) && stream.head.seq >= stream.held {
+    if stream.head.seq >= stream.held {
         meet::settle(conn, id, agent, now)?;
         if let Some(session) = given.session {
             given.meeting = Some(meet::meet(conn, id, session, agent, &stream, stream.head, None)?);
         }
     }
     Ok(Some(given))
+}
+
+/// Goes on after what the agent had deleted, from the mark both have.
+fn pass_over(conn: &Connection, stream: &mut Stream, base: Option<Mark>, to: Mark) -> Result<(), StoreError> {
+    let Some(base) = base.filter(|base| *base == stream.head && to.seq > base.seq) else { return Ok(()) };
+    tracing::warn!(stream = %stream.stream, first = base.seq.next().0, last = to.seq.0,
+        "downward entries that their agent has deleted are lost here");
+    journal::move_head(conn, stream.row, base, to)?;
+    stream.head = to;
+    Ok(())
 }
 
 /// The last mark at which batch and stream agree.

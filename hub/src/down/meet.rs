@@ -160,8 +160,15 @@ pub(crate) fn heartbeat(
     is_whole: bool,
     now: Timestamp,
 ) -> Result<(Option<Meeting>, bool), StoreError> {
-    let is_holder = holder(conn, agent)? == Some(beat.session);
-    let Some(held) = beat.down.as_ref().filter(|_| is_holder) else {
+    if holder(conn, agent)? != Some(beat.session) {
+        return Ok((None, false));
+    }
+    let Some(held) = &beat.down else {
+        // one that was never told anything has nothing to bring back
+        if is_whole && journal::current(conn, agent)?.is_none_or(|stream| stream.stored == Seq(0)) {
+            restore::note_alive(conn, id, now)?;
+            settle(conn, id, agent, now)?;
+        }
         return Ok((None, false));
     };
     let Some(stream) = journal::find(conn, held.stream)?.filter(|stream| stream.agent == agent) else {
