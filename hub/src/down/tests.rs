@@ -183,6 +183,7 @@ fn ack(agent: &Agent, told: &Told, stored: Mark) -> Vec<u8> {
     })
 }
 
+/// Proves R-DOWN-1.
 #[test]
 fn an_agent_is_told_what_others_did_on_its_sites_and_nothing_of_its_own() {
     let mut hub = Hub::open();
@@ -233,6 +234,7 @@ fn who_comes_to_stand_for_a_site_is_told_its_documents_in_accepted_order() {
     assert_eq!(told.entries.len(), before, "a rebuild tells nothing twice");
 }
 
+/// Proves R-DOWN-2.
 #[test]
 fn whatever_is_set_aside_or_resolved_comes_down_as_a_receipt() {
     let mut hub = Hub::open();
@@ -346,7 +348,7 @@ fn sending_resumes_where_the_agent_stands_and_a_lost_acknowledgement_costs_nothi
     let greeting = hub.meet(&agent, &told);
     let (ladder, meeting) = (greeting.down.unwrap(), greeting.meeting.unwrap());
     assert_eq!((meeting.stored, ladder.rungs[0]), (told.head(), told.head()));
-    let late = Ack { session: other.session, ..Ack { ..late_ack(&agent, &told) } };
+    let late = Ack { session: other.session, ..late_ack(&agent, &told) };
     hub.send(&agent, &agent.seal(&late));
     let Downward::Ack(_, _, own) = hub.downward() else { panic!("an acknowledgement is handed on") };
     assert_eq!(own, None, "only the session of the last HELLO counts");
@@ -366,6 +368,7 @@ fn late_ack(agent: &Agent, told: &Told) -> Ack {
     }
 }
 
+/// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
     let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
@@ -423,6 +426,7 @@ fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
     assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "approved", "a rebuild knows it as well");
 }
 
+/// Proves R-OLDER-2, R-DOWN-6.
 #[test]
 fn ops_may_release_a_site_whose_agent_never_returns() {
     let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
