@@ -22,7 +22,7 @@ const FULL_PERCENT: u64 = 95;
 const AMPLE_BYTES: u64 = 1 << 30;
 
 /// Opens the database at a path, and creates it where there is none.
-pub(super) type Opener = Arc<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
+pub type Opener = Arc<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// Opens the database as a file.
 pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {

@@ -8,6 +8,7 @@ mod cache;
 mod disk;
 mod drafts;
 mod error;
+mod in_place;
 mod journal;
 mod list;
 mod numbers;
@@ -40,6 +41,8 @@ use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::{ClockQuality, Timestamp};
 
+#[doc(hidden)]
+pub use disk::Opener;
 pub use drafts::{Draft, DraftId};
 pub use error::{CaptureError, StoreError};
 pub use journal::{Backlog, Filled};
@@ -48,7 +51,7 @@ pub use open::Identity;
 pub use stage::{ImportOutcome, ImportRow, Receipt};
 
 use cache::Snapshot;
-use disk::{Folder, Opener};
+use disk::Folder;
 use list::{Fresh, Wanted};
 use numbers::Leases;
 use open::Birth;
@@ -104,7 +107,14 @@ pub struct Store {
 /// The way to the writer, which finishes and stops with it.
 struct Calls {
     requests: SyncSender<Request>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Writer,
+}
+
+/// Where the writer is; none once it stopped.
+enum Writer {
+    Thread(Mutex<Option<JoinHandle<()>>>),
+    /// On the thread of whoever calls.
+    InPlace(Mutex<Option<Box<WriterThread>>>),
 }
 
 impl Store {
@@ -114,6 +124,20 @@ impl Store {
     }
 
     fn open_with(dir: &Path, options: OpenOptions, opener: Opener) -> Result<Store, StoreError> {
+        let (writer, requests) = Store::load(dir, options, opener)?;
+        let shared = Arc::clone(&writer.shared);
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
+        let thread = thread.map_err(StoreError::io("start the writer"))?;
+        let writer = Writer::Thread(Mutex::new(Some(thread)));
+        Ok(Store { shared, calls: Arc::new(Calls { requests, writer }) })
+    }
+
+    /// All of opening but starting the writer.
+    fn load(
+        dir: &Path,
+        options: OpenOptions,
+        opener: Opener,
+    ) -> Result<(WriterThread, SyncSender<Request>), StoreError> {
         let folder = Folder::take(dir, options.reserve_bytes)?;
         let birth = Birth { ids: options.new_ids, key: options.new_key, letter: options.letter };
         let opened = match open::open(&folder, &opener, &birth, &options.zone) {
@@ -132,7 +156,7 @@ impl Store {
         let shared = Arc::new(Shared::new(dir, options, database, loaded, is_short)?);
         let (requests, received) = mpsc::sync_channel(QUEUE);
         let writer = WriterThread {
-            shared: Arc::clone(&shared),
+            shared,
             requests: received,
             folder,
             opener,
@@ -142,9 +166,7 @@ impl Store {
             commits_unlooked: 0,
             total_looked: total,
         };
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
-        let thread = thread.map_err(StoreError::io("start the writer"))?;
-        Ok(Store { shared, calls: Arc::new(Calls { requests, writer: Mutex::new(Some(thread)) }) })
+        Ok((writer, requests))
     }
 
     /// Who this agent is.
@@ -348,13 +370,18 @@ impl Store {
     fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.calls.requests.send(request(reply)).map_err(|_| StoreError::Closed)?;
+        self.calls.writer.take_turn();
         answer.recv().map_err(|_| StoreError::Closed)
     }
 }
 
 impl Calls {
     fn close(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = match &self.writer {
+            Writer::Thread(thread) => thread,
+            Writer::InPlace(_) => return self.writer.finish(),
+        };
+        let writer = thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(writer) = writer else { return };
         // Where nobody receives any more, the writer has stopped already.
         let _ = self.requests.send(Request::Close);

@@ -121,8 +121,21 @@ impl WriterThread {
                 self.write_cache();
             }
         }
+        self.finish();
+    }
+
+    /// Writes the cache and closes the file.
+    pub(super) fn finish(&mut self) {
         self.write_cache();
         *self.shared.database_mut() = None;
+    }
+
+    /// Serves what waits, and waits for nothing.
+    pub(super) fn take_turn(&mut self) {
+        while let Ok(first) = self.requests.try_recv() {
+            let (requests, _) = self.gather(first);
+            self.serve(requests);
+        }
     }
 
     fn wait(&self) -> Waited {
@@ -246,7 +259,7 @@ impl WriterThread {
     }
 
     /// Writes what changed since the last time to the cache tables, with the hub's marks.
-    fn write_cache(&mut self) {
+    pub(super) fn write_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
         let progress = *shared.progress();
         let entries = shared.overlay().entries;
