@@ -27,7 +27,7 @@ impl Store {
         if let Writer::InPlace(writer) = &self.calls.writer
             && let Some(writer) = writer.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
         {
-            writer.write_cache();
+            writer.pause();
         }
     }
 

@@ -115,13 +115,22 @@ impl WriterThread {
                         break;
                     }
                 }
-                Waited::Pause => self.write_cache(),
+                Waited::Pause => self.pause(),
             }
             if self.shared.overlay().entries >= CACHE_ENTRIES_MOST {
                 self.write_cache();
             }
         }
         self.finish();
+    }
+
+    /// Nobody asks for anything: the cache is written, or a store that could not be reopened is tried again, so that
+    /// sync goes on without a new capture.
+    pub(super) fn pause(&mut self) {
+        match self.reopen_if_lost() {
+            Ok(()) => self.write_cache(),
+            Err(error) => tracing::debug!(error = %describe(&error), "the store still cannot be reopened"),
+        }
     }
 
     /// Writes the cache and closes the file.
@@ -140,9 +149,10 @@ impl WriterThread {
 
     fn wait(&self) -> Waited {
         let entries = self.shared.overlay().entries;
-        let can_write_cache = !self.is_short && self.shared.database().is_ok();
+        let is_lost = self.shared.database().is_err();
         let patience = match entries {
-            _ if !can_write_cache => None,
+            _ if is_lost => Some(IDLE),
+            _ if self.is_short => None,
             0 if !self.shared.progress().is_unsaved => None,
             CACHE_ENTRIES.. => Some(PAUSE),
             _ => Some(IDLE),
@@ -259,7 +269,7 @@ impl WriterThread {
     }
 
     /// Writes what changed since the last time to the cache tables, with the hub's marks.
-    pub(super) fn write_cache(&mut self) {
+    fn write_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
         let progress = *shared.progress();
         let entries = shared.overlay().entries;

@@ -55,14 +55,17 @@ impl StorageBackend for FaultyFile {
     }
 }
 
-fn open_faulty(outlet: &Outlet, faults: &Arc<Faults>) -> Store {
+fn opener(faults: &Arc<Faults>) -> Opener {
     let faults = Arc::clone(faults);
-    let opener: Opener = Arc::new(move |path: &Path| {
+    Arc::new(move |path: &Path| {
         let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let file = FileBackend::new(file)?;
         Builder::new().create_with_backend(FaultyFile { file, faults: Arc::clone(&faults) })
-    });
-    Store::open_with(&outlet.dir, outlet.options(), opener).unwrap()
+    })
+}
+
+fn open_faulty(outlet: &Outlet, faults: &Arc<Faults>) -> Store {
+    Store::open_with(&outlet.dir, outlet.options(), opener(faults)).unwrap()
 }
 
 #[test]
@@ -97,6 +100,21 @@ fn a_failed_sync_confirms_nothing_and_the_next_capture_goes_on() {
     for receipt in [first, last] {
         assert_eq!(store.document(receipt.document.id).unwrap(), Some(receipt.document));
     }
+}
+
+#[test]
+fn a_store_that_could_not_be_reopened_opens_without_a_new_capture() {
+    let outlet = Outlet::new();
+    let faults = Arc::new(Faults::default());
+    let store = Store::open_in_place(&outlet.dir, outlet.options(), opener(&faults)).unwrap();
+    let first = store.capture(survey("1"), at(1)).unwrap();
+    faults.fails_to_sync.store(true, Ordering::Relaxed);
+    assert!(store.capture(survey("2"), at(2)).is_err());
+    store.pause_in_place();
+    assert!(matches!(store.document(first.document.id), Err(StoreError::Closed)));
+    faults.fails_to_sync.store(false, Ordering::Relaxed);
+    store.pause_in_place();
+    assert_eq!(store.document(first.document.id).unwrap(), Some(first.document));
 }
 
 #[test]
