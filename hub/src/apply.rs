@@ -70,7 +70,7 @@ struct Journal {
 }
 
 /// The applier's state; all of it can be read from the database again.
-struct Applier {
+pub(crate) struct Applier {
     conn: Connection,
     shared: Arc<Shared>,
     journals: BTreeMap<i64, Journal>,
@@ -124,7 +124,7 @@ enum End {
 }
 
 impl Applier {
-    fn load(dir: &std::path::Path, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
+    pub(crate) fn load(dir: &std::path::Path, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
         let conn = store::open_reader(dir)?;
         let standings = Standings::load(&conn)?;
         let (waiting, taken_up) = Waiting::load(&conn, standings.waived())?;
@@ -157,6 +157,21 @@ impl Applier {
             generation,
             freeze,
         })
+    }
+
+    /// The next slice, where no thread works: none of ours is on the way. None where an earlier one failed, and the
+    /// applier must be loaded anew.
+    pub(crate) fn step(&mut self) -> Result<Option<Slice>, StoreError> {
+        let mail = self.shared.mailbox.take(false);
+        if mail.has_failed {
+            return Ok(None);
+        }
+        self.note_grown(&mail)?;
+        if self.shelf.is_full() {
+            self.shelf.clear();
+        }
+        let is_asked = self.taken_up.is_empty() && resolve::is_asked(&self.conn)?;
+        if is_asked { self.resolve().map(Some) } else { self.build().map(Some) }
     }
 
     /// Every error leaves with no slice of ours on the way.

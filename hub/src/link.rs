@@ -6,7 +6,7 @@
 mod credit;
 mod downward;
 mod intake;
-mod outbox;
+pub(crate) mod outbox;
 #[cfg(test)]
 mod tests;
 

@@ -23,7 +23,8 @@ pub(super) fn tell(
     (fix, at): (Option<&Fix>, Option<Timestamp>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let sql = "SELECT stream.agent, iif(is_aside, coalesce(parent_stream, stream.stream), stream.stream), document, code,
+    let sql =
+        "SELECT stream.agent, iif(is_aside, coalesce(parent_stream, stream.stream), stream.stream), document, code,
                       reason_zh, reason, entry, since FROM quarantine
                JOIN stream ON stream.id = quarantine.stream JOIN agent ON agent.id = stream.agent
                WHERE quarantine.stream = ?1 AND seq = ?2 AND is_hub = 0";

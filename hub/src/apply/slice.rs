@@ -92,7 +92,7 @@ pub(super) struct FactRow {
 
 impl Slice {
     /// Whether it changes nothing.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.catches_up
             && self.processed.is_empty()
             && self.filled.is_empty()

@@ -13,6 +13,7 @@ use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::frame;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::{Ack, Message, Welcome};
+use waystation_protocol::time::Timestamp;
 use waystation_protocol::topic;
 
 use super::Line;
@@ -20,7 +21,7 @@ use super::credit::Shares;
 use crate::clock;
 use crate::down::Downward;
 use crate::ingest::{Acknowledgement, Greeting, Reply};
-use crate::store::Store;
+use crate::store::{HubIdentity, Store};
 
 /// The lowest protocol this build still speaks.
 const OLDEST_PROTOCOL: u8 = 1;
@@ -73,36 +74,16 @@ pub(super) async fn run(
 }
 
 impl Outbox {
-    async fn welcome(&mut self, greeting: Greeting) {
-        let counters = self.store.counters();
-        let Some(protocol) = negotiate(greeting.protocols) else {
-            counters.protocols_refused.one();
-            tracing::error!(agent = %greeting.agent, protocols = ?greeting.protocols, "HELLO refused: no common protocol");
+    async fn welcome(&mut self, mut greeting: Greeting) {
+        let credit = self.credit(greeting.agent);
+        let (agent, meeting) = (greeting.agent, greeting.meeting.take());
+        let Some(welcome) = welcome(greeting, self.store.identity(), &self.post.key, credit, clock::now()) else {
+            self.store.counters().protocols_refused.one();
             return;
         };
-        let identity = self.store.identity();
-        let welcome = Welcome {
-            session: greeting.session,
-            hub: identity.id.to_vec().into(),
-            public_key: self.post.key.verifying_key().as_bytes().to_vec().into(),
-            hub_epoch: identity.epoch,
-            stream: greeting.stream,
-            ladder: greeting.ladder,
-            processed: greeting.processed,
-            prunable: greeting.prunable,
-            down: greeting.down,
-            down_prunable: greeting.down_prunable,
-            credit: self.credit(greeting.agent),
-            letter: greeting.letter,
-            challenge: greeting.challenge,
-            protocol,
-            capabilities: Vec::new(),
-            t2: greeting.received_at,
-            t3: clock::now(),
-        };
-        if self.post.publish(greeting.agent, &welcome).await {
+        if self.post.publish(agent, &welcome).await {
             self.store.counters().welcomes_sent.one();
-            greeting.meeting.into_iter().for_each(|meeting| self.hand_on(Downward::Meet(meeting)));
+            meeting.into_iter().for_each(|meeting| self.hand_on(Downward::Meet(meeting)));
         }
     }
 
@@ -112,18 +93,8 @@ impl Outbox {
     }
 
     async fn acknowledge(&mut self, ack: Acknowledgement) {
-        let message = Ack {
-            session: ack.session,
-            stream: ack.stream,
-            stored: ack.stored,
-            processed: ack.processed,
-            prunable: ack.prunable,
-            down_prunable: ack.down_prunable,
-            missing: ack.missing,
-            credit: self.credit(ack.agent),
-            retry_after_ms: 0,
-        };
-        if self.post.publish(ack.agent, &message).await {
+        let (agent, credit) = (ack.agent, self.credit(ack.agent));
+        if self.post.publish(agent, &acknowledgement(ack, credit)).await {
             self.store.counters().acks_sent.one();
         }
     }
@@ -151,6 +122,54 @@ impl Post {
                 false
             }
         }
+    }
+}
+
+/// The WELCOME that leaves at `now`; none where the agent speaks no protocol of ours.
+pub(crate) fn welcome(
+    greeting: Greeting,
+    identity: HubIdentity,
+    key: &SigningKey,
+    credit: u64,
+    now: Timestamp,
+) -> Option<Welcome> {
+    let Some(protocol) = negotiate(greeting.protocols) else {
+        tracing::error!(agent = %greeting.agent, protocols = ?greeting.protocols, "HELLO refused: no common protocol");
+        return None;
+    };
+    Some(Welcome {
+        session: greeting.session,
+        hub: identity.id.to_vec().into(),
+        public_key: key.verifying_key().as_bytes().to_vec().into(),
+        hub_epoch: identity.epoch,
+        stream: greeting.stream,
+        ladder: greeting.ladder,
+        processed: greeting.processed,
+        prunable: greeting.prunable,
+        down: greeting.down,
+        down_prunable: greeting.down_prunable,
+        credit,
+        letter: greeting.letter,
+        challenge: greeting.challenge,
+        protocol,
+        capabilities: Vec::new(),
+        t2: greeting.received_at,
+        t3: now,
+    })
+}
+
+/// The ACK that leaves now.
+pub(crate) fn acknowledgement(ack: Acknowledgement, credit: u64) -> Ack {
+    Ack {
+        session: ack.session,
+        stream: ack.stream,
+        stored: ack.stored,
+        processed: ack.processed,
+        prunable: ack.prunable,
+        down_prunable: ack.down_prunable,
+        missing: ack.missing,
+        credit,
+        retry_after_ms: 0,
     }
 }
 

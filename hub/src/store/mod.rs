@@ -35,6 +35,8 @@ pub(crate) mod restore;
 mod rows;
 mod scope;
 pub(crate) mod session;
+#[doc(hidden)]
+pub mod stepped;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -154,7 +156,7 @@ impl Store {
             life::wake(&mut conn, dir, &options.fresh_id, clock::now())?
         };
         if !options.is_visitor {
-            let keys = Keys::new(pinned(&conn)?);
+            let keys = Keys::new(pinned_keys(&conn)?);
             envelope::take_up(&mut conn, &keys, options.retention)?;
         }
         let shared = Arc::new(Shared {
@@ -212,7 +214,7 @@ impl Store {
     ///
     /// The database fails, or a key in it is none.
     pub fn keys(&self) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
-        pinned(&*self.inner.pool.lend()?)
+        pinned_keys(&*self.inner.pool.lend()?)
     }
 
     /// Adds a site, or changes its name and zone; an empty `zone` stands for the default.
@@ -290,7 +292,7 @@ impl Store {
     }
 }
 
-fn pinned(conn: &rusqlite::Connection) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
+fn pinned_keys(conn: &rusqlite::Connection) -> Result<Vec<(AgentId, VerifyingKey)>, StoreError> {
     let mut statement = conn.prepare("SELECT agent, public_key FROM agent WHERE is_hub = 0")?;
     let rows = statement.query_map([], |row| Ok((AgentId::from_bytes(array_at(row, 0)?), array_at::<32>(row, 1)?)))?;
     rows.map(|row| {

@@ -22,7 +22,7 @@ use crate::ingest::{self, Incoming, Reply};
 /// After a failure the disk gets a moment; agents resend meanwhile.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-struct Writer {
+pub(super) struct Writer {
     conn: Option<Connection>,
     dir: PathBuf,
     retention: Retention,
@@ -31,6 +31,7 @@ struct Writer {
     owes_letters: bool,
     /// The newest generation of slices of which one failed: the others stand on it and are refused.
     failed_generation: Option<u64>,
+    after_failure: Duration,
     shared: Arc<Shared>,
 }
 
@@ -41,19 +42,23 @@ pub(super) fn spawn(
     retention: Retention,
     shared: Arc<Shared>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let mut writer = Writer {
-        conn: Some(conn),
-        dir,
-        retention,
-        lanes: Lanes::default(),
-        owes_letters: false,
-        failed_generation: None,
-        shared,
-    };
+    let mut writer = Writer::new(conn, dir, retention, AFTER_FAILURE, shared);
     std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
 }
 
 impl Writer {
+    pub(super) fn new(
+        conn: Connection,
+        dir: PathBuf,
+        retention: Retention,
+        after_failure: Duration,
+        shared: Arc<Shared>,
+    ) -> Writer {
+        let lanes = Lanes::default();
+        let conn = Some(conn);
+        Writer { conn, dir, retention, lanes, owes_letters: false, failed_generation: None, after_failure, shared }
+    }
+
     fn run(&mut self) {
         loop {
             match self.shared.queues.next() {
@@ -74,6 +79,18 @@ impl Writer {
         }
     }
 
+    /// Runs a job in a transaction of its own, where no thread serves the queues.
+    pub(super) fn run_here<T>(
+        &mut self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let tx = self.connection()?.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = job(&tx)?;
+        tx.commit()?;
+        self.lanes.clear();
+        Ok(value)
+    }
+
     /// Leaves an empty write-ahead log: an old one beside a database put in place by hand would ruin it.
     fn fold_log(&self) {
         let Some(conn) = &self.conn else { return };
@@ -85,14 +102,14 @@ impl Writer {
         }
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, StoreError> {
+    pub(super) fn connection(&mut self) -> Result<&mut Connection, StoreError> {
         if self.conn.is_none() {
             self.conn = Some(open_writer(&self.dir)?);
         }
         Ok(self.conn.as_mut().expect("it was there or has just been opened"))
     }
 
-    fn store(&mut self, group: Vec<Incoming>) {
+    pub(super) fn store(&mut self, group: Vec<Incoming>) {
         let wire_bytes: usize = group.iter().map(|incoming| incoming.wire_bytes).sum();
         match self.try_store(&group) {
             Ok(outcome) => {
@@ -130,7 +147,7 @@ impl Writer {
         Ok(outcome)
     }
 
-    fn apply(&mut self, slice: Slice) {
+    pub(super) fn apply(&mut self, slice: Slice) {
         if self.failed_generation.is_some_and(|failed| slice.generation <= failed) {
             self.shared.mailbox.tell_applied(false);
             return;
@@ -191,7 +208,7 @@ impl Writer {
         self.shared.counters.commits_failed.one();
         self.lanes.clear();
         self.conn = None;
-        std::thread::sleep(AFTER_FAILURE);
+        std::thread::sleep(self.after_failure);
     }
 
     fn reply(&self, replies: Vec<Reply>) {

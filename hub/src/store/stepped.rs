@@ -1,0 +1,215 @@
+//! A hub without threads and without a link: each step is one call, on the caller's thread, at the caller's time.
+//!
+//! For simulations, where one seed decides what happens next. The writer, the applier and what replies say are those of
+//! the running hub; only who calls them, and when, is different. Dropping it between two steps is a crash there.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use tokio::sync::{mpsc, watch};
+use waystation_protocol::frame;
+use waystation_protocol::id::AgentId;
+use waystation_protocol::message::Message;
+use waystation_protocol::time::Timestamp;
+
+use super::writer::Writer;
+use super::{Counters, HubIdentity, Options, Shared, StoreError, connection, epoch, heads, life, pinned_keys};
+use crate::apply::{self, Applier, Slice};
+use crate::ingest::{self, Incoming, Keys, Rejected, Reply};
+use crate::link::outbox;
+
+/// Slices built and not yet committed, as in the running hub.
+const SLICES: usize = super::queue::SLICES;
+
+/// One worker.
+pub struct Stepped {
+    dir: PathBuf,
+    identity: HubIdentity,
+    key: SigningKey,
+    keys: Keys,
+    shared: Arc<Shared>,
+    writer: Writer,
+    replies: mpsc::UnboundedReceiver<Reply>,
+    applier: Option<Applier>,
+    generation: u64,
+    built: VecDeque<Box<Slice>>,
+    is_visitor: bool,
+}
+
+impl Stepped {
+    /// Opens the hub in `dir`, whose key is `key`. A visitor is a further worker beside the hub: it stores and does not
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// As [`super::Store::open`].
+    pub fn open(dir: &Path, options: &Options, key: SigningKey, now: Timestamp) -> Result<Stepped, StoreError> {
+        let mut conn = connection::open_writer(dir)?;
+        let identity = if options.is_visitor {
+            life::visit(&conn, &options.fresh_id)?
+        } else {
+            life::wake(&mut conn, dir, &options.fresh_id, now)?
+        };
+        let keys = Keys::new(pinned_keys(&conn)?);
+        let (sender, replies) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            queues: super::Queues::default(),
+            mailbox: apply::Mailbox::default(),
+            counters: Counters::default(),
+            changes: watch::Sender::new(0),
+            replies: Mutex::new(Some(sender)),
+        });
+        // a job for a writer that has no thread is refused, not waited for
+        shared.queues.stop();
+        let writer = Writer::new(conn, dir.to_owned(), options.retention, Duration::ZERO, Arc::clone(&shared));
+        Ok(Stepped {
+            dir: dir.to_owned(),
+            identity,
+            key,
+            keys,
+            shared,
+            writer,
+            replies,
+            applier: None,
+            generation: 0,
+            built: VecDeque::new(),
+            is_visitor: options.is_visitor,
+        })
+    }
+
+    /// Which hub this is.
+    pub fn identity(&self) -> HubIdentity {
+        self.identity
+    }
+
+    /// Verifies a frame from an agent's topic.
+    ///
+    /// # Errors
+    ///
+    /// The frame is dropped.
+    pub fn verify(&self, agent: AgentId, bytes: &[u8], now: Timestamp) -> Result<Incoming, Rejected> {
+        let message = ingest::verify(agent, bytes, &self.keys)?;
+        Ok(Incoming { agent, message, received_at: now, wire_bytes: 0 })
+    }
+
+    /// Stores messages in one commit, and answers them if it succeeds.
+    pub fn store(&mut self, group: Vec<Incoming>) {
+        self.writer.store(group);
+    }
+
+    /// Builds a slice, unless two wait. Whether there was anything to do.
+    ///
+    /// # Errors
+    ///
+    /// The database fails, or a stored journal is damaged. The next call begins anew.
+    pub fn build(&mut self) -> Result<bool, StoreError> {
+        if self.is_visitor || self.built.len() >= SLICES {
+            return Ok(false);
+        }
+        let stepped = match &mut self.applier {
+            Some(applier) => applier.step(),
+            none => Applier::load(&self.dir, Arc::clone(&self.shared), self.generation)
+                .and_then(|loaded| none.insert(loaded).step()),
+        };
+        match stepped {
+            Ok(Some(slice)) if slice.is_empty() => Ok(false),
+            Ok(Some(slice)) => {
+                self.built.push_back(Box::new(slice));
+                Ok(true)
+            }
+            Ok(None) => {
+                self.restart();
+                Ok(true)
+            }
+            Err(error) => {
+                self.restart();
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits the slice built first. Whether there was one.
+    pub fn apply(&mut self) -> bool {
+        let Some(slice) = self.built.pop_front() else { return false };
+        self.writer.apply(*slice);
+        true
+    }
+
+    /// The replies to what was committed, sealed, with `credit` bytes granted in each.
+    pub fn frames(&mut self, credit: u64, now: Timestamp) -> Vec<(AgentId, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while let Ok(reply) = self.replies.try_recv() {
+            match reply {
+                Reply::Welcome(greeting) => {
+                    let agent = greeting.agent;
+                    let welcome = outbox::welcome(*greeting, self.identity, &self.key, credit, now);
+                    frames.extend(welcome.map(|welcome| (agent, self.seal(&welcome))));
+                }
+                Reply::Ack(ack) => {
+                    let agent = ack.agent;
+                    frames.push((agent, self.seal(&outbox::acknowledgement(*ack, credit))));
+                }
+                Reply::Down(_) => {}
+            }
+        }
+        frames
+    }
+
+    /// The next commit fails, as on a disk that refuses.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be opened.
+    pub fn fail_next_commit(&mut self) -> Result<(), StoreError> {
+        self.writer.connection()?.commit_hook(Some(|| true))?;
+        Ok(())
+    }
+
+    /// Runs a job in a transaction of its own, as the running hub's writer does.
+    ///
+    /// # Errors
+    ///
+    /// What the job says, or the database.
+    pub fn run<T>(
+        &mut self,
+        job: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.writer.run_here(job)
+    }
+
+    /// What the running hub does each minute: how far every journal goes is written beside the database.
+    ///
+    /// # Errors
+    ///
+    /// The database or the disk fails.
+    pub fn keep_heads(&mut self) -> Result<(), StoreError> {
+        let heads = heads::gather(self.writer.connection()?)?;
+        heads::write(&self.dir, &heads)
+    }
+
+    /// A clean end.
+    ///
+    /// # Errors
+    ///
+    /// The database or the disk fails.
+    pub fn rest(mut self) -> Result<(), StoreError> {
+        let dir = self.dir.clone();
+        let stamp = self.run(|conn| life::rest(conn, &dir))?;
+        Ok(epoch::write(&self.dir, stamp)?)
+    }
+
+    /// What was built is forgotten, and the applier begins anew: another worker stored something.
+    pub fn restart(&mut self) {
+        self.applier = None;
+        self.built.clear();
+        self.generation += 1;
+        self.shared.mailbox.take(false);
+    }
+
+    fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
+        frame::seal(M::FRAME, &message.to_body(), &self.key)
+    }
+}
