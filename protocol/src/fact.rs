@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::document::Document;
 use crate::kind;
+use crate::plant::{Plant, is_planted};
 use crate::time::Day;
 
 /// A table of facts: named keys to group by, named whole numbers to sum.
@@ -44,6 +45,7 @@ pub struct Fact {
 /// facts(after) − facts(before): what must be added, as signed rows. Rows that cancel are left out.
 pub fn difference(before: Option<&Document>, after: Option<&Document>, zone: &TimeZone) -> Vec<Fact> {
     let mut sums: BTreeMap<(&'static str, Day, Vec<String>), Fact> = BTreeMap::new();
+    let before = before.filter(|_| !is_planted(Plant::FactsNotTakenBack));
     for (document, sign) in [(after, 1), (before, -1)] {
         for fact in document.map_or_else(Vec::new, |document| of(document, zone)) {
             let key = (fact.measure.name, fact.day, fact.keys.clone());

@@ -6,6 +6,7 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::limits;
+use crate::plant::{Plant, is_planted};
 
 const KEY_ID_BYTES: usize = 8;
 const SIGNATURE_BYTES: usize = 64;
@@ -96,7 +97,10 @@ impl<'a> Frame<'a> {
     pub fn verified_body(&self, key: &VerifyingKey) -> Result<&'a [u8], FrameError> {
         let signature = Signature::from_slice(self.signature).map_err(|_| FrameError::Signature)?;
         let signed = signed_bytes(self.version, self.kind, self.key_id, self.body);
-        key.verify_strict(&signed, &signature).map_err(|_| FrameError::Signature)?;
+        let verified = key.verify_strict(&signed, &signature);
+        if !is_planted(Plant::AnySignature) {
+            verified.map_err(|_| FrameError::Signature)?;
+        }
         Ok(self.body)
     }
 

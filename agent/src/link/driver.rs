@@ -9,6 +9,7 @@ use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
 use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::message::{Ack, Bytes, Message, Parent, Welcome};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::sync::meeting::OwnJournal;
 use waystation_protocol::sync::{AckOutcome, Command, Meeting, Resume, Sender, meet};
 use waystation_protocol::time::{Tick, Timestamp};
@@ -284,7 +285,8 @@ impl Driver {
         let welcome = decode(verified(frame, &key)?)?;
         let is_ours =
             welcome.stream == self.stream || journal.line.iter().any(|parent| parent.stream == welcome.stream);
-        if self.session != Some(welcome.session) || !is_ours {
+        let is_current = self.session == Some(welcome.session) || is_planted(Plant::StaleWelcome);
+        if !is_current || !is_ours {
             return Ok(Heard::Stale);
         }
         let pin = self.hub_key.is_none().then(|| key.to_bytes());
@@ -339,7 +341,8 @@ impl Driver {
     fn handle_ack(&mut self, frame: &Frame<'_>, journal: &Journal<'_>, now: Tick) -> Result<Heard, String> {
         let key = self.hub_key.ok_or("an ACK before any WELCOME")?;
         let ack = Ack::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
-        let is_current = self.session == Some(ack.session) && ack.stream == self.stream && self.is_open();
+        let is_session = self.session == Some(ack.session) || is_planted(Plant::StaleAck);
+        let is_current = is_session && ack.stream == self.stream && self.is_open();
         if !is_current || self.trouble.is_some() {
             return Ok(Heard::Stale);
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
 use waystation_protocol::id::DocId;
+use waystation_protocol::plant::{Plant, is_planted};
 
 use super::error::StoreError;
 use super::list::searched_text;
@@ -103,7 +104,7 @@ pub(super) fn write(write: &WriteTransaction, overlay: &Overlay, through: Seq) -
     let mut changed: Vec<&Held> = overlay.documents.values().map(AsRef::as_ref).collect();
     changed.sort_unstable_by_key(|held| held.document.id);
     let mut documents = write.open_table(DOCUMENTS)?;
-    for held in &changed {
+    for held in changed.iter().skip(usize::from(is_planted(Plant::CacheForgets))) {
         documents.insert(held.document.id.as_bytes(), document_row(&held.document, &held.seqs).as_slice())?;
     }
     write_list(write, &changed)?;

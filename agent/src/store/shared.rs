@@ -16,6 +16,7 @@ use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::{EntryId, IdSource, StreamId};
 use waystation_protocol::limits;
 use waystation_protocol::message::Parent;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::ClockQuality;
 
@@ -77,7 +78,7 @@ impl Shared {
             line: Mutex::new(line),
             identity: RwLock::new(identity),
             hub_key: Mutex::new(hub_key),
-            ids: Mutex::new(IdSource::new(options.random)),
+            ids: Mutex::new(IdSource::new(if is_planted(Plant::SameIds) { [0; 10] } else { options.random })),
             head,
             clock: AtomicU8::new(ClockQuality::default().code()),
             is_short: AtomicBool::new(is_short),

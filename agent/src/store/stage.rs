@@ -17,6 +17,7 @@ use waystation_protocol::document::fold::Writer;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::{self, header, stock_movement};
 use waystation_protocol::number::Series;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::value::Value;
 
@@ -119,7 +120,10 @@ impl<'a> Stage<'a> {
         if let Some(problem) = reserved(&wish) {
             return Err(CaptureError::Problems(vec![problem]));
         }
-        let acts = self.act_and_effects(wish, at)?;
+        let mut acts = self.act_and_effects(wish, at)?;
+        if is_planted(Plant::EffectsLeftOut) {
+            acts.truncate(1);
+        }
         let mut receipt = None;
         for act in acts {
             let (entry, held) = self.put(act);
@@ -141,7 +145,9 @@ impl<'a> Stage<'a> {
         };
         let occurrence = i64::from(row.occurrence.max(1));
         let key = import_key(&row.kind, &source_key, occurrence);
-        if self.gained.imported.contains_key(&key)
+        let is_blind = is_planted(Plant::ImportTwice);
+        if is_blind {
+        } else if self.gained.imported.contains_key(&key)
             || self.shared.overlay().imported.contains_key(&key)
             || self.snapshot.is_imported(&key)?
         {

@@ -14,6 +14,7 @@ use waystation_protocol::chain::Mark;
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::id::{EntryId, StreamId};
 use waystation_protocol::message::Parent;
+use waystation_protocol::plant::{Plant, is_planted};
 
 use super::cache::{self, Snapshot};
 use super::disk::{Folder, Opener};
@@ -237,9 +238,15 @@ impl WriterThread {
                 self.commits_unlooked += 1;
             }
             Err(error) => {
-                drop(stage);
+                let staged = stage.handle_committed();
                 tracing::error!(error = %describe(&error), calls = pending.len(), "a commit failed: it is not confirmed");
                 self.handle_failed(&error);
+                if is_planted(Plant::ShowFailedCommit) {
+                    shared.handle_committed(staged.0, &staged.1);
+                }
+                if is_planted(Plant::ConfirmFailedCommit) {
+                    return pending.into_iter().for_each(Pending::confirm);
+                }
                 let error = Arc::new(error);
                 pending.into_iter().for_each(|waiting| waiting.fail(&error));
             }
@@ -256,6 +263,7 @@ impl WriterThread {
             Keep::Draft(id, draft) => drafts::put(write, *id, draft.as_ref()),
             Keep::HubKey(key) => open::put_hub_key(write, key),
             Keep::Letter(letter) => open::put_letter(write, *letter),
+            Keep::Fork(_) if is_planted(Plant::ForkNotWritten) => Ok(()),
             Keep::Fork(at) => open::put_fork(write, stream, &Parent { stream: self.shared.identity().stream, at: *at }),
         });
         match (&written, what) {
@@ -298,6 +306,9 @@ impl WriterThread {
         }
         self.leases.forget();
         self.company = 1;
+        if is_planted(Plant::NoReopen) {
+            return;
+        }
         *self.shared.database_mut() = None;
         if let Err(error) = self.reopen_if_lost() {
             tracing::error!(error = %describe(&error), "the store could not be reopened; the next call tries again");
@@ -351,7 +362,10 @@ fn commit(
 ) -> Result<(), StoreError> {
     let database = shared.database()?;
     let database: &Database = &database;
-    let write = database.begin_write()?;
+    let mut write = database.begin_write()?;
+    if is_planted(Plant::UnsyncedCommit) {
+        write.set_durability(redb::Durability::None).expect("no savepoint was taken in it");
+    }
     fill(&write)?;
     write.commit()?;
     shared.count_commit();

@@ -5,6 +5,7 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::down::Fate;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -116,7 +117,9 @@ impl Draft {
             (None, true) => tracing::debug!(stream, seq, code, "entry parked"),
             (None, false) => tracing::warn!(stream, seq, code, "entry put into quarantine"),
         }
-        self.slice.set_aside.push(row);
+        if !is_planted(Plant::RefusedNotKept) {
+            self.slice.set_aside.push(row);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use waystation_protocol::down::CommandResult;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
 use waystation_protocol::id::{DocId, EntryId};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -206,6 +207,7 @@ impl Applier {
         let aside = || self.waiting.find(id, entry.id).or_else(|| self.standings.find_waived(id, entry.id));
         match applied.or_else(aside) {
             Some(known) if known != read.hash => return Ok(Verdict::Refused(Reason::same_id())),
+            Some(_) if is_planted(Plant::NoDuplicateCheck) => {}
             Some(_) if applied.is_some() || !is_again => return Ok(Verdict::Repeated),
             Some(_) | None => {}
         }

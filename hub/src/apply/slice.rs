@@ -10,6 +10,7 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::down::CommandResult;
 use waystation_protocol::fact::Measure;
 use waystation_protocol::id::DocId;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -249,8 +250,12 @@ fn write_rollups(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), 
     }
     for (name, (measure, groups)) in measures {
         let marks = vec!["?"; 3 + measure.keys.len() + measure.values.len()].join(", ");
-        let adds: Vec<String> =
-            (1..=measure.values.len()).map(|index| format!("v{index} = v{index} + excluded.v{index}")).collect();
+        let adds: Vec<String> = (1..=measure.values.len())
+            .map(|index| {
+                let kept = if is_planted(Plant::RollupOverwrites) { "0".to_owned() } else { format!("v{index}") };
+                format!("v{index} = {kept} + excluded.v{index}")
+            })
+            .collect();
         let sql = format!(
             "INSERT INTO rollup (measure, site, day{}) VALUES ({marks})
              ON CONFLICT (measure, site, day, k1, k2, k3, k4) DO UPDATE SET {}",

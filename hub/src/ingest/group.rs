@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::message::{Death, Heartbeat, Hello};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::reply::{self, Reply};
@@ -176,6 +177,11 @@ impl<'a> Group<'a> {
             }
         };
         let own = line::find(self.conn, hello.stream)?;
+        if let (true, Some(own)) = (is_planted(Plant::TrustHello), &own) {
+            let (seq, hash) = (hello.stored.seq.0 as i64, hello.stored.hash.as_bytes());
+            let sql = "UPDATE stream SET stored_seq = ?2, stored_hash = ?3, revision = revision + 1 WHERE id = ?1";
+            self.conn.execute(sql, rusqlite::params![own.row, seq, hash])?;
+        }
         let committed = match &own {
             Some(own) => own.stored,
             None => line::ancestor(self.conn, agent, &hello.line)?.map_or(Mark::ZERO, |(_, _, top)| top),
@@ -206,7 +212,7 @@ impl<'a> Group<'a> {
             return Ok(());
         };
         let moved = prune::advance(self.conn, &own, self.retention, now)?;
-        if moved || beat.stored != own.stored.seq {
+        if moved || (beat.stored != own.stored.seq && !is_planted(Plant::DeafToHeartbeats)) {
             self.to_acknowledge.entry(beat.stream).or_default().insert(Some(beat.session));
         }
         self.down_beat((row, agent), beat, beat.stored == own.stored.seq, now)

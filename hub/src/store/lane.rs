@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::message::Parent;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::sync::Receiver;
 
 use super::error::StoreError;
@@ -56,7 +57,7 @@ impl Lanes {
             let sql = "SELECT revision FROM stream WHERE stream = ?1 AND is_aside = 0";
             let now = conn.prepare_cached(sql)?.query_row([stream.as_bytes()], |row| row.get::<_, i64>(0));
             let now = now.optional()?;
-            if self.by_stream.get(&stream).map(|lane| lane.revision) != now {
+            if self.by_stream.get(&stream).map(|lane| lane.revision) != now && !is_planted(Plant::NoCompareAndSet) {
                 self.by_stream.remove(&stream);
             }
             if now.is_some()
@@ -107,6 +108,12 @@ impl Lane {
         }
         let sql = "UPDATE stream SET stored_seq = ?2, stored_hash = ?3, revision = revision + 1
                    WHERE id = ?1 AND stored_seq = ?4 AND stored_hash = ?5 AND revision = ?6";
+        let sql = if is_planted(Plant::NoCompareAndSet) {
+            "UPDATE stream SET stored_seq = ?2, stored_hash = ?3, revision = revision + 1
+             WHERE id = ?1 AND ?4 = ?4 AND ?5 = ?5 AND ?6 = ?6"
+        } else {
+            sql
+        };
         let (old, new) = ((int(from.seq), from.hash), (int(to.seq), to.hash));
         let row = params![self.row, new.0, new.1.as_bytes(), old.0, old.1.as_bytes(), self.revision];
         if conn.prepare_cached(sql)?.execute(row)? != 1 {
@@ -142,7 +149,11 @@ fn load(conn: &Connection, stream: StreamId) -> Result<Option<Lane>, StoreError>
 
 /// Moves a stream's processed mark by compare-and-set, and with it how far the stream is complete.
 pub(crate) fn move_processed(conn: &Connection, row: i64, from: Seq, to: Seq) -> Result<(), StoreError> {
-    let sql = "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND processed_seq = ?3";
+    let sql = if is_planted(Plant::ApplyAfterFailure) {
+        "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND ?3 = ?3"
+    } else {
+        "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND processed_seq = ?3"
+    };
     match conn.prepare_cached(sql)?.execute(params![row, int(to), int(from)])? {
         1 => super::heard::complete(conn, row, to),
         _ => Err(StoreError::Overtaken { stream: row }),

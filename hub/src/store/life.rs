@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::heads::{self, Head};
@@ -56,6 +57,7 @@ pub(crate) fn wake(
     let older = why_older(own, file, &in_books, &known);
     let last = file.map_or(1, |file| file.epoch).max(own.epoch.unwrap_or(1));
     let turn = file.map_or(0, |file| file.turn).max(own.turn.unwrap_or(0)) + 1;
+    let older = older.filter(|_| !is_planted(Plant::RestoreNotNoticed));
     let stamp = Stamp { epoch: last + u64::from(older.is_some()), turn };
     if let Some(detail) = &older {
         tracing::error!(detail, epoch = stamp.epoch, "this database came back older; prunable marks are frozen");

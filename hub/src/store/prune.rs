@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::Seq;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::line::{self, Extent};
@@ -47,7 +48,8 @@ fn one(
     let inherited = was.max(below.unwrap_or_default().min(extent.floor.seq));
     let mut is = inherited;
     if inherited >= extent.floor.seq {
-        let before = Timestamp(now.0.saturating_sub(retention.ms));
+        let kept_ms = if is_planted(Plant::PrunableTooEarly) { 0 } else { retention.ms };
+        let before = Timestamp(now.0.saturating_sub(kept_ms));
         let ceiling = ceiling(conn, extent.row, retention)?.min(processed);
         if ceiling > inherited {
             is = raw::prunable(conn, extent.row, inherited, ceiling, before)?;

@@ -18,6 +18,7 @@ use super::{letters, line};
 use crate::apply::{self, Slice, Step};
 use crate::clock;
 use crate::ingest::{self, Incoming, Reply};
+use waystation_protocol::plant::{Plant, is_planted};
 
 /// After a failure the disk gets a moment; agents resend meanwhile.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
@@ -143,12 +144,15 @@ impl Writer {
         let Writer { conn: Some(conn), lanes, retention, .. } = self else { return Err(StoreError::Closed) };
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let outcome = ingest::store_group(&tx, lanes, group, *retention)?;
-        tx.commit()?;
-        Ok(outcome)
+        match tx.commit() {
+            Err(_) if is_planted(Plant::AckBeforeCommit) => Ok(outcome),
+            committed => committed.map(|()| outcome).map_err(StoreError::from),
+        }
     }
 
     pub(super) fn apply(&mut self, slice: Slice) {
-        if self.failed_generation.is_some_and(|failed| slice.generation <= failed) {
+        let has_failed = self.failed_generation.is_some_and(|failed| slice.generation <= failed);
+        if has_failed && !is_planted(Plant::ApplyAfterFailure) {
             self.shared.mailbox.tell_applied(false);
             return;
         }
@@ -163,6 +167,12 @@ impl Writer {
             }
             Err(error) => {
                 self.failed(&error, "processed entries were not committed; they will be processed again");
+                if is_planted(Plant::ProcessedBeforeApplied)
+                    && let Ok(conn) = self.connection()
+                {
+                    let moved = |step: &Step| lane::move_processed(conn, step.stream, step.from, step.to).is_ok();
+                    slice.processed.iter().all(moved);
+                }
                 self.failed_generation = Some(slice.generation);
                 self.shared.mailbox.tell_applied(false);
             }
@@ -206,7 +216,9 @@ impl Writer {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(%error, cause, consequence, "commit failed");
         self.shared.counters.commits_failed.one();
-        self.lanes.clear();
+        if !is_planted(Plant::KeepLanes) {
+            self.lanes.clear();
+        }
         self.conn = None;
         std::thread::sleep(self.after_failure);
     }

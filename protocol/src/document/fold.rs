@@ -11,6 +11,7 @@ use super::{Document, Note, Party};
 use crate::entry::Entry;
 use crate::id::EntryId;
 use crate::kind::{self, Kind, header};
+use crate::plant::{Plant, is_planted};
 use crate::site::{SiteId, Sites};
 use crate::value::{Type, Value};
 
@@ -183,7 +184,10 @@ fn advance(
     follows_known: &dyn Fn(EntryId) -> bool,
 ) -> Result<Document, Refusal> {
     let after = entry.after.ok_or(Refusal::Mismatch("a state entry names what it follows"))?;
-    if after != document.head {
+    if is_planted(Plant::OrderByClock) && entry.occurred_at < document.changed_at {
+        return Err(wrong_state(document, entry));
+    }
+    if after != document.head && !is_planted(Plant::AnyAfter) {
         return Err(if follows_known(after) { Refusal::Superseded { after } } else { Refusal::Ahead });
     }
     let holds_pen = match (&document.pen, writer) {
@@ -229,6 +233,9 @@ fn noted(document: &Document, entry: &Entry) -> Document {
     let mut next = document.clone();
     let note = Note { author: entry.author.clone(), occurred_at: entry.occurred_at, set: entry.set.clone() };
     next.notes.insert(entry.id, note);
+    if is_planted(Plant::NotesMoveHead) {
+        next.head = entry.id;
+    }
     next
 }
 

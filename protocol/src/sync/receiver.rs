@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::batch::Unpacked;
 use crate::chain::{Hash, Mark, Seq, SeqRange};
 use crate::limits;
+use crate::plant::{Plant, is_planted};
 
 /// What a batch adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,8 @@ impl Receiver {
     /// Passes over a range its sender has lost: from `base`, which must be the stored mark still, to `to`. Gives the
     /// first seqs of kept batches to delete, or none where nothing was passed over.
     pub fn pass_over(&mut self, base: Mark, to: Mark) -> Option<Vec<Seq>> {
-        if self.stored != base || to.seq <= base.seq {
+        let is_met = self.stored == base || is_planted(Plant::StaleBase);
+        if !is_met || to.seq <= base.seq {
             return None;
         }
         self.stored = to;
@@ -94,16 +96,19 @@ impl Receiver {
             return Verdict::Known;
         }
         if before.seq > self.stored.seq {
+            if is_planted(Plant::GapIsStored) {
+                self.stored = last;
+            }
             return self.hold(batch);
         }
         let Some(common) = batch.mark_at(self.stored.seq) else { return Verdict::Known };
-        if common.hash != self.stored.hash {
+        if common.hash != self.stored.hash && !is_planted(Plant::AnyChain) {
             return Verdict::Conflict { at: self.stored.seq };
         }
         if last.seq == self.stored.seq {
             return Verdict::Known;
         }
-        let first = self.stored.seq.next();
+        let first = if is_planted(Plant::OverlapTwice) { before.seq.next() } else { self.stored.seq.next() };
         self.stored = last;
         let dropped = self.join();
         Verdict::Append { first, stored: self.stored, dropped }

@@ -9,6 +9,7 @@ use crate::chain::{Hash, Mark, Seq, SeqRange};
 use crate::id::SessionId;
 use crate::limits;
 use crate::message::Ack;
+use crate::plant::{Plant, is_planted};
 use crate::time::Tick;
 
 /// The resend timer before a round trip was measured, and its lower bound: a hub commits within a second.
@@ -174,7 +175,9 @@ impl Sender {
 
     /// The meeting was decided.
     pub fn handle_resume(&mut self, resume: Resume, now: Tick) {
-        self.stored = resume.stored;
+        if !is_planted(Plant::KeepOwnMark) || resume.stored.seq > self.stored.seq {
+            self.stored = resume.stored;
+        }
         self.floor = resume.floor;
         self.must_register = resume.must_register;
         self.credit = resume.credit;
@@ -213,10 +216,12 @@ impl Sender {
 
     /// An acknowledgement arrived; `own_hash` is our chain's hash at its stored seq, if we know one.
     pub fn handle_ack(&mut self, ack: &Ack, own_hash: Option<Hash>, now: Tick) -> AckOutcome {
-        if self.phase != Phase::Open || self.session != Some(ack.session) {
+        let is_current = self.session == Some(ack.session) || is_planted(Plant::StaleAck);
+        if self.phase != Phase::Open || !is_current {
             return AckOutcome::Ignored;
         }
-        if own_hash != Some(ack.stored.hash) || ack.stored.seq < self.stored.seq || ack.stored.seq > self.head {
+        let is_ours = own_hash == Some(ack.stored.hash) || is_planted(Plant::AnyAckHash);
+        if !is_ours || ack.stored.seq < self.stored.seq || ack.stored.seq > self.head {
             self.greet(now);
             return AckOutcome::Doubt;
         }
@@ -272,7 +277,7 @@ impl Sender {
     fn forget_flights(&mut self) {
         self.flights.clear();
         self.missing.clear();
-        self.next = self.stored.seq.max(self.floor).next();
+        self.next = self.stored.seq.max(self.floor).next().plus(u64::from(is_planted(Plant::SkipOne)));
     }
 
     fn is_stopped_by_credit(&self) -> bool {
@@ -289,7 +294,7 @@ impl Sender {
 
     fn timer_due(&self, now: Tick) -> bool {
         let waiting = self.phase != Phase::Open || !self.flights.is_empty() || self.is_stopped_by_credit();
-        waiting && now >= self.deadline()
+        waiting && now >= self.deadline() && !is_planted(Plant::NeverResend)
     }
 
     /// The timer ran out: resend, resend, HELLO, rebuild.

@@ -1,0 +1,150 @@
+//! Planted bugs: mistakes one could make in agent and hub, each behind a switch, so that the simulator can show that
+//! it would find them.
+//!
+//! Without the feature `plants` nothing is ever planted and the compiler removes every trace. With it, a bug is planted
+//! for one thread of one process, by a call; no file, argument or variable of the environment reaches it.
+
+#[cfg(feature = "plants")]
+use std::cell::Cell;
+
+macro_rules! plants {
+    ($($(#[doc = $what:literal])+ $plant:ident = $name:literal, $invariant:literal;)*) => {
+        /// A mistake, and what must catch it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Plant { $($(#[doc = $what])+ $plant,)* }
+
+        impl Plant {
+            /// All of them.
+            pub const ALL: &'static [Plant] = &[$(Plant::$plant,)*];
+
+            /// Its name on the command line.
+            pub const fn name(self) -> &'static str {
+                match self { $(Plant::$plant => $name,)* }
+            }
+
+            /// The invariants of which at least one must be found broken.
+            pub const fn breaks(self) -> &'static str {
+                match self { $(Plant::$plant => $invariant,)* }
+            }
+
+            /// What is done wrong.
+            pub const fn what(self) -> &'static str {
+                match self { $(Plant::$plant => concat!($($what),+),)* }
+            }
+        }
+    };
+}
+
+plants! {
+    /// The disk says that a sync succeeded and keeps nothing of it.
+    LyingFsync = "lying-fsync", "I1";
+    /// An agent confirms a commit that was not synced.
+    UnsyncedCommit = "unsynced-commit", "I1";
+    /// An agent confirms although the commit failed.
+    ConfirmFailedCommit = "confirm-failed-commit", "I1";
+    /// What was staged for a commit that failed is shown all the same.
+    ShowFailedCommit = "show-failed-commit", "I1 I4";
+    /// The agent's database is not reopened after a failed commit.
+    NoReopen = "no-reopen", "liveness";
+    /// The cache leaves out a document and claims to go past it.
+    CacheForgets = "cache-forgets", "I1";
+    /// The lease of printed numbers is not written before they are used.
+    LeaseNotSaved = "lease-not-saved", "numbers";
+    /// Entry ids begin anew at every start of the process.
+    SameIds = "same-ids", "I2 I9";
+    /// What an act brings about elsewhere is left out.
+    EffectsLeftOut = "effects-left-out", "I6";
+    /// Rows imported before are imported again.
+    ImportTwice = "import-twice", "I2";
+    /// Frames count whoever signed them.
+    AnySignature = "any-signature", "I7";
+    /// An ACK of an earlier session counts.
+    StaleAck = "stale-ack", "I5";
+    /// A WELCOME of an earlier session counts.
+    StaleWelcome = "stale-welcome", "I5";
+    /// An ACK counts whatever its hash.
+    AnyAckHash = "any-ack-hash", "I5";
+    /// What is not acknowledged is never sent again.
+    NeverResend = "never-resend", "liveness";
+    /// A WELCOME does not set the stored mark back.
+    KeepOwnMark = "keep-own-mark", "liveness";
+    /// Sending resumes one entry too late.
+    SkipOne = "skip-one", "liveness";
+    /// A batch ahead of a gap moves the stored mark.
+    GapIsStored = "gap-is-stored", "I5 I3";
+    /// A batch is appended whatever the hash before it.
+    AnyChain = "any-chain", "I3";
+    /// The part of a batch that is stored already is stored again.
+    OverlapTwice = "overlap-twice", "I3 liveness";
+    /// The hub acknowledges although its commit failed.
+    AckBeforeCommit = "ack-before-commit", "I5";
+    /// What the hub has in memory survives a failed commit.
+    KeepLanes = "keep-lanes", "I5 I3";
+    /// A HELLO moves the hub's stored mark.
+    TrustHello = "trust-hello", "I5";
+    /// The stored mark moves without comparing.
+    NoCompareAndSet = "no-compare-and-set", "I3 I5";
+    /// The processed mark moves although the documents were not written.
+    ProcessedBeforeApplied = "processed-before-applied", "I1";
+    /// A slice is written although the one before it failed.
+    ApplyAfterFailure = "apply-after-failure", "I1";
+    /// An entry that stands on its document is applied again.
+    NoDuplicateCheck = "no-duplicate-check", "I2";
+    /// A state entry is applied whatever it follows.
+    AnyAfter = "any-after", "I8";
+    /// A note becomes the head of its document.
+    NotesMoveHead = "notes-move-head", "I8";
+    /// Entries are ordered by the clocks that recorded them.
+    OrderByClock = "order-by-clock", "I9";
+    /// Facts of a document's earlier state are not taken back.
+    FactsNotTakenBack = "facts-not-taken-back", "I6";
+    /// A roll-up is overwritten, not added to.
+    RollupOverwrites = "rollup-overwrites", "I6";
+    /// An entry that cannot be applied is dropped.
+    RefusedNotKept = "refused-not-kept", "I1";
+    /// Agents may delete before the retention period is over.
+    PrunableTooEarly = "prunable-too-early", "I9";
+    /// The hub answers no heartbeat that is not at its mark.
+    DeafToHeartbeats = "deaf-to-heartbeats", "I1";
+    /// A fork begins at a mark that the hub does not hold.
+    AnyBranchPoint = "any-branch-point", "I3";
+    /// A lost range is filled with bytes that its end does not prove.
+    FillUnproved = "fill-unproved", "I3";
+    /// A range is passed over from a mark that is not the stored one any more.
+    StaleBase = "stale-base", "I3";
+    /// An agent uses a new stream before it is on the disk.
+    ForkNotWritten = "fork-not-written", "I3 I9";
+    /// A hub that came back older does not notice.
+    RestoreNotNoticed = "restore-not-noticed", "I9";
+}
+
+#[cfg(feature = "plants")]
+thread_local! {
+    static PLANTED: Cell<Option<Plant>> = const { Cell::new(None) };
+}
+
+/// Whether this bug is planted in this thread.
+#[cfg(feature = "plants")]
+pub fn is_planted(plant: Plant) -> bool {
+    PLANTED.get() == Some(plant)
+}
+
+/// Nothing is planted in a build without the feature `plants`.
+#[cfg(not(feature = "plants"))]
+#[inline(always)]
+pub const fn is_planted(_: Plant) -> bool {
+    false
+}
+
+/// Plants a bug in this thread, or removes the one that is there.
+#[cfg(feature = "plants")]
+pub fn plant(bug: Option<Plant>) {
+    PLANTED.set(bug);
+}
+
+impl Plant {
+    /// The plant of this name.
+    pub fn find(name: &str) -> Option<Plant> {
+        Plant::ALL.iter().copied().find(|plant| plant.name() == name)
+    }
+}
