@@ -1,0 +1,320 @@
+//! What a clerk at one device was told: the list of papers, and what may be done to each next.
+//!
+//! The flow of a repair order is written down here once more, so that nothing rests on the product's own. A call that
+//! failed leaves doubt about its act, and only about that: it may stand or not.
+
+use std::collections::BTreeMap;
+
+use waystation_agent::store::{ImportRow, Receipt};
+use waystation_protocol::document::Document;
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::id::{DocId, EntryId};
+use waystation_protocol::value::Value;
+
+use crate::chance::Chance;
+use crate::violation::{Violation, broken};
+
+/// Items that stock moves of.
+pub(crate) const ITEMS: &[&str] = &["滤芯", "机油", "刹车片"];
+/// Rows of somebody's history that are imported, now and again.
+const OLD_ROWS: u64 = 12;
+const AUTHOR: &str = "王芳";
+const HOUR_MS: i64 = 3_600_000;
+
+/// The steps of a repair order: from, act, to.
+pub(crate) const ORDER_STEPS: &[(&str, &str, &str)] = &[
+    ("checked_in", "estimate", "estimated"),
+    ("estimated", "confirm", "confirmed"),
+    ("confirmed", "assign", "assigned"),
+    ("assigned", "issue_parts", "parts_issued"),
+    ("parts_issued", "work", "working"),
+    ("working", "finish", "qc"),
+    ("qc", "release", "released"),
+    ("released", "close", "closed"),
+];
+
+/// What a clerk may want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Answers a survey.
+    Survey,
+    /// Moves stock.
+    Move,
+    /// Checks something in for repair.
+    CheckIn,
+    /// Takes the next step of an order.
+    Step,
+    /// Remarks on an order.
+    Note,
+    /// Voids an order.
+    Void,
+}
+
+/// A document as a clerk knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Paper {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its state.
+    pub state: String,
+    /// Its last state entry.
+    pub head: EntryId,
+    /// The fields set so far.
+    pub fields: BTreeMap<String, Value>,
+    /// How many remarks.
+    pub notes: usize,
+    /// Whether an act on it failed, so that it may stand or not.
+    pub has_doubt: bool,
+}
+
+/// An act that was confirmed.
+#[derive(Debug, Clone)]
+pub(crate) struct Confirmed {
+    /// Its entry.
+    pub entry: EntryId,
+    /// Its document.
+    pub document: DocId,
+}
+
+/// A clerk's list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Desk {
+    papers: BTreeMap<DocId, Paper>,
+    imported: BTreeMap<u64, DocId>,
+}
+
+impl Desk {
+    /// The papers.
+    pub(crate) fn papers(&self) -> impl Iterator<Item = (&DocId, &Paper)> {
+        self.papers.iter()
+    }
+
+    /// A wish for `task`; none where nothing on the list allows it. `wall` is the device's clock.
+    pub(crate) fn wish(&self, task: Task, wall: i64, chance: &mut Chance) -> Option<Wish> {
+        match task {
+            Task::Survey => Some(opening("survey", "answer", survey(chance))),
+            Task::Move => Some(opening("stock_movement", "post", movement(chance))),
+            Task::CheckIn => Some(opening("repair_order", "check_in", check_in(wall, chance))),
+            Task::Step => {
+                let (id, paper) = self.order(chance, |paper| next_step(&paper.state).is_some())?;
+                let (_, act, _) = next_step(&paper.state)?;
+                Some(act_on(id, act, step_fields(act, wall, chance)))
+            }
+            Task::Note => {
+                let (id, _) = self.order(chance, |_| true)?;
+                Some(act_on(id, "note", fields([("note_text", Value::from("已联系客户"))])))
+            }
+            Task::Void => {
+                let (id, _) = self.order(chance, |paper| paper.state != "void")?;
+                Some(act_on(id, "void", fields([("void_reason", Value::from("重复开单"))])))
+            }
+        }
+    }
+
+    /// A row of somebody's history, and whether it was imported at this device before.
+    pub(crate) fn old_row(&self, site: &str, chance: &mut Chance) -> (u64, ImportRow, bool) {
+        let key = chance.below(OLD_ROWS);
+        let row = ImportRow {
+            kind: "stock_movement".into(),
+            site: site.into(),
+            state: "posted".into(),
+            set: movement(&mut Chance::new(key)),
+            source: "old".into(),
+            key: format!("{site}-{key}"),
+            occurrence: 1,
+            author: AUTHOR.into(),
+        };
+        (key, row, self.imported.contains_key(&key))
+    }
+
+    /// An act was confirmed.
+    pub(crate) fn note_confirmed(&mut self, wish: &Wish, receipt: &Receipt) -> Result<Confirmed, Violation> {
+        let confirmed = Confirmed { entry: receipt.entry, document: receipt.document.id };
+        let is_note = wish.act == "note";
+        let paper = match wish.document {
+            None => self.papers.entry(receipt.document.id).or_insert(Paper {
+                kind: kind_of(&wish.kind),
+                state: opened_state(&wish.kind).to_owned(),
+                head: receipt.entry,
+                fields: BTreeMap::new(),
+                notes: 0,
+                has_doubt: false,
+            }),
+            Some(id) => match self.papers.get_mut(&id) {
+                Some(paper) => paper,
+                None => return Err(broken("I4", format!("an act on {id} was confirmed that nobody opened"))),
+            },
+        };
+        if is_note {
+            paper.notes += 1;
+        } else {
+            paper.head = receipt.entry;
+            paper.state = state_after(&paper.state, &wish.act).to_owned();
+            paper.fields.extend(wish.set.clone());
+        }
+        Ok(confirmed)
+    }
+
+    /// Rows were imported.
+    pub(crate) fn note_imported(&mut self, key: u64, row: &ImportRow, id: DocId) -> Confirmed {
+        self.imported.insert(key, id);
+        let paper = Paper {
+            kind: "stock_movement",
+            state: "posted".into(),
+            head: id.opening(),
+            fields: row.set.clone(),
+            notes: 0,
+            has_doubt: false,
+        };
+        self.papers.insert(id, paper);
+        Confirmed { entry: id.opening(), document: id }
+    }
+
+    /// An act failed: it is not known whether it stands.
+    pub(crate) fn note_doubt(&mut self, document: Option<DocId>) {
+        if let Some(paper) = document.and_then(|id| self.papers.get_mut(&id)) {
+            paper.has_doubt = true;
+        }
+    }
+
+    /// Compares the list with what the device shows now, and takes over what became of acts in doubt. What the device
+    /// shows beyond the list is an opening in doubt, or the effect of an act.
+    pub(crate) fn compare(&mut self, shown: &BTreeMap<DocId, Document>) -> Result<(), Violation> {
+        for (id, paper) in &mut self.papers {
+            let Some(document) = shown.get(id) else {
+                return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
+            };
+            paper.compare(document)?;
+        }
+        for (id, document) in shown.iter().filter(|(_, document)| document.kind == "repair_order") {
+            self.papers.entry(*id).or_insert_with(|| Paper::of(document));
+        }
+        Ok(())
+    }
+
+    fn order(&self, chance: &mut Chance, fits: impl Fn(&Paper) -> bool) -> Option<(DocId, &Paper)> {
+        let orders: Vec<(&DocId, &Paper)> =
+            self.papers.iter().filter(|(_, paper)| paper.kind == "repair_order" && fits(paper)).collect();
+        if orders.is_empty() { None } else { Some(*chance.pick(&orders)).map(|(id, paper)| (*id, paper)) }
+    }
+}
+
+impl Paper {
+    fn of(document: &Document) -> Paper {
+        Paper {
+            kind: kind_of(&document.kind),
+            state: document.state.clone(),
+            head: document.head,
+            fields: BTreeMap::new(),
+            notes: document.notes.len(),
+            has_doubt: false,
+        }
+    }
+
+    fn compare(&mut self, document: &Document) -> Result<(), Violation> {
+        let is_as_told = document.state == self.state && document.head == self.head;
+        let notes = document.notes.len();
+        let is_one_on = next_step(&self.state).is_some_and(|(_, _, to)| *to == document.state)
+            || document.state == "void"
+            || notes == self.notes + 1;
+        let is_sound = is_as_told && notes == self.notes || self.has_doubt && is_one_on;
+        if !is_sound {
+            let told = (&self.state, self.head, self.notes);
+            let found = (&document.state, document.head, notes);
+            return Err(broken("I1", format!("document {}: told {told:?}, the device shows {found:?}", document.id)));
+        }
+        for (field, value) in &self.fields {
+            if document.fields.get(field) != Some(value) {
+                return Err(broken("I1", format!("document {}: field {field} is not as told", document.id)));
+            }
+        }
+        if self.has_doubt {
+            (self.state, self.head, self.notes) = (document.state.clone(), document.head, notes);
+            self.has_doubt = false;
+        }
+        Ok(())
+    }
+}
+
+/// The step that follows a state of a repair order.
+pub(crate) fn next_step(state: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    ORDER_STEPS.iter().find(|(from, _, _)| *from == state)
+}
+
+/// The state an act leads to; acts that are not steps leave it.
+pub(crate) fn state_after<'a>(state: &'a str, act: &str) -> &'a str {
+    match ORDER_STEPS.iter().find(|(from, name, _)| *from == state && *name == act) {
+        Some((_, _, to)) => to,
+        None if act == "void" => "void",
+        None => state,
+    }
+}
+
+/// The state in which documents of a kind are opened here.
+pub(crate) fn opened_state(kind: &str) -> &'static str {
+    match kind {
+        "repair_order" => "checked_in",
+        "stock_movement" => "posted",
+        _ => "answered",
+    }
+}
+
+fn kind_of(name: &str) -> &'static str {
+    ["repair_order", "stock_movement"].into_iter().find(|kind| *kind == name).unwrap_or("survey")
+}
+
+fn opening(kind: &str, act: &str, set: BTreeMap<String, Value>) -> Wish {
+    Wish { document: None, kind: kind.into(), act: act.into(), set, author: AUTHOR.into(), cause: None }
+}
+
+fn act_on(id: DocId, act: &str, set: BTreeMap<String, Value>) -> Wish {
+    let kind = "repair_order".to_owned();
+    Wish { document: Some(id), kind, act: act.into(), set, author: AUTHOR.into(), cause: None }
+}
+
+fn fields<const N: usize>(set: [(&str, Value); N]) -> BTreeMap<String, Value> {
+    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn survey(chance: &mut Chance) -> BTreeMap<String, Value> {
+    let score = i64::try_from(chance.below(101)).expect("a score is small");
+    let comment = "好".repeat(usize::try_from(chance.below(120)).expect("a comment is short"));
+    fields([("form", "门店".into()), ("score", Value::Int(score)), ("comment", comment.into())])
+}
+
+fn movement(chance: &mut Chance) -> BTreeMap<String, Value> {
+    let milli = i64::try_from(chance.within(1, 9)).expect("a quantity is small") * 1_000;
+    fields([
+        ("item", Value::from(*chance.pick(ITEMS))),
+        ("location", "main".into()),
+        ("quantity", Value::measured(milli, "件")),
+        ("reason", "receipt".into()),
+    ])
+}
+
+fn check_in(wall: i64, chance: &mut Chance) -> BTreeMap<String, Value> {
+    fields([
+        ("category", Value::from(*chance.pick(&["手机", "电脑"]))),
+        ("symptom", format!("不开机 {}", chance.below(1_000)).into()),
+        ("pre_inspection", "外观完好".into()),
+        ("checked_in_at", Value::Int(wall - HOUR_MS)),
+    ])
+}
+
+fn step_fields(act: &str, wall: i64, chance: &mut Chance) -> BTreeMap<String, Value> {
+    match act {
+        "estimate" => fields([("promised_at", Value::Int(wall + 20 * 365 * 24 * HOUR_MS))]),
+        "confirm" => fields([("consent_by", "李雷".into())]),
+        "assign" => fields([("technician", "韩梅梅".into())]),
+        "issue_parts" => fields([
+            ("part#1.part", Value::from(*chance.pick(ITEMS))),
+            ("part#1.quantity", Value::measured(1_000, "件")),
+            ("part#1.price", Value::measured(1_999, "CNY")),
+            ("part#1.source", "stock".into()),
+            ("part#1.coverage", "customer".into()),
+        ]),
+        "finish" => fields([("outcome", Value::from(*chance.pick(&["fixed", "repairable"])))]),
+        "release" => fields([("qc_result", "pass".into()), ("released_at", Value::Int(wall))]),
+        _ => BTreeMap::new(),
+    }
+}

@@ -1,0 +1,245 @@
+//! An outlet's device: a disk, the agent's store on it, and a clerk.
+//!
+//! The store is the product's, without its thread. Whatever fails is either expected of the fault under way or a
+//! violation; after each opening the clerk's list is compared with what the store shows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use waystation_agent::store::{At, CaptureError, Filter, ImportOutcome, OpenOptions, Store, StoreError};
+use waystation_protocol::document::Document;
+use waystation_protocol::id::DocId;
+use waystation_protocol::site::Sites;
+use waystation_protocol::time::{self, Timestamp};
+
+use crate::chance::Chance;
+use crate::desk::{Confirmed, Desk, Task};
+use crate::disk::Disk;
+use crate::violation::{Violation, broken};
+
+/// A device.
+pub(crate) struct Device {
+    /// Its place among the devices of a run.
+    pub index: usize,
+    /// Its disk.
+    pub disk: Disk,
+    /// Its store, while the agent runs.
+    pub store: Option<Store>,
+    /// Its clerk's list.
+    pub desk: Desk,
+    /// Every act confirmed here since the beginning, on whatever disk.
+    pub confirmed: Vec<Confirmed>,
+    /// The site it stands for.
+    pub site: String,
+    folder: PathBuf,
+    starts: u32,
+    chance: Chance,
+}
+
+/// What became of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It stands.
+    Confirmed,
+    /// There was nothing to do.
+    Nothing,
+    /// The disk was full, or failed, or the power went.
+    Failed,
+}
+
+impl Device {
+    /// A device whose store's folder is `folder`, which is emptied.
+    pub(crate) fn new(index: usize, site: &str, folder: &Path, disk: Disk, chance: Chance) -> Device {
+        // what an earlier run left there is not this one's; without it the store is born anew
+        let _ = std::fs::remove_file(folder.join("store.redb"));
+        Device {
+            index,
+            disk,
+            store: None,
+            desk: Desk::default(),
+            confirmed: Vec::new(),
+            site: site.to_owned(),
+            folder: folder.to_owned(),
+            starts: 0,
+            chance,
+        }
+    }
+
+    /// A device that finds a store on its disk.
+    pub(crate) fn with_store(
+        index: usize,
+        site: &str,
+        folder: &Path,
+        disk: Disk,
+        chance: Chance,
+    ) -> Result<Device, Violation> {
+        let device = Device::new(index, site, folder, disk, chance);
+        let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join("store.redb"), b""));
+        made.map_err(|error| broken("harness", format!("cannot write {}: {error}", folder.display())))?;
+        Ok(device)
+    }
+
+    /// Starts the agent's store, and compares.
+    ///
+    /// # Errors
+    ///
+    /// What the clerk was told is not there. `Ok(false)` where the disk failed meanwhile.
+    pub(crate) fn start(&mut self) -> Result<bool, Violation> {
+        self.starts += 1;
+        let options = self.options();
+        match Store::open_in_place(&self.folder, options, self.disk.opener()) {
+            Ok(store) => self.store = Some(store),
+            Err(error) if self.is_to_be_expected(&error) => return Ok(false),
+            Err(error) => return Err(broken("I1", format!("the store does not open: {}", describe(&error)))),
+        }
+        self.compare()
+    }
+
+    /// Compares the clerk's list with what the store shows. `Ok(false)` where the disk failed meanwhile.
+    pub(crate) fn compare(&mut self) -> Result<bool, Violation> {
+        match self.shown() {
+            Ok(shown) => self.desk.compare(&shown).map(|()| true),
+            Err(error) if self.is_to_be_expected(&error) => Ok(false),
+            Err(error) => Err(broken("I7", format!("the store cannot be read: {}", describe(&error)))),
+        }
+    }
+
+    /// Every document the store shows.
+    pub(crate) fn shown(&self) -> Result<BTreeMap<DocId, Document>, StoreError> {
+        let Some(store) = &self.store else { return Err(StoreError::Closed) };
+        let mut filter = Filter { limit: 500, ..Filter::default() };
+        let mut shown = BTreeMap::new();
+        loop {
+            let page = store.documents(&filter)?;
+            shown.extend(page.items.into_iter().map(|document| (document.id, document)));
+            match page.next {
+                Some(next) => filter.cursor = Some(next),
+                None => return Ok(shown),
+            }
+        }
+    }
+
+    /// The clerk does something at `at`.
+    pub(crate) fn work(&mut self, task: Task, at: At, chance: &mut Chance) -> Result<Done, Violation> {
+        let Some(store) = &self.store else { return Ok(Done::Nothing) };
+        let Some(wish) = self.desk.wish(task, at.now.0, chance) else { return Ok(Done::Nothing) };
+        match store.capture(wish.clone(), at) {
+            Ok(receipt) => {
+                self.confirmed.push(self.desk.note_confirmed(&wish, &receipt)?);
+                Ok(Done::Confirmed)
+            }
+            Err(CaptureError::DiskFull | CaptureError::Failed(_)) => {
+                self.desk.note_doubt(wish.document);
+                Ok(Done::Failed)
+            }
+            // after a failed call the clerk's list may be behind
+            Err(error) if self.is_in_doubt(wish.document) => {
+                let _ = error;
+                Ok(Done::Nothing)
+            }
+            Err(error) => Err(broken("I9", format!("a legal act is refused: {task:?}: {error}"))),
+        }
+    }
+
+    /// The clerk imports some rows in one commit.
+    pub(crate) fn import(&mut self, at: At, chance: &mut Chance) -> Result<Done, Violation> {
+        let Some(store) = &self.store else { return Ok(Done::Nothing) };
+        let mut wanted: Vec<_> = (0..chance.within(1, 4)).map(|_| self.desk.old_row(&self.site, chance)).collect();
+        wanted.sort_by_key(|(key, _, _)| *key);
+        wanted.dedup_by_key(|(key, _, _)| *key);
+        let rows = wanted.iter().map(|(_, row, _)| row.clone()).collect();
+        match store.capture_import(rows, at) {
+            Ok(outcomes) => {
+                for ((key, row, was_imported), outcome) in wanted.iter().zip(outcomes) {
+                    match outcome {
+                        ImportOutcome::Captured(_) if *was_imported => {
+                            return Err(broken("I2", format!("row {key} was imported twice")));
+                        }
+                        ImportOutcome::Captured(id) => self.confirmed.push(self.desk.note_imported(*key, row, id)),
+                        ImportOutcome::Duplicate => {}
+                        ImportOutcome::Refused(problems) => {
+                            return Err(broken("I9", format!("a legal row is refused: {problems:?}")));
+                        }
+                    }
+                }
+                Ok(Done::Confirmed)
+            }
+            Err(_) => Ok(Done::Failed),
+        }
+    }
+
+    /// The agent is killed.
+    pub(crate) fn kill(&mut self) {
+        self.disk.kill();
+        self.abandon();
+    }
+
+    /// The power of the device is cut.
+    pub(crate) fn cut(&mut self) {
+        self.disk.cut();
+        self.abandon();
+    }
+
+    /// The agent ends as it should.
+    pub(crate) fn close(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close();
+        }
+        self.disk.kill();
+    }
+
+    fn abandon(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.abandon();
+        }
+    }
+
+    fn is_in_doubt(&self, document: Option<DocId>) -> bool {
+        self.desk.papers().any(|(id, paper)| Some(*id) == document && paper.has_doubt)
+    }
+
+    /// Whether its disk fails now, or did, and the store is not open again yet.
+    pub(crate) fn is_troubled(&self, error: &StoreError) -> bool {
+        self.disk.is_failing() || matches!(error, StoreError::Closed)
+    }
+
+    /// Whether the disk, as it is, may answer so.
+    fn is_to_be_expected(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::DiskFull | StoreError::Database(_) | StoreError::Closed => self.disk.is_failing(),
+            StoreError::Io { .. } | StoreError::Damaged(_) => self.disk.is_cut(),
+            StoreError::InUse { .. } | StoreError::BadCursor(_) => false,
+        }
+    }
+
+    fn options(&mut self) -> OpenOptions {
+        let number = u8::try_from(self.index + 1).expect("there are few devices");
+        OpenOptions {
+            sites: Sites::Only(vec![self.site.parse().expect("a site's name")]),
+            letter: 'A',
+            random: self.chance.bytes(),
+            boot: self.starts,
+            new_ids: [[number; 16], self.chance.bytes()],
+            new_key: [number; 32],
+            zone: time::zone("").expect("the default zone is bundled"),
+            reserve_bytes: 0,
+        }
+    }
+}
+
+/// When something is recorded: the device's clock, and its time since the start.
+pub(crate) fn at(wall: i64, mono_ms: u64) -> At {
+    At { now: Timestamp(wall), mono_ms }
+}
+
+/// An error with its causes.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

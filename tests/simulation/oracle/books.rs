@@ -1,0 +1,322 @@
+//! The last judgement: everything the hub holds when the faults have ended, against what clerks were told and what the
+//! devices show.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ciborium::Value;
+use rusqlite::Connection;
+
+use super::journal::{decode, entries, field, follow};
+use super::papers::{Act, Paper};
+use super::sql;
+use crate::device::Device;
+use crate::violation::{Violation, broken};
+
+/// Bytes of a record in a document's history: entry id, stream row, seq, start of the hash.
+const RECORD: usize = 36;
+
+type Id = [u8; 16];
+type Mark = (i64, [u8; 32]);
+
+/// What the hub holds.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// Entries by stream row and seq.
+    raw: BTreeMap<(i64, i64), Vec<u8>>,
+    /// Documents: encoded, and which entries made them.
+    documents: BTreeMap<Id, (Value, Vec<(Id, i64, i64)>)>,
+    /// What is set aside, and why.
+    aside: BTreeMap<(i64, i64), String>,
+    /// Streams whose entries nobody promised to apply.
+    strangers: BTreeSet<i64>,
+    /// Whether some journal may have two branches.
+    has_branches: bool,
+}
+
+/// Reads everything and judges it.
+pub(crate) fn check(
+    books: &Connection,
+    devices: &[&Device],
+    strangers: &[Id],
+    has_branches: bool,
+) -> Result<(), Violation> {
+    let mut found = Books::read(books, strangers)?;
+    found.has_branches = has_branches;
+    let papers = found.each_once()?;
+    found.nothing_lost(devices)?;
+    found.nothing_aside()?;
+    found.as_folded(&papers)?;
+    ledgers(books, &papers)?;
+    found.effects(&papers)?;
+    devices.iter().try_for_each(|device| found.same_at(device))
+}
+
+impl Books {
+    fn read(books: &Connection, strangers: &[Id]) -> Result<Books, Violation> {
+        let mut found = Books::default();
+        let mut streams = books
+            .prepare(
+                "SELECT id, stream, stored_seq, stored_hash, processed_seq, floor_seq, parent_hash FROM stream
+                 WHERE is_aside = 0",
+            )
+            .map_err(sql)?;
+        let mut rows = streams.query([]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let (id, stream): (i64, Id) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+            let stored: (i64, [u8; 32]) = (row.get(2).map_err(sql)?, row.get(3).map_err(sql)?);
+            let processed: i64 = row.get(4).map_err(sql)?;
+            if strangers.contains(&stream) {
+                found.strangers.insert(id);
+            }
+            if processed != stored.0 {
+                return Err(broken("liveness", format!("{} entries are stored, {processed} processed", stored.0)));
+            }
+            let hash: Option<[u8; 32]> = row.get(6).map_err(sql)?;
+            let floor = (row.get(5).map_err(sql)?, hash.unwrap_or_default());
+            found.read_stream(books, id, floor, stored)?;
+        }
+        found.read_documents(books)?;
+        found.read_aside(books)?;
+        Ok(found)
+    }
+
+    /// I3: rows follow one another, and the chain over all entries ends at the stored mark.
+    fn read_stream(&mut self, books: &Connection, id: i64, floor: Mark, stored: Mark) -> Result<(), Violation> {
+        let mut lost = lost(books, id)?;
+        let query = "SELECT first_seq, last_seq, prev_hash, payload FROM raw WHERE stream = ?1 AND last_seq <= ?2
+                     ORDER BY first_seq";
+        let mut raw = books.prepare_cached(query).map_err(sql)?;
+        let mut rows = raw.query(rusqlite::params![id, stored.0]).map_err(sql)?;
+        let mut at = floor;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let (first, last): (i64, i64) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+            let prev: [u8; 32] = row.get(2).map_err(sql)?;
+            if let Some(end) = lost.remove(&at) {
+                at = end;
+            }
+            if first != at.0 + 1 || prev != at.1 {
+                return Err(broken("I3", format!("journal {id}: the batch at {first} does not follow {}", at.0)));
+            }
+            for bytes in entries(&row.get::<_, Vec<u8>>(3).map_err(sql)?)? {
+                at = (at.0 + 1, follow(at.1, &bytes));
+                self.raw.insert((id, at.0), bytes);
+            }
+            if at.0 != last {
+                return Err(broken("I3", format!("journal {id}: a batch ends at {}, its row says {last}", at.0)));
+            }
+        }
+        if let Some(end) = lost.remove(&at) {
+            at = end;
+        }
+        if at == stored {
+            Ok(())
+        } else {
+            Err(broken("I3", format!("journal {id} ends at {}, its mark says {}", at.0, stored.0)))
+        }
+    }
+
+    fn read_documents(&mut self, books: &Connection) -> Result<(), Violation> {
+        let mut query = books.prepare("SELECT id, body, history FROM document").map_err(sql)?;
+        let mut rows = query.query([]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let (id, body, history): (Id, Vec<u8>, Vec<u8>) =
+                (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?, row.get(2).map_err(sql)?);
+            let body = decode(&body).ok_or_else(|| broken("I7", "a document of the hub does not decode"))?;
+            let records = history.chunks_exact(RECORD).filter_map(|record| {
+                let stream = u32::from_le_bytes(record[16..20].try_into().ok()?);
+                let seq = i64::from_le_bytes(record[20..28].try_into().ok()?);
+                Some((record[..16].try_into().ok()?, i64::from(stream), seq))
+            });
+            self.documents.insert(id, (body, records.collect()));
+        }
+        Ok(())
+    }
+
+    fn read_aside(&mut self, books: &Connection) -> Result<(), Violation> {
+        let query = "SELECT stream, seq, code FROM quarantine WHERE resolved_at IS NULL";
+        let mut query = books.prepare(query).map_err(sql)?;
+        let mut rows = query.query([]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let place = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+            self.aside.insert(place, row.get(2).map_err(sql)?);
+        }
+        Ok(())
+    }
+
+    /// I2 and I8: no entry made two documents or one twice, each document is a chain of state entries, and whatever is
+    /// stored was applied or is visibly set aside.
+    fn each_once(&self) -> Result<BTreeMap<Id, Paper>, Violation> {
+        let (mut applied, mut papers) = (BTreeSet::new(), BTreeMap::new());
+        for (id, (_, records)) in &self.documents {
+            let mut paper = Paper::default();
+            for (entry, stream, seq) in records {
+                let act = self.raw.get(&(*stream, *seq)).and_then(|bytes| Act::read(bytes));
+                let act = act.filter(|act| act.id == *entry && act.document == *id);
+                let act =
+                    act.ok_or_else(|| broken("I3", format!("an applied entry is not at its place {stream}/{seq}")))?;
+                if !applied.insert(act.id) {
+                    return Err(broken("I2", format!("entry {stream}/{seq} was applied twice")));
+                }
+                let head = (!act.is_opening).then_some(paper.head);
+                if act.is_state_entry() && act.after != head {
+                    return Err(broken("I8", format!("entry {stream}/{seq} does not follow its document's head")));
+                }
+                paper.fold(&act);
+            }
+            papers.insert(*id, paper);
+        }
+        for (place, bytes) in &self.raw {
+            let is_applied = Act::read(bytes).is_some_and(|act| applied.contains(&act.id));
+            if !is_applied && !self.aside.contains_key(place) {
+                return Err(broken("I1", format!("entry {place:?} is stored, and neither applied nor set aside")));
+            }
+        }
+        Ok(papers)
+    }
+
+    /// I1: every confirmed act arrived.
+    fn nothing_lost(&self, devices: &[&Device]) -> Result<(), Violation> {
+        let ids: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        for device in devices {
+            for confirmed in &device.confirmed {
+                if !ids.contains(confirmed.entry.as_bytes()) {
+                    return Err(broken("I1", format!("entry {} was confirmed and never arrived", confirmed.entry)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I9: legal acts are not set aside.
+    fn nothing_aside(&self) -> Result<(), Violation> {
+        let contested = if self.has_branches { self.contested() } else { BTreeSet::new() };
+        for (place, code) in self.aside.iter().filter(|((stream, _), _)| !self.strangers.contains(stream)) {
+            let act = self.raw.get(place).and_then(|bytes| Act::read(bytes));
+            if !act.is_some_and(|act| contested.contains(&act.document)) {
+                return Err(broken("I9", format!("a legal entry is set aside: {place:?}: {code}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Documents on which two branches acted, and those that came of such acts.
+    fn contested(&self) -> BTreeSet<Id> {
+        let acts: Vec<(i64, Act)> =
+            self.raw.iter().filter_map(|((stream, _), bytes)| Some((*stream, Act::read(bytes)?))).collect();
+        let mut streams: BTreeMap<Id, BTreeSet<i64>> = BTreeMap::new();
+        for (stream, act) in &acts {
+            streams.entry(act.document).or_default().insert(*stream);
+        }
+        let mut contested: BTreeSet<Id> =
+            streams.into_iter().filter(|(_, streams)| streams.len() > 1).map(|(document, _)| document).collect();
+        let on: BTreeSet<Id> =
+            acts.iter().filter(|(_, act)| contested.contains(&act.document)).map(|(_, act)| act.id).collect();
+        let caused = acts.iter().filter(|(_, act)| act.cause.is_some_and(|cause| on.contains(&cause)));
+        contested.extend(caused.map(|(_, act)| act.document));
+        contested
+    }
+
+    /// The hub's documents are what their entries fold to, and no printed number stands on two.
+    fn as_folded(&self, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+        let mut numbers = BTreeSet::new();
+        for (id, paper) in papers {
+            if let Some(difference) = paper.differs(&self.documents[id].0) {
+                return Err(broken("I4", format!("a document of the hub is not what its entries say: {difference}")));
+            }
+            let number = paper.text("number");
+            if !number.is_empty() && !numbers.insert(number.clone()) && !self.has_branches {
+                return Err(broken("numbers", format!("{number} was given twice")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What an act brings about is there, once.
+    fn effects(&self, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+        let acts: Vec<Act> = self.raw.values().filter_map(|bytes| Act::read(bytes)).collect();
+        let is_applied = |act: &&Act| papers.contains_key(&act.document);
+        for issued in acts.iter().filter(is_applied).filter(|act| act.act == "issue_parts") {
+            let caused: BTreeSet<Id> =
+                acts.iter().filter(|act| act.cause == Some(issued.id)).map(|act| act.id).collect();
+            if caused.len() != 1 {
+                return Err(broken("I6", format!("parts were issued once and moved stock {} times", caused.len())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a device may show a document otherwise than the hub: a branch it does not hold acted on it.
+    fn may_differ(&self, document: &Id, own: &BTreeSet<Id>, contested: &BTreeSet<Id>) -> bool {
+        let is_beyond = |(_, records): &(Value, Vec<(Id, i64, i64)>)| records.iter().any(|(id, ..)| !own.contains(id));
+        self.has_branches && (contested.contains(document) || self.documents.get(document).is_some_and(is_beyond))
+    }
+
+    /// I4: a device shows its documents as the hub does.
+    fn same_at(&self, device: &Device) -> Result<(), Violation> {
+        let shown = device.shown().map_err(|error| broken("I7", format!("a device cannot be read: {error}")))?;
+        let (own, contested) = match self.has_branches {
+            true => (super::journal::ids(device)?, self.contested()),
+            false => Default::default(),
+        };
+        for (id, document) in &shown {
+            let here = Value::serialized(document).map_err(|error| broken("harness", error.to_string()))?;
+            let theirs = self.documents.get(id.as_bytes()).map(|(body, _)| body);
+            if theirs != Some(&here) && !self.may_differ(id.as_bytes(), &own, &contested) {
+                let what = if theirs.is_some() { "differs at" } else { "is missing at" };
+                return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));
+            }
+        }
+        let own_site = |body: &&Value| field(body, "site").and_then(Value::as_text) == Some(device.site.as_str());
+        let at_hub = self.documents.values().map(|(body, _)| body).filter(own_site).count();
+        if at_hub > shown.len() && !self.has_branches {
+            return Err(broken(
+                "I4",
+                format!("device {} shows {} documents, the hub {at_hub}", device.index, shown.len()),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Ranges named lost and not filled: from the mark before each to the one at its end.
+fn lost(books: &Connection, stream: i64) -> Result<BTreeMap<Mark, Mark>, Violation> {
+    let query = "SELECT first_seq - 1, prev_hash, open_last, open_hash FROM lost_range
+                 WHERE stream = ?1 AND filled_at IS NULL";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let rows = query.query_map([stream], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?))));
+    rows.map_err(sql)?.collect::<Result<_, _>>().map_err(sql)
+}
+
+/// I6: sums of facts and roll-ups are what the documents add up to.
+fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+    let mut stock: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let (mut orders, mut surveys) = (0, 0);
+    for paper in papers.values().filter(|paper| paper.state != "void") {
+        match paper.kind.as_str() {
+            "stock_movement" => {
+                *stock.entry((paper.text("item"), paper.text("location"))).or_default() += paper.measured("quantity");
+            }
+            "repair_order" => orders += 1,
+            _ => surveys += 1,
+        }
+    }
+    for table in ["fact", "rollup"] {
+        let query = format!("SELECT k1, k2, sum(v1) FROM {table} WHERE measure = 'stock' GROUP BY k1, k2");
+        let mut query = books.prepare(&query).map_err(sql)?;
+        let rows = query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?))).map_err(sql)?;
+        let mut found: BTreeMap<(String, String), i64> = rows.collect::<Result<_, _>>().map_err(sql)?;
+        found.retain(|_, sum| *sum != 0);
+        stock.retain(|_, sum| *sum != 0);
+        if found != stock {
+            return Err(broken("I6", format!("stock by {table} is {found:?}, expected {stock:?}")));
+        }
+        for (measure, expected) in [("repair", orders), ("satisfaction", surveys)] {
+            let query = format!("SELECT coalesce(sum(v1), 0) FROM {table} WHERE measure = ?1");
+            let sum: i64 = books.query_row(&query, [measure], |row| row.get(0)).map_err(sql)?;
+            if sum != expected {
+                return Err(broken("I6", format!("{measure} by {table} is {sum}, expected {expected}")));
+            }
+        }
+    }
+    Ok(())
+}

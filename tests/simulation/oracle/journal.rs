@@ -1,0 +1,90 @@
+//! Journals read anew: payloads unpacked, lengths taken, chains recomputed, entries decoded with ciborium.
+
+use std::collections::BTreeSet;
+
+use ciborium::Value;
+
+use crate::cuts::whole;
+use crate::device::Device;
+use crate::violation::{Violation, broken};
+
+/// The entries of a payload, as captured.
+pub(crate) fn entries(payload: &[u8]) -> Result<Vec<Vec<u8>>, Violation> {
+    let raw = zstd::stream::decode_all(payload).map_err(|error| broken("I7", format!("a payload: {error}")))?;
+    let (mut entries, mut at) = (Vec::new(), 0);
+    while at < raw.len() {
+        let (mut length, mut shift) = (0usize, 0);
+        loop {
+            let byte = *raw.get(at).ok_or_else(|| broken("I7", "a payload ends within a length"))?;
+            at += 1;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        let entry = raw.get(at..at + length).ok_or_else(|| broken("I7", "a payload ends within an entry"))?;
+        entries.push(entry.to_vec());
+        at += length;
+    }
+    Ok(entries)
+}
+
+/// The chain's hash after one more entry.
+pub(crate) fn follow(hash: [u8; 32], entry: &[u8]) -> [u8; 32] {
+    let mut bytes = hash.to_vec();
+    bytes.extend_from_slice(entry);
+    *blake3::hash(&bytes).as_bytes()
+}
+
+/// A field of an entry.
+pub(crate) fn field<'a>(entry: &'a Value, name: &str) -> Option<&'a Value> {
+    let pairs = entry.as_map()?;
+    pairs.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+}
+
+/// Sixteen bytes of an entry.
+pub(crate) fn id(entry: &Value, name: &str) -> Option<[u8; 16]> {
+    field(entry, name)?.as_bytes()?.as_slice().try_into().ok()
+}
+
+/// Reads an entry.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Value> {
+    ciborium::from_reader(bytes).ok()
+}
+
+/// The ids of the entries in a device's journal.
+pub(crate) fn ids(device: &Device) -> Result<BTreeSet<[u8; 16]>, Violation> {
+    let found = entries(&whole(device)?.0)?;
+    Ok(found.iter().filter_map(|bytes| id(&decode(bytes)?, "id")).collect())
+}
+
+/// A device's journal: its chain ends at its head, no entry and no printed number stands twice in it, and every
+/// confirmed act is there.
+pub(crate) fn check(device: &Device) -> Result<(), Violation> {
+    let (payload, last) = whole(device)?;
+    let Some(store) = &device.store else { return Ok(()) };
+    let entries = entries(&payload)?;
+    let hash = entries.iter().fold([0; 32], |hash, entry| follow(hash, entry));
+    if last != store.head().seq || hash != *store.head().hash.as_bytes() {
+        return Err(broken("I3", format!("the journal's chain ends at {last}, its head is {}", store.head().seq)));
+    }
+    let (mut ids, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for bytes in &entries {
+        let entry = decode(bytes).ok_or_else(|| broken("I7", "an entry of the journal does not decode"))?;
+        let own = id(&entry, "id").ok_or_else(|| broken("I7", "an entry of the journal has no id"))?;
+        if !ids.insert(own) {
+            return Err(broken("I2", "an entry stands twice in the journal"));
+        }
+        let number = field(&entry, "set").and_then(|set| field(set, "number")).and_then(Value::as_text);
+        if let Some(number) = number
+            && !numbers.insert(number.to_owned())
+        {
+            return Err(broken("numbers", format!("{number} was given twice")));
+        }
+    }
+    match device.confirmed.iter().find(|confirmed| !ids.contains(confirmed.entry.as_bytes())) {
+        Some(lost) => Err(broken("I1", format!("entry {} was confirmed and is not in the journal", lost.entry))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,178 @@
+//! The oracle: what must be true, judged by its own reading of bytes and its own arithmetic.
+//!
+//! It shares no code with the product beyond plain ids: chains, batches and entries are read here once more, with
+//! other crates, and the hub's database by SQL.
+
+pub(crate) mod books;
+pub(crate) mod frames;
+pub(crate) mod journal;
+pub(crate) mod papers;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use waystation_protocol::chain::Mark;
+use waystation_protocol::id::SessionId;
+
+use crate::hub::RETENTION_MS;
+use crate::violation::{Violation, broken};
+use frames::Said;
+
+/// Listens while a schedule runs.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    reader: Option<Connection>,
+}
+
+impl Oracle {
+    /// Lets go of the database: its file is about to be replaced.
+    pub(crate) fn close(&mut self) {
+        self.reader = None;
+    }
+
+    /// The hub's database, to be read.
+    pub(crate) fn books(&mut self, folder: &Path) -> Result<&Connection, Violation> {
+        if self.reader.is_none() {
+            let opened = Connection::open_with_flags(folder.join("hub.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
+            self.reader = Some(opened.map_err(sql)?);
+        }
+        Ok(self.reader.as_ref().expect("it was there or has just been opened"))
+    }
+
+    /// The hub says something: it must be backed by what is committed at this moment.
+    pub(crate) fn hear_hub(&mut self, folder: &Path, bytes: &[u8], wall: i64) -> Result<(), Violation> {
+        let said = frames::read(bytes);
+        let books = self.books(folder)?;
+        match said {
+            Some(Said::Ack { stream, stored, processed, prunable, .. }) => {
+                backed(books, &stream, stored)?;
+                judge_prunable(books, &stream, processed, prunable, wall)
+            }
+            Some(Said::Welcome { stream, ladder, .. }) => {
+                ladder.into_iter().try_for_each(|rung| backed(books, &stream, rung))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An agent's stored mark moves only by an ACK or a WELCOME of its current session, to what that says.
+    pub(crate) fn judge_marks(
+        &self,
+        bytes: &[u8],
+        session: Option<SessionId>,
+        before: Mark,
+        after: Mark,
+    ) -> Result<(), Violation> {
+        if before == after {
+            return Ok(());
+        }
+        let is = |mark: &(u64, [u8; 32])| mark.0 == after.seq.0 && mark.1 == *after.hash.as_bytes();
+        let current = session.map(|session| *session.as_bytes());
+        match frames::read(bytes) {
+            Some(Said::Ack { session, stored, .. }) if Some(session) == current && is(&stored) => Ok(()),
+            Some(Said::Welcome { session, ladder, .. }) if Some(session) == current && ladder.iter().any(is) => Ok(()),
+            said => Err(broken("I5", format!("an agent moves its mark to {} because of {said:?}", after.seq))),
+        }
+    }
+}
+
+/// A mark the hub claims is one its database holds: in the journal itself, or below its floor in one it came from.
+fn backed(books: &Connection, stream: &[u8; 16], mark: (u64, [u8; 32])) -> Result<(), Violation> {
+    let (seq, hash) = (i64::try_from(mark.0).unwrap_or(i64::MAX), mark.1);
+    if seq == 0 {
+        return Ok(());
+    }
+    let mut stream = *stream;
+    loop {
+        let query = "SELECT id, stored_seq, floor_seq, parent_stream, parent_hash FROM stream WHERE stream = ?1";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Journal {
+                row: row.get(0)?,
+                stored: row.get(1)?,
+                floor: row.get(2)?,
+                parent: row.get(3)?,
+                floor_hash: row.get(4)?,
+            })
+        };
+        let found = books
+            .prepare_cached(query)
+            .and_then(|mut query| query.query_row([&stream[..]], read).optional())
+            .map_err(sql)?;
+        let Some(journal) = found else {
+            return Err(broken("I5", format!("{seq} is claimed of an unknown journal")));
+        };
+        if seq > journal.stored {
+            return Err(broken("I5", format!("{seq} is claimed, {} is committed", journal.stored)));
+        }
+        match journal.parent {
+            Some(_) if seq == journal.floor && journal.floor_hash == Some(hash) => return Ok(()),
+            Some(parent) if seq < journal.floor => stream = parent,
+            _ => return holds(books, journal.row, seq, hash),
+        }
+    }
+}
+
+struct Journal {
+    row: i64,
+    stored: i64,
+    floor: i64,
+    parent: Option<[u8; 16]>,
+    floor_hash: Option<[u8; 32]>,
+}
+
+/// The chain over the batch that holds `seq` has this hash there; or a range up to there is named lost with it.
+fn holds(books: &Connection, row: i64, seq: i64, hash: [u8; 32]) -> Result<(), Violation> {
+    let query = "SELECT first_seq, prev_hash, payload FROM raw WHERE stream = ?1 AND first_seq <= ?2 + 1
+                 ORDER BY first_seq DESC LIMIT 2";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let mut rows = query.query(params![row, seq]).map_err(sql)?;
+    while let Some(batch) = rows.next().map_err(sql)? {
+        let first: i64 = batch.get(0).map_err(sql)?;
+        let mut at: (i64, [u8; 32]) = (first - 1, batch.get(1).map_err(sql)?);
+        for entry in journal::entries(&batch.get::<_, Vec<u8>>(2).map_err(sql)?)? {
+            if at.0 == seq {
+                break;
+            }
+            at = (at.0 + 1, journal::follow(at.1, &entry));
+        }
+        if at == (seq, hash) {
+            return Ok(());
+        }
+    }
+    let query = "SELECT 1 FROM lost_range WHERE stream = ?1
+                 AND ((open_last = ?2 AND open_hash = ?3) OR (first_seq = ?2 + 1 AND prev_hash = ?3))";
+    let lost = books
+        .prepare_cached(query)
+        .and_then(|mut query| query.query_row(params![row, seq, hash], |_| Ok(())).optional())
+        .map_err(sql)?;
+    match lost {
+        Some(()) => Ok(()),
+        None => Err(broken("I5", format!("mark {seq} is claimed and no committed batch has its hash there"))),
+    }
+}
+
+/// What may be deleted is processed, and older than the retention period by the hub's clock.
+fn judge_prunable(
+    books: &Connection,
+    stream: &[u8; 16],
+    processed: u64,
+    prunable: u64,
+    wall: i64,
+) -> Result<(), Violation> {
+    if prunable > processed {
+        return Err(broken("I9", format!("{prunable} may be deleted, {processed} is processed")));
+    }
+    let query = "SELECT count(*) FROM raw JOIN stream ON stream.id = raw.stream
+                 WHERE stream.stream = ?1 AND first_seq <= ?2 AND received_at > ?3";
+    let prunable = i64::try_from(prunable).unwrap_or(i64::MAX);
+    let young: i64 = books
+        .prepare_cached(query)
+        .and_then(|mut query| query.query_row(params![&stream[..], prunable, wall - RETENTION_MS], |row| row.get(0)))
+        .map_err(sql)?;
+    if young > 0 { Err(broken("I9", format!("{prunable} may be deleted before its time"))) } else { Ok(()) }
+}
+
+/// The oracle's own database errors.
+pub(crate) fn sql(error: rusqlite::Error) -> Violation {
+    broken("harness", format!("the oracle cannot read the hub's database: {error}"))
+}

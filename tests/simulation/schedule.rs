@@ -1,0 +1,214 @@
+//! A schedule: what a seed makes happen, as a list, so that a failing one can be shortened.
+//!
+//! Each step carries its own salt: leaving others out changes nothing in it.
+
+use crate::chance::Chance;
+use crate::desk::Task;
+use crate::network::Weather;
+
+/// Steps of a schedule.
+const STEPS: (u64, u64) = (25, 70);
+
+/// One step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// What happens.
+    pub(crate) action: Action,
+    /// Decides what chance decides within it.
+    pub(crate) salt: u64,
+}
+
+/// What can happen. Devices are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A clerk does something.
+    Work(usize, Task),
+    /// A clerk imports rows.
+    Import(usize),
+    /// The store writes its cache.
+    Pause(usize),
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    /// The network becomes better or worse.
+    Weather(Weather),
+    /// A connection breaks, and comes back after so many milliseconds.
+    Disconnect(usize, u64),
+    /// Frames of a device vanish in both ways, or only downward, for so many milliseconds.
+    Partition(usize, u64, bool),
+    /// The broker restarts and has forgotten everything.
+    Amnesia,
+    /// An agent is killed and starts again after so many milliseconds.
+    Kill(usize, u64),
+    /// The power of a device fails after so many changes of its disk.
+    Cut(usize, u64),
+    /// An agent ends as it should and starts again.
+    Restart(usize),
+    /// Syncs fail, until they do not.
+    SyncFails(usize, bool),
+    /// The disk is full, until it is not.
+    Full(usize, bool),
+    /// A device's clock jumps, in milliseconds.
+    Clock(usize, i64),
+    /// The hub's next commit of this sort fails or is its last.
+    HubCommit(Stage, Ending),
+    /// The hub is killed and starts again after so many milliseconds.
+    HubKill(u64),
+    /// The hub writes its heads.
+    HubHeads,
+    /// The hub's database is copied.
+    HubCopy,
+    /// An older copy of it is put in place.
+    HubPutBack,
+    /// So many workers from the next start on.
+    Workers(usize),
+    /// A stranger sends entries that nobody can apply.
+    Poison,
+    /// A device's disk is copied.
+    Copy(usize),
+    /// An older copy of it is put in place.
+    PutBack(usize),
+    /// Another device begins with a copy of it.
+    Clone(usize),
+}
+
+/// Which of the hub's commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Storing.
+    Store,
+    /// Processing.
+    Process,
+}
+
+/// How it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It fails.
+    Fails,
+    /// The hub is killed before it.
+    KilledBefore,
+    /// The hub is killed after it.
+    KilledAfter,
+}
+
+/// Classes of faults. A schedule knows some of them.
+#[derive(Debug, Clone, Copy)]
+enum Class {
+    Network,
+    Links,
+    Broker,
+    AgentCrash,
+    PowerCut,
+    Disk,
+    Clock,
+    HubCrash,
+    HubRestore,
+    Workers,
+    Poison,
+    DeviceRestore,
+    Clone,
+}
+
+/// Every class that the product stands by now, with how many schedules of a hundred know it.
+const CLASSES: &[(u64, Class)] = &[
+    (60, Class::Network),
+    (40, Class::Links),
+    (25, Class::Broker),
+    (35, Class::AgentCrash),
+    (35, Class::PowerCut),
+    (20, Class::Disk),
+    (20, Class::Clock),
+    (40, Class::HubCrash),
+    (15, Class::HubRestore),
+    (15, Class::Workers),
+    (10, Class::Poison),
+    (12, Class::DeviceRestore),
+    (10, Class::Clone),
+];
+
+/// A schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    /// Its seed.
+    pub(crate) seed: u64,
+    /// How many devices begin.
+    pub(crate) devices: usize,
+    /// What happens.
+    pub(crate) steps: Vec<Step>,
+}
+
+impl Schedule {
+    /// The schedule of a seed.
+    pub(crate) fn of(seed: u64) -> Schedule {
+        let mut chance = Chance::new(seed);
+        let devices = chance.weighted(&[(5, 1), (3, 2), (1, 3)]);
+        let classes: Vec<Class> =
+            CLASSES.iter().filter(|(share, _)| chance.percent(*share)).map(|(_, class)| *class).collect();
+        let steps = chance.within(STEPS.0, STEPS.1);
+        let steps = (0..steps).map(|_| Step { action: action(&classes, devices, &mut chance), salt: chance.next() });
+        Schedule { seed, devices, steps: steps.collect() }
+    }
+}
+
+fn action(classes: &[Class], devices: usize, chance: &mut Chance) -> Action {
+    let device = usize::try_from(chance.below(devices as u64)).expect("devices are few");
+    if classes.is_empty() || chance.percent(60) {
+        return ordinary(device, chance);
+    }
+    fault(*chance.pick(classes), device, chance)
+}
+
+fn ordinary(device: usize, chance: &mut Chance) -> Action {
+    match chance.below(20) {
+        0..2 => Action::Work(device, Task::Survey),
+        2..4 => Action::Work(device, Task::Move),
+        4..6 => Action::Work(device, Task::CheckIn),
+        6..11 => Action::Work(device, Task::Step),
+        11 => Action::Work(device, Task::Note),
+        12 => chance.weighted(&[(1, Action::Work(device, Task::Void)), (2, Action::Import(device))]),
+        13 => Action::Pause(device),
+        14..19 => Action::Wait(chance.weighted(&[(6, 300), (3, 5_000), (2, 70_000)])),
+        _ => Action::Wait(chance.weighted(&[(2, 3_600_000), (1, 86_400_000), (1, 15 * 86_400_000)])),
+    }
+}
+
+fn fault(class: Class, device: usize, chance: &mut Chance) -> Action {
+    let pause = chance.weighted(&[(3, 500), (2, 8_000), (1, 120_000)]);
+    match class {
+        Class::Network => Action::Weather(Weather {
+            loss: chance.weighted(&[(2, 0), (2, 10), (1, 40)]),
+            copies: chance.weighted(&[(2, 0), (2, 20), (1, 50)]),
+            damage: chance.weighted(&[(3, 0), (1, 5)]),
+            delay_ms: chance.weighted(&[(2, 20), (2, 400), (1, 4_000), (1, 40_000)]),
+        }),
+        Class::Links if chance.percent(50) => Action::Disconnect(device, pause),
+        Class::Links => Action::Partition(device, pause, chance.percent(50)),
+        Class::Broker => Action::Amnesia,
+        Class::AgentCrash if chance.percent(70) => Action::Kill(device, pause),
+        Class::AgentCrash => Action::Restart(device),
+        Class::PowerCut => Action::Cut(device, chance.weighted(&[(1, 0), (4, 12), (2, 40)]) + chance.below(12)),
+        Class::Disk if chance.percent(50) => Action::SyncFails(device, chance.percent(60)),
+        Class::Disk => Action::Full(device, chance.percent(60)),
+        Class::Clock => {
+            let jump = chance.weighted(&[(2, 3_600_000), (1, 10 * 365 * 86_400_000)]);
+            Action::Clock(device, if chance.percent(50) { jump } else { -jump })
+        }
+        Class::HubCrash => hub_crash(pause, chance),
+        Class::HubRestore => chance.weighted(&[(2, Action::HubCopy), (2, Action::HubPutBack), (1, Action::HubHeads)]),
+        Class::Workers => Action::Workers(usize::try_from(chance.within(1, 3)).expect("workers are few")),
+        Class::Poison => Action::Poison,
+        Class::DeviceRestore => chance.weighted(&[(3, Action::Copy(device)), (2, Action::PutBack(device))]),
+        Class::Clone => chance.weighted(&[(2, Action::Copy(device)), (2, Action::Clone(device))]),
+    }
+}
+
+fn hub_crash(pause: u64, chance: &mut Chance) -> Action {
+    let stage = chance.weighted(&[(1, Stage::Store), (1, Stage::Process)]);
+    match chance.below(5) {
+        0 => Action::HubKill(pause),
+        1 => Action::HubHeads,
+        2 => Action::HubCommit(stage, Ending::Fails),
+        3 => Action::HubCommit(stage, Ending::KilledBefore),
+        _ => Action::HubCommit(stage, Ending::KilledAfter),
+    }
+}
