@@ -104,6 +104,10 @@ plants! {
     RefusedNotKept = "refused-not-kept", "I1";
     /// Agents may delete before the retention period is over.
     PrunableTooEarly = "prunable-too-early", "I9";
+    /// Agents may delete while a restore is open.
+    PruneInRestore = "prune-in-restore", "I9";
+    /// Agents may delete what no backup holds.
+    PruneNotBackedUp = "prune-not-backed-up", "I9";
     /// The hub answers no heartbeat that is not at its mark.
     DeafToHeartbeats = "deaf-to-heartbeats", "I1";
     /// A fork begins at a mark that the hub does not hold.
@@ -112,6 +116,10 @@ plants! {
     FillUnproved = "fill-unproved", "I3";
     /// A range is passed over from a mark that is not the stored one any more.
     StaleBase = "stale-base", "I3";
+    /// An agent whose disk was put back goes on in its old stream.
+    NeverFork = "never-fork", "liveness";
+    /// An agent begins a new stream at every meeting.
+    EagerFork = "eager-fork", "I3";
     /// An agent uses a new stream before it is on the disk.
     ForkNotWritten = "fork-not-written", "I3 I9";
     /// A hub that came back older does not notice.

@@ -72,8 +72,6 @@ pub(crate) struct Paper {
 pub(crate) struct Confirmed {
     /// Its entry.
     pub entry: EntryId,
-    /// Its document.
-    pub document: DocId,
 }
 
 /// A clerk's list.
@@ -129,7 +127,7 @@ impl Desk {
 
     /// An act was confirmed.
     pub(crate) fn note_confirmed(&mut self, wish: &Wish, receipt: &Receipt) -> Result<Confirmed, Violation> {
-        let confirmed = Confirmed { entry: receipt.entry, document: receipt.document.id };
+        let confirmed = Confirmed { entry: receipt.entry };
         let is_note = wish.act == "note";
         let paper = match wish.document {
             None => self.papers.entry(receipt.document.id).or_insert(Paper {
@@ -167,7 +165,7 @@ impl Desk {
             has_doubt: false,
         };
         self.papers.insert(id, paper);
-        Confirmed { entry: id.opening(), document: id }
+        Confirmed { entry: id.opening() }
     }
 
     /// An act failed: it is not known whether it stands.

@@ -33,6 +33,8 @@ pub(crate) struct Hub {
     pub(crate) is_due: bool,
     /// Copies of the database, put aside, and how often the hub had started then.
     pub(crate) copies: Vec<(PathBuf, u64)>,
+    /// Backups taken.
+    pub(crate) backups: Vec<PathBuf>,
     starts: u64,
     epoch: u64,
     /// An older database was put in place: the hub must notice.
@@ -86,6 +88,7 @@ impl Hub {
             inbox,
             is_due: true,
             copies: Vec::new(),
+            backups: Vec::new(),
             starts: 0,
             epoch: 0,
             came_back_older: false,
@@ -156,6 +159,7 @@ impl Hub {
                 worker.fail_next_commit().map_err(|error| broken("liveness", describe(&error)))?;
             }
             worker.store(group);
+            worker.mend_commits().map_err(|error| broken("liveness", describe(&error)))?;
             let answers = worker.frames(CREDIT, Timestamp(wall));
             if fate != Fate::KilledAfter {
                 frames.extend(answers);
@@ -185,6 +189,7 @@ impl Hub {
             worker.fail_next_commit().map_err(|error| broken("liveness", describe(&error)))?;
         }
         let applied = must_apply && worker.apply();
+        worker.mend_commits().map_err(|error| broken("liveness", describe(&error)))?;
         let frames = worker.frames(CREDIT, Timestamp(wall));
         self.is_due = built || applied;
         if must_apply && matches!(fate, Fate::KilledBefore | Fate::KilledAfter) {
@@ -200,6 +205,39 @@ impl Hub {
             // a disk that fails here fails the next commit too
             let _ = worker.keep_heads();
         }
+    }
+
+    /// Ends it as it should end.
+    pub(crate) fn end(&mut self) -> Result<(), Violation> {
+        if self.workers.is_empty() {
+            return Ok(());
+        }
+        let first = self.workers.remove(0);
+        self.kill();
+        first.rest().map_err(|error| broken("liveness", format!("the hub does not end: {}", describe(&error))))
+    }
+
+    /// Takes a backup, if the hub runs; gives its folder.
+    pub(crate) fn back_up(&mut self, wall: i64) -> Result<Option<PathBuf>, Violation> {
+        let target = self.folder.with_extension("backups");
+        if self.backups.is_empty() {
+            prepare(&target)?;
+        }
+        let Some(worker) = self.workers.first_mut() else { return Ok(None) };
+        let taken = worker.back_up(&target, Timestamp(wall));
+        let taken = taken.map_err(|error| broken("liveness", format!("no backup: {}", describe(&error))))?;
+        self.backups.push(taken.folder.clone());
+        Ok(Some(taken.folder))
+    }
+
+    /// The tool puts a backup in place.
+    pub(crate) fn restore(&mut self, backup: usize, wall: i64) -> Result<(), Violation> {
+        self.kill();
+        let folder = &self.backups[backup];
+        let restored = waystation_hub::backup::restore(folder, &self.folder, true, Timestamp(wall), &mut |_, _, _| {});
+        let restored = restored.map_err(|error| broken("liveness", format!("no restore: {}", describe(&error))))?;
+        self.came_back_older = true;
+        if restored.epoch <= self.epoch { Err(broken("I9", "a restore does not raise the epoch")) } else { Ok(()) }
     }
 
     /// Puts a copy of the database aside, as it is now.

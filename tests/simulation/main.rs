@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     let order = |kind, seeds| Order { kind, from: arguments.from, seeds, plant: arguments.plant, threads };
     let mut done = report::Report::default();
     if let Some(seed) = arguments.replay {
-        return report::replay(seed, arguments.plant);
+        return report::replay(seed, arguments.plant, true);
     }
     if arguments.seeds > 0 {
         done.add(report::run_all(&order(Kind::Schedules, arguments.seeds)));
@@ -86,6 +86,6 @@ fn main() -> ExitCode {
     if arguments.power_cuts > 0 {
         done.add(report::run_all(&order(Kind::Cuts, arguments.power_cuts)));
     }
-    done.print(arguments.json);
+    done.print(arguments.plant, arguments.json);
     if done.violations() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

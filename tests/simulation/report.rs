@@ -17,6 +17,9 @@ use crate::run;
 use crate::schedule::Schedule;
 use crate::violation::{Violation, broken};
 
+/// Violations told in full.
+const SHOWN: usize = 10;
+
 /// What kind of schedules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -48,7 +51,7 @@ pub(crate) struct Report {
     seconds: f64,
     virtual_ms: u64,
     faults: BTreeMap<&'static str, u64>,
-    violations: Vec<(u64, Violation)>,
+    violations: Vec<(Kind, u64, Violation)>,
 }
 
 /// What one schedule did.
@@ -84,7 +87,7 @@ pub(crate) fn run_all(order: &Order) -> Report {
                         plant::plant(order.plant);
                         own.work(order, &bench, next, done, stop);
                     }
-                    Err(violation) => own.violations.push((0, violation)),
+                    Err(violation) => own.violations.push((order.kind, order.from, violation)),
                 }
                 report.lock().expect("no thread panics while it holds the report").add(own);
             });
@@ -123,7 +126,7 @@ impl Report {
                     }
                 }
                 Err(violation) => {
-                    self.violations.push((seed, violation));
+                    self.violations.push((order.kind, seed, violation));
                     if order.plant.is_some() {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -150,11 +153,20 @@ impl Report {
         self.violations.len()
     }
 
-    /// Tells it.
-    pub(crate) fn print(&self, is_json: bool) {
-        for (seed, violation) in self.violations.iter().take(10) {
+    /// Tells it. The first violation of a schedule is shortened.
+    pub(crate) fn print(&self, plant: Option<Plant>, is_json: bool) {
+        let planted = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
+        for (kind, seed, violation) in self.violations.iter().take(SHOWN) {
+            let again = match kind {
+                Kind::Schedules => format!("--replay {seed}"),
+                Kind::Cuts => format!("--power-cuts 1 --from {seed}"),
+            };
             println!("seed {seed}: {violation}");
-            println!("  cargo run --release --bin simulate -- --replay {seed}");
+            println!("  cargo run --release --bin simulate -- {again}{planted}");
+        }
+        let first = self.violations.iter().find(|(kind, ..)| *kind == Kind::Schedules);
+        if let (Some((_, seed, _)), None) = (first, plant) {
+            replay(*seed, plant, false);
         }
         if is_json {
             println!("{}", self.json());
@@ -172,10 +184,9 @@ impl Report {
     }
 
     fn json(&self) -> serde_json::Value {
-        let told = self
-            .violations
-            .iter()
-            .map(|(seed, violation)| json!({ "seed": seed, "invariant": violation.invariant, "what": violation.what }));
+        let told = self.violations.iter().map(
+            |(_, seed, violation)| json!({ "seed": seed, "invariant": violation.invariant, "what": violation.what }),
+        );
         let findings: Vec<_> = told.collect();
         json!({
             "seeds": self.seeds, "schedules_per_s": self.rate().round(),
@@ -209,8 +220,9 @@ fn guarded(run: impl FnOnce() -> Result<Tally, Violation>) -> Result<Tally, Viol
     })
 }
 
-/// Runs one seed's schedule again, prints what happens, and the shortest schedule that still fails.
-pub(crate) fn replay(seed: u64, bug: Option<Plant>) -> ExitCode {
+/// Runs one seed's schedule again. Where it fails, prints the shortest schedule found that still does, step by step if
+/// `is_full`.
+pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let scratch = scratch();
     let folder = scratch.path();
@@ -228,8 +240,10 @@ pub(crate) fn replay(seed: u64, bug: Option<Plant>) -> ExitCode {
     let short = run::shrink(&schedule, &violation, &attempt);
     let mut trace = Vec::new();
     let last = guarded(|| run::run(&short, folder, Some(&mut trace))).err();
-    trace.iter().for_each(|line| println!("{line}"));
-    println!("seed {seed}: {violation}");
+    if is_full {
+        trace.iter().for_each(|line| println!("{line}"));
+        println!("seed {seed}: {violation}");
+    }
     println!("shortened from {} steps to {}, on {} devices:", schedule.steps.len(), short.steps.len(), short.devices);
     short.steps.iter().for_each(|step| println!("  {:?}", step.action));
     println!("which ends with {}", last.unwrap_or(violation));

@@ -139,6 +139,24 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
             world.kill_hub(ms);
         }
         Action::HubHeads => world.hub.keep_heads(),
+        Action::HubRestart => {
+            world.hub.end()?;
+            world.kill_hub(500);
+        }
+        Action::Backup => {
+            world.count("backup");
+            let wall = world.wall();
+            if let Some(folder) = world.hub.back_up(wall)? {
+                world.oracle.note_backup(&folder)?;
+            }
+        }
+        Action::Restore if world.hub.backups.is_empty() => {}
+        Action::Restore => {
+            world.count("hub restored");
+            world.kill_hub(500);
+            let (backups, wall) = (world.hub.backups.len() as u64, world.wall());
+            world.hub.restore(usize::try_from(chance.below(backups)).expect("backups are few"), wall)?;
+        }
         Action::HubCopy => {
             world.kill_hub(500);
             world.hub.copy()?;

@@ -55,6 +55,12 @@ pub(crate) enum Action {
     HubKill(u64),
     /// The hub writes its heads.
     HubHeads,
+    /// The hub ends as it should and starts again.
+    HubRestart,
+    /// A backup is taken.
+    Backup,
+    /// A backup is put in place by the tool.
+    Restore,
     /// The hub's database is copied.
     HubCopy,
     /// An older copy of it is put in place.
@@ -103,6 +109,7 @@ enum Class {
     Clock,
     HubCrash,
     HubRestore,
+    Backup,
     Workers,
     Poison,
     DeviceRestore,
@@ -120,6 +127,7 @@ const CLASSES: &[(u64, Class)] = &[
     (20, Class::Clock),
     (40, Class::HubCrash),
     (15, Class::HubRestore),
+    (12, Class::Backup),
     (15, Class::Workers),
     (10, Class::Poison),
     (12, Class::DeviceRestore),
@@ -195,6 +203,7 @@ fn fault(class: Class, device: usize, chance: &mut Chance) -> Action {
         }
         Class::HubCrash => hub_crash(pause, chance),
         Class::HubRestore => chance.weighted(&[(2, Action::HubCopy), (2, Action::HubPutBack), (1, Action::HubHeads)]),
+        Class::Backup => chance.weighted(&[(3, Action::Backup), (2, Action::Restore)]),
         Class::Workers => Action::Workers(usize::try_from(chance.within(1, 3)).expect("workers are few")),
         Class::Poison => Action::Poison,
         Class::DeviceRestore => chance.weighted(&[(3, Action::Copy(device)), (2, Action::PutBack(device))]),
@@ -204,8 +213,9 @@ fn fault(class: Class, device: usize, chance: &mut Chance) -> Action {
 
 fn hub_crash(pause: u64, chance: &mut Chance) -> Action {
     let stage = chance.weighted(&[(1, Stage::Store), (1, Stage::Process)]);
-    match chance.below(5) {
+    match chance.below(6) {
         0 => Action::HubKill(pause),
+        5 => Action::HubRestart,
         1 => Action::HubHeads,
         2 => Action::HubCommit(stage, Ending::Fails),
         3 => Action::HubCommit(stage, Ending::KilledBefore),

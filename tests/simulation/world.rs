@@ -23,7 +23,7 @@ const SITES: [&str; 3] = ["3701", "3702", "3703"];
 /// Frames an agent may want to send at one instant; more is a loop.
 const FRAMES_AT_ONCE: usize = 64;
 /// Events looked at while time passes; what is left then happens later.
-const EVENTS: usize = 400;
+const EVENTS: usize = 120;
 /// How soon after its death an agent starts again, unless told otherwise.
 const RESTART_MS: u64 = 2_000;
 

@@ -325,7 +325,8 @@ impl Driver {
         let met = |common, must_fork| Met {
             common,
             floor: Seq(0),
-            must_fork: must_fork || journal.must_fork,
+            must_fork: (must_fork || journal.must_fork || is_planted(Plant::EagerFork))
+                && !is_planted(Plant::NeverFork),
             is_rolled_back: false,
             spoken_of: welcome.stream,
         };

@@ -199,7 +199,7 @@ pub fn register(store: &Store, taken: &Taken, checked_at: Timestamp) -> Result<(
 }
 
 impl Manifest {
-    fn as_checked(&self, folder: &Path, checked_at: Timestamp) -> CheckedBackup {
+    pub(crate) fn as_checked(&self, folder: &Path, checked_at: Timestamp) -> CheckedBackup {
         CheckedBackup {
             taken_at: self.at(),
             checked_at,

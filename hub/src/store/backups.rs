@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::id::StreamId;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::{Store, StoreError, count, int, life, restore, seq_at};
@@ -88,11 +89,12 @@ pub(crate) fn ceiling(conn: &Connection, stream: i64, retention: Retention) -> R
 
 /// The same for a journal of which the newest backup holds `backed_up`.
 pub(crate) fn ceiling_of_backups(conn: &Connection, retention: Retention, backed_up: Seq) -> Result<Seq, StoreError> {
-    if restore::is_open(conn)? {
+    if restore::is_open(conn)? && !is_planted(Plant::PruneInRestore) {
         return Ok(Seq(0));
     }
     let sql = "SELECT 1 FROM backup LIMIT 1";
     let is_backed_up = conn.prepare_cached(sql)?.query_row([], |_| Ok(())).optional()?.is_some();
+    let is_backed_up = is_backed_up && !is_planted(Plant::PruneNotBackedUp);
     Ok(match (is_backed_up, retention.needs_backup) {
         (true, _) => backed_up,
         (false, true) => Seq(0),

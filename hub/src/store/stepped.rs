@@ -16,8 +16,11 @@ use waystation_protocol::message::Message;
 use waystation_protocol::time::Timestamp;
 
 use super::writer::Writer;
-use super::{Counters, HubIdentity, Options, Shared, StoreError, connection, epoch, heads, life, pinned_keys};
+use super::{
+    Counters, HubIdentity, Options, Shared, StoreError, add_backup, connection, epoch, heads, life, pinned_keys,
+};
 use crate::apply::{self, Applier, Slice};
+use crate::backup::{self, BackupError, Taken};
 use crate::ingest::{self, Incoming, Keys, Rejected, Reply};
 use crate::link::outbox;
 
@@ -168,6 +171,16 @@ impl Stepped {
         Ok(())
     }
 
+    /// Commits succeed again, if none failed since.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be opened.
+    pub fn mend_commits(&mut self) -> Result<(), StoreError> {
+        self.writer.connection()?.commit_hook(None::<fn() -> bool>)?;
+        Ok(())
+    }
+
     /// Runs a job in a transaction of its own, as the running hub's writer does.
     ///
     /// # Errors
@@ -188,6 +201,18 @@ impl Stepped {
     pub fn keep_heads(&mut self) -> Result<(), StoreError> {
         let heads = heads::gather(self.writer.connection()?)?;
         heads::write(&self.dir, &heads)
+    }
+
+    /// Takes a backup into a folder of `target`, checks it and tells the books.
+    ///
+    /// # Errors
+    ///
+    /// No backup was taken; the message says why.
+    pub fn back_up(&mut self, target: &Path, now: Timestamp) -> Result<Taken, BackupError> {
+        let taken = backup::take(&self.dir, target, now, &mut |_, _, _| {})?;
+        let checked = taken.manifest.as_checked(&taken.folder, now);
+        self.run(|conn| add_backup(conn, &checked))?;
+        Ok(taken)
     }
 
     /// A clean end.

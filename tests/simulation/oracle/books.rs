@@ -29,6 +29,8 @@ pub(crate) struct Books {
     aside: BTreeMap<(i64, i64), String>,
     /// Streams whose entries nobody promised to apply.
     strangers: BTreeSet<i64>,
+    /// How many journals each agent has.
+    journals: Vec<i64>,
     /// Whether some journal may have two branches.
     has_branches: bool,
 }
@@ -75,9 +77,19 @@ impl Books {
             let floor = (row.get(5).map_err(sql)?, hash.unwrap_or_default());
             found.read_stream(books, id, floor, stored)?;
         }
+        found.read_agents(books)?;
         found.read_documents(books)?;
         found.read_aside(books)?;
         Ok(found)
+    }
+
+    /// How many journals each agent has.
+    fn read_agents(&mut self, books: &Connection) -> Result<(), Violation> {
+        let query = "SELECT count(*) FROM stream WHERE is_aside = 0 GROUP BY agent";
+        let mut query = books.prepare(query).map_err(sql)?;
+        let rows = query.query_map([], |row| row.get::<_, i64>(0)).map_err(sql)?;
+        self.journals = rows.collect::<Result<_, _>>().map_err(sql)?;
+        Ok(())
     }
 
     /// I3: rows follow one another, and the chain over all entries ends at the stored mark.
@@ -165,9 +177,11 @@ impl Books {
             }
             papers.insert(*id, paper);
         }
+        // the same bytes may stand in several branches: once is enough
+        let aside: BTreeSet<&Vec<u8>> = self.aside.keys().filter_map(|place| self.raw.get(place)).collect();
         for (place, bytes) in &self.raw {
             let is_applied = Act::read(bytes).is_some_and(|act| applied.contains(&act.id));
-            if !is_applied && !self.aside.contains_key(place) {
+            if !is_applied && !aside.contains(bytes) {
                 return Err(broken("I1", format!("entry {place:?} is stored, and neither applied nor set aside")));
             }
         }
@@ -189,6 +203,9 @@ impl Books {
 
     /// I9: legal acts are not set aside.
     fn nothing_aside(&self) -> Result<(), Violation> {
+        if !self.has_branches && self.journals.iter().any(|count| *count > 1) {
+            return Err(broken("I3", "a journal was forked although no disk was put back or copied"));
+        }
         let contested = if self.has_branches { self.contested() } else { BTreeSet::new() };
         for (place, code) in self.aside.iter().filter(|((stream, _), _)| !self.strangers.contains(stream)) {
             let act = self.raw.get(place).and_then(|bytes| Act::read(bytes));

@@ -8,6 +8,7 @@ pub(crate) mod frames;
 pub(crate) mod journal;
 pub(crate) mod papers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -22,6 +23,10 @@ use frames::Said;
 #[derive(Default)]
 pub(crate) struct Oracle {
     reader: Option<Connection>,
+    /// How far each journal goes in some backup.
+    covered: BTreeMap<[u8; 16], i64>,
+    /// While a restore is open: what might be deleted of each journal when it began, by restore.
+    frozen: BTreeMap<([u8; 16], i64), u64>,
 }
 
 impl Oracle {
@@ -46,13 +51,44 @@ impl Oracle {
         match said {
             Some(Said::Ack { stream, stored, processed, prunable, .. }) => {
                 backed(books, &stream, stored)?;
-                judge_prunable(books, &stream, processed, prunable, wall)
+                judge_prunable(books, &stream, processed, prunable, wall)?;
+                self.judge_cover(folder, stream, prunable)
             }
             Some(Said::Welcome { stream, ladder, .. }) => {
                 ladder.into_iter().try_for_each(|rung| backed(books, &stream, rung))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A backup was taken.
+    pub(crate) fn note_backup(&mut self, folder: &Path) -> Result<(), Violation> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let backup = Connection::open_with_flags(folder.join("hub.sqlite"), flags).map_err(sql)?;
+        let mut query = backup.prepare("SELECT stream, stored_seq FROM stream").map_err(sql)?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
+        for row in rows {
+            let (stream, stored): ([u8; 16], i64) = row.map_err(sql)?;
+            let covered = self.covered.entry(stream).or_default();
+            *covered = stored.max(*covered);
+        }
+        Ok(())
+    }
+
+    /// What may be deleted is in a backup, once the books know one; and stands still while a restore is open.
+    fn judge_cover(&mut self, folder: &Path, stream: [u8; 16], prunable: u64) -> Result<(), Violation> {
+        let books = self.books(folder)?;
+        let ask = |query: &str| books.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(sql);
+        let backups = ask("SELECT count(*) FROM backup")?;
+        let open = ask("SELECT coalesce(max(id), 0) FROM restore WHERE ended_at IS NULL")?;
+        let covered = self.covered.get(&stream).copied().unwrap_or_default();
+        if backups > 0 && i64::try_from(prunable).unwrap_or(i64::MAX) > covered {
+            return Err(broken("I9", format!("{prunable} may be deleted, backups hold {covered}")));
+        }
+        if open > 0 && *self.frozen.entry((stream, open)).or_insert(prunable) < prunable {
+            return Err(broken("I9", format!("{prunable} may be deleted although a restore is open")));
+        }
+        Ok(())
     }
 
     /// An agent's stored mark moves only by an ACK or a WELCOME of its current session, to what that says.
