@@ -155,6 +155,7 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
             world.count("hub restored");
             world.kill_hub(500);
             let (backups, wall) = (world.hub.backups.len() as u64, world.wall());
+            world.left_to_hub.clear();
             world.hub.restore(usize::try_from(chance.below(backups)).expect("backups are few"), wall)?;
         }
         Action::HubCopy => {
@@ -166,6 +167,7 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
             world.count("hub restored");
             world.kill_hub(500);
             let copies = world.hub.copies.len() as u64;
+            world.left_to_hub.clear();
             world.hub.put_back(usize::try_from(chance.below(copies)).expect("copies are few"))?;
         }
         Action::Workers(workers) => {
@@ -190,7 +192,11 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 world.count("device restored");
                 world.has_branches = true;
                 world.stop_agent(index, 500, Device::kill);
+                let folder = world.hub.folder().to_owned();
+                let at_hub = books::ids(world.oracle.books(&folder)?)?;
                 let device = &mut world.stations[index].device;
+                let gone = device.confirmed[confirmed..].iter().map(|confirmed| *confirmed.entry.as_bytes());
+                world.left_to_hub.extend(gone.filter(|id| at_hub.contains(id)));
                 device.disk = Disk::of(&image, chance.fork(1));
                 device.desk = desk;
                 device.confirmed.truncate(confirmed);
@@ -265,6 +271,10 @@ fn flush(world: &mut World) -> Result<(), Violation> {
 fn judge(world: &mut World) -> Result<(), Violation> {
     let (folder, has_branches) = (world.hub.folder().to_owned(), world.has_branches);
     let books = world.oracle.books(&folder)?;
+    let at_hub = books::ids(books)?;
+    if world.left_to_hub.iter().any(|id| !at_hub.contains(id)) {
+        return Err(broken("I1", "an entry was acknowledged, its disk put back, and now the hub lacks it"));
+    }
     let devices: Vec<&Device> = world.stations.iter().map(|station| &station.device).collect();
     books::check(books, &devices, &poison::STREAMS, has_branches)
 }

@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) process_fate: Fate,
     /// So many workers from the next start on.
     pub(crate) workers: usize,
+    /// Entries that only the hub has: the disk they were captured on was put back.
+    pub(crate) left_to_hub: Vec<[u8; 16]>,
     /// Whether some journal may have two branches: a disk was put back or copied.
     pub(crate) has_branches: bool,
     hub_back_at: u64,
@@ -92,6 +94,7 @@ impl World {
             store_fate: Fate::Well,
             process_fate: Fate::Well,
             workers: 1,
+            left_to_hub: Vec::new(),
             has_branches: false,
             hub_back_at: 0,
             hub_due: 0,

@@ -35,6 +35,18 @@ pub(crate) struct Books {
     has_branches: bool,
 }
 
+/// The ids of all entries the hub holds.
+pub(crate) fn ids(books: &Connection) -> Result<BTreeSet<Id>, Violation> {
+    let mut query = books.prepare_cached("SELECT payload FROM raw").map_err(sql)?;
+    let mut rows = query.query([]).map_err(sql)?;
+    let mut ids = BTreeSet::new();
+    while let Some(row) = rows.next().map_err(sql)? {
+        let entries = entries(&row.get::<_, Vec<u8>>(0).map_err(sql)?)?;
+        ids.extend(entries.iter().filter_map(|bytes| Act::read(bytes)).map(|act| act.id));
+    }
+    Ok(ids)
+}
+
 /// Reads everything and judges it.
 pub(crate) fn check(
     books: &Connection,
