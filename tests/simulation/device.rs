@@ -133,10 +133,7 @@ impl Device {
                 Ok(Done::Failed)
             }
             // after a failed call the clerk's list may be behind
-            Err(error) if self.is_in_doubt(wish.document) => {
-                let _ = error;
-                Ok(Done::Nothing)
-            }
+            Err(_) if self.is_in_doubt(wish.document) => Ok(Done::Nothing),
             Err(error) => Err(broken("I9", format!("a legal act is refused: {task:?}: {error}"))),
         }
     }

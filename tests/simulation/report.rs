@@ -258,7 +258,7 @@ fn scratch() -> tempfile::TempDir {
 }
 
 fn show(done: u64, all: u64) {
-    if done % 100 == 0 && std::io::stderr().is_terminal() {
+    if done.is_multiple_of(100) && std::io::stderr().is_terminal() {
         eprint!("\r{done} of {all}");
         // a progress line that is not seen harms nobody
         let _ = std::io::stderr().flush();

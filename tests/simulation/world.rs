@@ -245,10 +245,8 @@ impl World {
         if is_taken && packet.is_damaged {
             return Err(broken("I7", "the hub takes a frame of which a bit was flipped"));
         }
-        if self.hub.has_mail() {
-            if !self.hub.is_due && self.hub_due < self.now {
-                self.hub_due = self.now + self.chance.within(0, 5);
-            }
+        if self.hub.has_mail() && !self.hub.is_due && self.hub_due < self.now {
+            self.hub_due = self.now + self.chance.within(0, 5);
         }
         Ok(())
     }

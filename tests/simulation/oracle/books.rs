@@ -18,13 +18,16 @@ const RECORD: usize = 36;
 type Id = [u8; 16];
 type Mark = (i64, [u8; 32]);
 
+/// A document as the hub keeps it: encoded, and the entries that made it with their places.
+type Kept = (Value, Vec<(Id, i64, i64)>);
+
 /// What the hub holds.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     /// Entries by stream row and seq.
     raw: BTreeMap<(i64, i64), Vec<u8>>,
-    /// Documents: encoded, and which entries made them.
-    documents: BTreeMap<Id, (Value, Vec<(Id, i64, i64)>)>,
+    /// Documents.
+    documents: BTreeMap<Id, Kept>,
     /// What is set aside, and why.
     aside: BTreeMap<(i64, i64), String>,
     /// Streams whose entries nobody promised to apply.
@@ -276,7 +279,7 @@ impl Books {
 
     /// Whether a device may show a document otherwise than the hub: a branch it does not hold acted on it.
     fn may_differ(&self, document: &Id, own: &BTreeSet<Id>, contested: &BTreeSet<Id>) -> bool {
-        let is_beyond = |(_, records): &(Value, Vec<(Id, i64, i64)>)| records.iter().any(|(id, ..)| !own.contains(id));
+        let is_beyond = |(_, records): &Kept| records.iter().any(|(id, ..)| !own.contains(id));
         self.has_branches && (contested.contains(document) || self.documents.get(document).is_some_and(is_beyond))
     }
 
