@@ -12,10 +12,9 @@ use crate::desk::{Desk, Task};
 use crate::device::{Device, at};
 use crate::disk::{Damage, Disk, Image};
 use crate::oracle::journal;
+use crate::station::START_MS;
 use crate::violation::{Violation, broken};
 
-/// 2026-11-23T02:40:00Z.
-const START_MS: i64 = 1_795_401_600_000;
 /// Cuts during recovery, at most.
 const RECOVERY_CUTS: u64 = 4;
 /// Disks prepared once, of different lengths.

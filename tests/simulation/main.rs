@@ -15,6 +15,7 @@ mod poison;
 mod report;
 mod run;
 mod schedule;
+mod station;
 mod violation;
 mod world;
 

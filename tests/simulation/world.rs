@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use waystation_agent::link::{self, Engine, LinkStatus, Now};
+use waystation_agent::link::{self, Engine, LinkStatus};
 use waystation_agent::store::Store;
 use waystation_protocol::id::{AgentId, SessionId};
-use waystation_protocol::time::{Tick, Timestamp};
 
 use crate::chance::Chance;
 use crate::device::{Device, Done, at, describe};
-use crate::disk::{Disk, Image};
+use crate::disk::Disk;
 use crate::hub::{Fate, Hub};
 use crate::network::{Network, Packet, Way, Weather};
 use crate::oracle::Oracle;
+use crate::station::{START_MS, Station};
 use crate::violation::{Violation, broken};
 
-/// Wall time at the beginning: 2026-11-23T02:40:00Z.
-pub(crate) const START_MS: i64 = 1_795_401_600_000;
 /// The outlets' sites.
 const SITES: [&str; 3] = ["3701", "3702", "3703"];
 /// Frames an agent may want to send at one instant; more is a loop.
@@ -26,25 +24,6 @@ const FRAMES_AT_ONCE: usize = 64;
 const EVENTS: usize = 120;
 /// How soon after its death an agent starts again, unless told otherwise.
 const RESTART_MS: u64 = 2_000;
-
-/// A device with its link.
-pub(crate) struct Station {
-    /// The device.
-    pub(crate) device: Device,
-    /// Its end of the protocol, while the agent runs.
-    pub(crate) engine: Option<Engine>,
-    /// Its connection.
-    pub(crate) session: Option<SessionId>,
-    /// When it connects or starts again.
-    back_at: u64,
-    /// Until when frames vanish, and whether upward too.
-    deaf_until: u64,
-    mute_until: u64,
-    clock_ms: i64,
-    booted_at: u64,
-    /// Copies of its disk, with what its clerk knew then.
-    pub(crate) copies: Vec<(Image, crate::desk::Desk, usize)>,
-}
 
 /// The world.
 pub(crate) struct World {
@@ -119,17 +98,7 @@ impl World {
         } else {
             Device::with_store(identity, site, &folder, disk, chance)?
         };
-        self.stations.push(Station {
-            device,
-            engine: None,
-            session: None,
-            back_at: self.now,
-            deaf_until: 0,
-            mute_until: 0,
-            clock_ms: 0,
-            booted_at: 0,
-            copies: Vec::new(),
-        });
+        self.stations.push(Station::new(device, self.now));
         Ok(())
     }
 
@@ -462,18 +431,6 @@ impl World {
         }
         self.hub_back_at = self.hub_back_at.min(self.now + 1_000);
         (0..self.stations.len()).for_each(|index| self.rest(index));
-    }
-}
-
-impl Station {
-    /// Its agent's id, while the agent runs.
-    pub(crate) fn agent(&self) -> Option<AgentId> {
-        self.engine.as_ref().map(|engine| engine.identity().agent)
-    }
-
-    fn now(&self, now: u64) -> Now {
-        let wall = START_MS + i64::try_from(now).expect("a schedule is short") + self.clock_ms;
-        Now { wall: Timestamp(wall), tick: Tick(now - self.booted_at) }
     }
 }
 
