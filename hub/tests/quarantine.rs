@@ -140,6 +140,7 @@ fn poison(dir: &Path) -> StreamId {
     stream
 }
 
+/// Proves R-PROC-3.
 #[test]
 fn commands_resolve_beside_a_running_hub_and_without_one() {
     let folder = tempfile::tempdir().unwrap();

@@ -87,6 +87,16 @@ pub fn marks(hub: &Http) -> Result<Vec<Marks>, String> {
     rows.iter().map(read).collect()
 }
 
+/// Every journal the hub knows, with where it branched off and what of it is lost.
+///
+/// # Errors
+///
+/// As for [`documents`].
+pub fn streams(hub: &Http) -> Result<Vec<Value>, String> {
+    let answer = answered(hub, "/api/v1/journals")?;
+    answer.as_array().cloned().ok_or_else(|| misshapen("streams", &answer))
+}
+
 /// Open cases of the hub's quarantine, parked ones included.
 ///
 /// # Errors

@@ -37,6 +37,16 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
+/// Copies a folder of files over whatever is at `to`.
+pub fn copy_folder(from: &Path, to: &Path) {
+    drop(std::fs::remove_dir_all(to));
+    std::fs::create_dir_all(to).expect("a folder can be made");
+    for file in std::fs::read_dir(from).expect("the folder is there") {
+        let file = file.expect("its entries can be read");
+        std::fs::copy(file.path(), to.join(file.file_name())).expect("a file can be copied");
+    }
+}
+
 /// A port that is free now. Taken by the kernel's choice; a clash shows at once as a failed start.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");

@@ -1,6 +1,7 @@
 //! Faults one by one: the hub away, a half-open wire, a full disk, a second agent on one folder, a closing on demand.
 //! What was confirmed survives each, and what cannot be confirmed is refused aloud.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -90,6 +91,30 @@ fn a_wire_that_swallows_and_comes_back_loses_nothing() {
         });
     }
     settle_and_check(&hub, &agent, &clerk.finish());
+}
+
+/// Proves R-PIPE-3.
+#[test]
+fn a_connection_carries_its_last_will() {
+    let folder = folder();
+    let broker = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = broker.local_addr().expect("a bound socket has an address").to_string();
+    let agent = agent(folder.path(), SITE, &address, &QUICK);
+    let status = clerk::status(&agent.http()).expect("the agent answers");
+    let (mut connection, _) = broker.accept().expect("the agent connects");
+    let (mut packet, mut piece) = (Vec::new(), [0; 4096]);
+    let topic = format!("waystation/v1/{}/up", status["agent"].as_str().expect("an agent has an id"));
+    // a DEATH frame: version 1, type 6, eight bytes of key id, 64 of signature, a body that names the session
+    let is_there = |packet: &[u8]| {
+        let at = packet.windows(topic.len()).position(|window| window == topic.as_bytes())?;
+        let frame = packet.get(at + topic.len() + 2..)?;
+        (frame[..2] == [1, 6] && frame[74..].windows(7).any(|window| window == b"session")).then_some(())
+    };
+    while is_there(&packet).is_none() {
+        let read = connection.read(&mut piece).expect("the agent's CONNECT");
+        assert!(read > 0 && packet.len() < 1_000_000, "no last will in {packet:?}");
+        packet.extend_from_slice(&piece[..read]);
+    }
 }
 
 #[test]

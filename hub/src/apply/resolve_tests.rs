@@ -147,6 +147,7 @@ fn poisoned_order(agent: &mut Agent) -> DocId {
     id
 }
 
+/// Proves R-PROC-3.
 #[test]
 fn a_fixed_entry_is_applied_and_those_behind_it_follow_in_order() {
     let mut id = None;
@@ -299,6 +300,7 @@ fn an_entry_passes_on_replay_once_what_it_lacked_is_there() {
     check_rebuild(hub);
 }
 
+/// Proves R-PROC-4, I8.
 #[test]
 fn the_successor_accepted_first_stays_accepted_when_everything_is_derived_anew() {
     let (mut first, mut second) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
@@ -339,6 +341,7 @@ fn a_copy_of_a_resolved_entry_in_another_journal_is_a_repetition() {
     }
 }
 
+/// Proves R-PROC-2.
 #[test]
 fn entries_newer_than_this_build_wait_for_the_next_and_are_never_taken_for_damage() {
     for by_replay in [false, true] {
@@ -374,6 +377,7 @@ fn entries_newer_than_this_build_wait_for_the_next_and_are_never_taken_for_damag
     }
 }
 
+/// Proves R-PROC-2.
 #[test]
 fn an_unknown_kind_and_a_newer_form_pass_by_themselves_after_an_upgrade() {
     for code in ["unknown_kind", "newer_form"] {
@@ -438,6 +442,7 @@ fn a_resolution_and_what_it_changes_are_committed_together_or_not_at_all() {
     check_rebuild(hub);
 }
 
+/// Proves R-PROC-3.
 #[test]
 fn the_trail_can_neither_be_deleted_nor_rewritten() {
     let (hub, _) = check(

@@ -157,6 +157,7 @@ fn add(sums: &mut Sums, group: (String, String, i64, Vec<String>), values: Vec<i
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
 }
 
+/// Proves I4, I6.
 #[test]
 fn six_kinds_become_equal_documents_and_their_sums() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -232,6 +233,7 @@ pub(super) fn push(agent: &mut Agent, change: impl FnOnce(&mut Entry)) -> Entry 
     entry
 }
 
+/// Proves R-PROC-1.
 #[test]
 fn a_poisoned_entry_is_set_aside_and_other_documents_flow() {
     check_poison("undecodable", |agent| {
@@ -249,6 +251,7 @@ fn a_poisoned_entry_is_set_aside_and_other_documents_flow() {
     check_poison("unknown_act", |agent| drop(push(agent, |entry| entry.act = "fly".into())));
 }
 
+/// Proves R-PROC-1.
 #[test]
 fn later_entries_of_a_poisoned_document_wait_behind_it() {
     check_poison("wrong_type, behind (parked), behind (parked)", |agent| {
@@ -264,6 +267,7 @@ fn later_entries_of_a_poisoned_document_wait_behind_it() {
     });
 }
 
+/// Proves R-ENTRY-5.
 #[test]
 fn the_effect_of_a_quarantined_entry_is_parked() {
     check_poison("unknown_act, cause (parked)", |agent| {
@@ -272,6 +276,7 @@ fn the_effect_of_a_quarantined_entry_is_parked() {
     });
 }
 
+/// Proves R-ENTRY-3, R-PROC-4, I2.
 #[test]
 fn the_same_entry_again_is_ignored_and_other_bytes_under_its_id_are_not() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -290,6 +295,7 @@ fn the_same_entry_again_is_ignored_and_other_bytes_under_its_id_are_not() {
 }
 
 /// Two agents of one site; the second's entries follow the first's, which arrive later.
+/// Proves R-ENTRY-2.
 #[test]
 fn parked_entries_are_applied_when_what_they_follow_arrives() {
     for reopens in [false, true] {
@@ -352,6 +358,7 @@ fn another_journals_poison_does_not_stop_the_pens_holder() {
     assert_equal(&hub.store, &holder);
 }
 
+/// Proves R-PROC-4, I4.
 #[test]
 fn many_entries_of_two_sites_are_processed_in_slices_and_rebuilt_to_the_same() {
     let (mut east, mut west) = (Agent::new(1, &["城东站"]), Agent::new(2, &["城西站"]));

@@ -153,6 +153,7 @@ fn a_hub_that_is_damaged_itself_gets_no_backup_and_leaves_nothing_behind() {
     assert!(error.ends_with("holds no hub: name its folder with --data"), "{error}");
 }
 
+/// Proves R-PRUNE-2.
 #[test]
 fn nothing_beyond_the_newest_checked_backup_becomes_prunable() {
     let mut agent = agent(1, "3702", 2);
@@ -324,6 +325,7 @@ fn goes_back(put_back: PutBack, cause: Cause) {
     assert_eq!((hub.store.identity().epoch, report(&hub).epoch), (2, 2), "an ordinary start raises nothing");
 }
 
+/// Proves R-OLDER-1, R-OLDER-4.
 #[test]
 fn an_older_backup_put_in_place_by_the_tool_is_refilled_and_what_is_missing_is_named() {
     goes_back(by_the_tool, Cause::Restored);
@@ -359,6 +361,7 @@ fn a_restore_ends_by_itself_once_everything_is_back() {
     assert_eq!(prunable(&hub), [3], "what was restored is in a backup, what came back is not yet");
 }
 
+/// Proves R-PRUNE-3, R-OLDER-1.
 #[test]
 fn an_agent_that_was_acknowledged_more_than_is_stored_freezes_the_marks() {
     let east = agent(1, "城东", 3);

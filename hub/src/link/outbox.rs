@@ -183,6 +183,7 @@ fn negotiate((lowest, highest): (u8, u8)) -> Option<u8> {
 mod tests {
     use super::*;
 
+    /// Proves R-VER-1.
     #[test]
     fn the_highest_common_protocol_is_spoken() {
         assert_eq!(negotiate((1, 1)), Some(1));

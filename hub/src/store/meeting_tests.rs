@@ -347,6 +347,7 @@ fn check_fill(batches: &str, expected: &str) {
     rebuilds(&mut hub);
 }
 
+/// Proves R-LOST-2.
 #[test]
 fn whoever_holds_the_bytes_fills_a_lost_range_from_its_end() {
     check_fill("", "3..7 missing, 5 documents");

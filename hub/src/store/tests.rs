@@ -71,6 +71,7 @@ fn check(batches: &str, expected: &str) {
     assert_eq!(hub.number(gaps), 0, "stored rows follow one another: {batches}");
 }
 
+/// Proves R-BATCH-5, R-PIPE-2, I3.
 #[test]
 fn batches_are_stored_in_whatever_order_they_come() {
     check("1-3", "stored 3");
@@ -85,6 +86,7 @@ fn batches_are_stored_in_whatever_order_they_come() {
     check("3-5 1-4 5-6", "stored 6");
 }
 
+/// Proves R-FRAME-2.
 #[test]
 fn what_contradicts_or_is_forged_is_refused() {
     check("1-5 4-8!", "stored 5 conflicts 1");
@@ -93,6 +95,7 @@ fn what_contradicts_or_is_forged_is_refused() {
     check("1-3 4-6~", "stored 3 bad signatures 1");
 }
 
+/// Proves R-BATCH-3, R-ACK-1, I5.
 #[test]
 fn an_acknowledgement_never_precedes_its_commit() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -188,6 +191,7 @@ fn a_zone_changes_only_while_nothing_was_counted_by_it() {
     assert_eq!(hub.store.sites().unwrap()[0].name, "Office");
 }
 
+/// Proves R-KEY-1, R-FRAME-4.
 #[test]
 fn the_first_key_is_pinned_and_frames_before_a_hello_are_dropped() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -211,6 +215,7 @@ fn the_first_key_is_pinned_and_frames_before_a_hello_are_dropped() {
     assert_eq!(hub.stored(&agent), Seq(1));
 }
 
+/// Proves R-FORK-5.
 #[test]
 fn letters_differ_between_agents_of_one_site() {
     let mut hub = Hub::open();
@@ -229,6 +234,7 @@ fn letters_differ_between_agents_of_one_site() {
     assert_eq!(letters, "ABACBDB");
 }
 
+/// Proves R-HELLO-3.
 #[test]
 fn a_ladder_climbs_down_batch_by_batch() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -252,6 +258,7 @@ fn a_ladder_climbs_down_batch_by_batch() {
     assert!(greeting.ladder.iter().all(|mark| *mark == agent.mark(mark.seq.0)));
 }
 
+/// Proves R-DEATH-1, R-HELLO-1.
 #[test]
 fn evidence_of_life_is_kept_and_only_the_current_session_dies() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -297,6 +304,7 @@ fn completeness_is_the_newest_announcement_that_is_processed() {
     hub.wait("the second is processed", |hub| caught_up(hub) == Some(201));
 }
 
+/// Proves R-PRUNE-2, R-PRUNE-1.
 #[test]
 fn what_is_processed_may_be_deleted_after_the_retention_period() {
     let mut agent = Agent::new(1, &["3702"]);
@@ -320,6 +328,7 @@ fn what_is_processed_may_be_deleted_after_the_retention_period() {
     assert!(last.is_some(), "a moved mark is told");
 }
 
+/// Proves R-BATCH-8.
 #[test]
 fn a_commit_that_finds_a_mark_moved_is_undone_and_not_acknowledged() {
     let (agent, _) = branches();

@@ -95,6 +95,7 @@ fn what_was_accepted_before_needs_the_chain_and_the_flow_but_no_pen() {
     check("count_sheet", "open lock hub:recount old:count", "superseded");
 }
 
+/// Proves R-ENTRY-2, I8.
 #[test]
 fn a_document_has_one_successor_per_entry() {
     check("repair_order", "check_in estimate old:decline", "superseded");

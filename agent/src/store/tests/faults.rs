@@ -82,6 +82,7 @@ fn a_capture_costs_one_sync() {
     assert!((900..=908).contains(&syncs), "{syncs} syncs for 900 captures, a few of which let the file grow");
 }
 
+/// Proves I1.
 #[test]
 fn a_failed_sync_confirms_nothing_and_the_next_capture_goes_on() {
     let outlet = Outlet::new();
@@ -157,6 +158,7 @@ fn a_cache_that_is_lost_or_damaged_is_rebuilt_from_the_journal() {
     }
 }
 
+/// Proves I7.
 #[test]
 fn damaged_journal_bytes_are_never_sent() {
     let outlet = Outlet::new();
