@@ -9,7 +9,7 @@ use waystation_hub::ingest::{Incoming, Upward};
 use waystation_hub::store::stepped::Stepped;
 use waystation_hub::store::{Options, Retention};
 use waystation_protocol::id::AgentId;
-use waystation_protocol::time::Timestamp;
+use waystation_protocol::time::{Tick, Timestamp};
 
 use crate::chance::Chance;
 use crate::device::describe;
@@ -160,7 +160,7 @@ impl Hub {
             }
             worker.store(group);
             worker.mend_commits().map_err(|error| broken("liveness", describe(&error)))?;
-            let answers = worker.frames(CREDIT, Timestamp(wall));
+            let answers = worker.frames(CREDIT, Timestamp(wall), Tick(u64::try_from(wall).unwrap_or(0)));
             if fate != Fate::KilledAfter {
                 frames.extend(answers);
             }
@@ -190,7 +190,7 @@ impl Hub {
         }
         let applied = must_apply && worker.apply();
         worker.mend_commits().map_err(|error| broken("liveness", describe(&error)))?;
-        let frames = worker.frames(CREDIT, Timestamp(wall));
+        let frames = worker.frames(CREDIT, Timestamp(wall), Tick(u64::try_from(wall).unwrap_or(0)));
         self.is_due = built || applied;
         if must_apply && matches!(fate, Fate::KilledBefore | Fate::KilledAfter) {
             self.kill();

@@ -10,7 +10,7 @@ use waystation_protocol::message::{Ack, Batch, Heartbeat, Held, Hello, Ladder};
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Stream};
-use crate::store::{Retention, Store, StoreError, array_at, ceiling_of_backups, int, restore, seq_at};
+use crate::store::{Retention, Store, StoreError, ceiling_of_backups, int, restore, seq_at};
 
 /// Rows looked at in one go when the prunable mark moves; the rest follow with the next heartbeat.
 const PRUNE_STEP: i64 = 256;
@@ -40,9 +40,6 @@ pub enum Downward {
     /// An acknowledgement, with the hub's own hash at its seq.
     Ack(AgentId, Box<Ack>, Option<Hash>),
 }
-
-/// Streams that grew: their ids and heads.
-pub type News = Vec<(StreamId, Seq)>;
 
 /// What a HELLO comes to.
 #[derive(Debug, Default)]
@@ -253,36 +250,6 @@ impl Store {
             Some(stream) => journal::batch(&conn, &stream, range),
             None => Ok(None),
         }
-    }
-
-    /// Downward streams that grew since `last`, which moves on.
-    ///
-    /// # Errors
-    ///
-    /// The database fails.
-    pub fn down_news(&self, last: &mut i64) -> Result<News, StoreError> {
-        let conn = self.reader()?;
-        let sql = "SELECT down_stream.stream, max(seq), max(down_entry.id) FROM down_entry
-                   JOIN down_stream ON down_stream.id = down_entry.stream WHERE down_entry.id > ?1 GROUP BY 1";
-        let mut statement = conn.prepare_cached(sql)?;
-        let mut rows = statement.query([*last])?;
-        let (mut news, mut newest) = (News::new(), *last);
-        while let Some(row) = rows.next()? {
-            news.push((StreamId::from_bytes(array_at(row, 0)?), seq_at(row, 1)?));
-            newest = newest.max(row.get(2)?);
-        }
-        *last = newest;
-        Ok(news)
-    }
-
-    /// The newest entry of all downward streams.
-    ///
-    /// # Errors
-    ///
-    /// The database fails.
-    pub fn down_newest(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT coalesce(max(id), 0) FROM down_entry";
-        Ok(self.reader()?.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// How far a downward stream goes.

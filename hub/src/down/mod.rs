@@ -1,11 +1,13 @@
 //! What the hub tells its agents, and what it does itself.
 //!
 //! `own`: the hub's journal, and the journals of what agents bring back. `journal`: the rows of the downward journals.
-//! `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches.
+//! `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches. `courses`: what
+//! leaves, and when.
 //! `freeze`: what stands still after the hub came back older. `act`, `post`: what people do at the hub. Everything that
 //! is told is appended in the transaction that makes it true; nothing here knows about MQTT.
 
 pub(crate) mod act;
+mod courses;
 pub(crate) mod freeze;
 mod give_back;
 pub(crate) mod journal;
@@ -18,9 +20,10 @@ mod snapshot;
 mod tests;
 
 pub use act::ActError;
-pub use meet::{Downward, Meeting, News};
+pub use meet::{Downward, Meeting};
 pub use post::CommandRow;
 
+pub(crate) use courses::{Courses, News};
 pub(crate) use give_back::give_back;
 pub(crate) use meet::{Hailed, ack, heartbeat, hello, prunable};
 pub(crate) use post::note_result;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use waystation_protocol::frame;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::Message;
-use waystation_protocol::time::Timestamp;
+use waystation_protocol::time::{Tick, Timestamp};
 
 use super::writer::Writer;
 use super::{
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::apply::{self, Applier, Slice};
 use crate::backup::{self, BackupError, Taken};
+use crate::down::{Courses, Downward, News};
 use crate::ingest::{self, Incoming, Keys, Rejected, Reply};
 use crate::link::outbox;
 
@@ -39,6 +40,7 @@ pub struct Stepped {
     applier: Option<Applier>,
     generation: u64,
     built: VecDeque<Box<Slice>>,
+    courses: Courses,
     is_visitor: bool,
 }
 
@@ -79,6 +81,7 @@ impl Stepped {
             applier: None,
             generation: 0,
             built: VecDeque::new(),
+            courses: Courses::default(),
             is_visitor: options.is_visitor,
         })
     }
@@ -141,13 +144,16 @@ impl Stepped {
         true
     }
 
-    /// The replies to what was committed, sealed, with `credit` bytes granted in each.
-    pub fn frames(&mut self, credit: u64, now: Timestamp) -> Vec<(AgentId, Vec<u8>)> {
+    /// The replies to what was committed, sealed, with `credit` bytes granted in each, then what is due of the downward
+    /// journals.
+    pub fn frames(&mut self, credit: u64, now: Timestamp, tick: Tick) -> Vec<(AgentId, Vec<u8>)> {
         let mut frames = Vec::new();
+        let mut news = vec![News::Committed, News::Timer];
         while let Ok(reply) = self.replies.try_recv() {
             match reply {
-                Reply::Welcome(greeting) => {
+                Reply::Welcome(mut greeting) => {
                     let agent = greeting.agent;
+                    news.extend(greeting.meeting.take().map(|meeting| News::Told(Downward::Meet(meeting))));
                     let welcome = outbox::welcome(*greeting, self.identity, &self.key, credit, now);
                     frames.extend(welcome.map(|welcome| (agent, self.seal(&welcome))));
                 }
@@ -155,7 +161,16 @@ impl Stepped {
                     let agent = ack.agent;
                     frames.push((agent, self.seal(&outbox::acknowledgement(*ack, credit))));
                 }
-                Reply::Down(_) => {}
+                Reply::Down(downward) => news.push(News::Told(*downward)),
+            }
+        }
+        for news in news {
+            match self.writer.connection().and_then(|conn| self.courses.handle(conn, news, tick)) {
+                Ok(batches) => frames.extend(batches.iter().map(|(agent, batch)| (*agent, self.seal(batch)))),
+                Err(error) => {
+                    tracing::warn!(%error, "a downward journal could not be read");
+                    self.courses = Courses::default();
+                }
             }
         }
         frames
