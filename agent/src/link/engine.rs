@@ -294,6 +294,7 @@ impl Engine {
             let frame = self.seal(&envelope);
             tracing::debug!(first = sent.first.0, last = sent.last.0, bytes = frame.len(), "sending a batch");
             self.driver.handle_sent(sent, frame.len() as u64, now.tick);
+            self.store.note_sent(sent.last);
             self.status.update(|state| state.counts.batches += 1);
             return Ok(frame);
         }

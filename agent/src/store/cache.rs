@@ -2,7 +2,7 @@
 //! watermark.
 //!
 //! Each flush writes everything above the watermark, and the new watermark, in one commit; so the cache is never
-//! half true. It can be thrown away: opening rebuilds it from the journal.
+//! half true. It can be thrown away, but for documents with pruned entries: opening rebuilds the rest from the journal.
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -13,14 +13,15 @@ use waystation_protocol::id::DocId;
 use waystation_protocol::plant::{Plant, is_planted};
 
 use super::error::StoreError;
-use super::list::searched_text;
 use super::overlay::{Held, ImportKey, Overlay};
+use super::rebuild::list_row;
 use super::tables::{
     BALANCES, COUNTERS, DOCUMENTS, IMPORTED, LIST, META, document_row, list_key, parse_document, place,
 };
 
-/// The form of the cache tables. A cache of another form is rebuilt.
-const FORM: u32 = 2;
+/// The form of the cache tables. A cache of another form is rebuilt; a later form must read this one's documents, which
+/// are the truth where entries are pruned.
+const FORM: u32 = 3;
 const WATERMARK: &str = "cache";
 
 #[derive(Serialize, Deserialize)]
@@ -78,18 +79,6 @@ pub(super) fn watermark(database: &Database) -> Result<Option<Seq>, StoreError> 
     Ok(found.filter(|found| found.form == FORM).map(|found| found.through))
 }
 
-/// Empties the cache.
-pub(super) fn clear(database: &Database) -> Result<(), StoreError> {
-    let write = database.begin_write()?;
-    write.delete_table(DOCUMENTS)?;
-    write.delete_table(LIST)?;
-    write.delete_table(IMPORTED)?;
-    write.delete_table(BALANCES)?;
-    put_watermark(&write, Seq(0))?;
-    create(&write)?;
-    Ok(write.commit()?)
-}
-
 /// Creates the tables of the cache where they are missing.
 pub(super) fn create(write: &WriteTransaction) -> Result<(), StoreError> {
     write.open_table(DOCUMENTS)?;
@@ -130,8 +119,7 @@ fn write_list(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreEr
         if let Some((state, changed_at)) = &held.listed {
             list.remove(list_key(&document.kind, state, &place(*changed_at, document.id)).as_slice())?;
         }
-        let key = list_key(&document.kind, &document.state, &place(document.changed_at, document.id));
-        rows.push((key, searched_text(document)));
+        rows.push(list_row(document));
     }
     rows.sort_unstable();
     for (key, text) in &rows {
@@ -140,7 +128,7 @@ fn write_list(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreEr
     Ok(())
 }
 
-fn put_watermark(write: &WriteTransaction, through: Seq) -> Result<(), StoreError> {
+pub(super) fn put_watermark(write: &WriteTransaction, through: Seq) -> Result<(), StoreError> {
     let bytes = codec::encode(&Watermark { form: FORM, through });
     write.open_table(META)?.insert(WATERMARK, bytes.as_slice())?;
     Ok(())

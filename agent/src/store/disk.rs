@@ -99,6 +99,11 @@ impl Folder {
         Ok(database)
     }
 
+    /// How large the database's file is; 0 if that is not known.
+    pub(super) fn database_bytes(&self) -> u64 {
+        fs::metadata(self.database()).map_or(0, |meta| meta.len())
+    }
+
     /// How much room there is.
     pub(super) fn room(&self) -> Result<Room, StoreError> {
         room(&self.dir)

@@ -1,9 +1,11 @@
 //! The journal as sync reads it: marks, batches, what is still unsent.
 //!
-//! Batches are read in one pass from the row before them, and the chain is recomputed on the way: damaged bytes are
-//! noticed here and never sent.
+//! The journal begins after the pruned mark. Batches are read in one pass and the chain is recomputed on the way:
+//! damaged bytes are noticed here and never sent.
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use std::collections::BTreeSet;
+
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 
 use waystation_protocol::batch;
@@ -13,6 +15,8 @@ use waystation_protocol::entry::Entry;
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
+use super::kept::{self, Known};
+use super::prune::{self, Pruned};
 use super::tables::{JOURNAL, META, Row, follow};
 
 const PROGRESS: &str = "progress";
@@ -50,6 +54,7 @@ pub(super) struct Confirmed {
 pub(super) struct Progress {
     pub(super) head: Mark,
     pub(super) head_total: u64,
+    pub(super) pruned: Pruned,
     pub(super) confirmed: Confirmed,
     pub(super) stored_total: u64,
     pub(super) oldest_at: Option<Timestamp>,
@@ -65,6 +70,7 @@ impl Progress {
     pub(super) const EMPTY: Progress = Progress {
         head: Mark::ZERO,
         head_total: 0,
+        pruned: Pruned::NONE,
         confirmed: Confirmed::NONE,
         stored_total: 0,
         oldest_at: None,
@@ -74,7 +80,9 @@ impl Progress {
     /// Reads it from the disk. A stored mark that this journal does not have is forgotten.
     pub(super) fn load(database: &Database) -> Result<Progress, StoreError> {
         let read = database.begin_read()?;
-        let mut progress = Progress::EMPTY;
+        let pruned = Pruned::load(&read)?;
+        prune::check_beginning(&read, pruned)?;
+        let mut progress = Progress { head: pruned.mark, head_total: pruned.total, pruned, ..Progress::EMPTY };
         if let Some((seq, row)) = read.open_table(JOURNAL)?.last()? {
             let seq = Seq(seq.value());
             let row = Row::parse(seq, row.value())?;
@@ -89,43 +97,44 @@ impl Progress {
                 None => tracing::warn!(seq = saved.stored.seq.0, "the journal lacks what the hub was known to have"),
             }
         }
-        progress.oldest_at = recorded_at(database, progress.confirmed.stored.seq.next())?;
+        progress.oldest_at = recorded_at(database, progress.unconfirmed_from())?;
         Ok(progress)
     }
 
-    pub(super) fn save(&self, write: &redb::WriteTransaction) -> Result<(), StoreError> {
+    /// Writes the hub's marks, and keeps those at `ends`.
+    pub(super) fn save(&self, write: &redb::WriteTransaction, ends: &BTreeSet<Seq>) -> Result<(), StoreError> {
         write.open_table(META)?.insert(PROGRESS, codec::encode(&self.confirmed).as_slice())?;
-        Ok(())
+        kept::keep(write, ends)
+    }
+
+    /// The first entry that is here and not confirmed. A hub that came back older may hold less than was pruned.
+    pub(super) fn unconfirmed_from(&self) -> Seq {
+        self.confirmed.stored.seq.max(self.pruned.mark.seq).next()
+    }
+
+    /// Up to where the hub lets entries go: stored and processed there, below its prunable mark.
+    pub(super) fn prunable(&self) -> Seq {
+        self.confirmed.prunable.min(self.confirmed.stored.seq).min(self.confirmed.processed)
     }
 
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
-            entries: self.head.seq.0 - self.confirmed.stored.seq.0,
-            bytes: self.head_total - self.stored_total,
+            entries: self.head.seq.next().0 - self.unconfirmed_from().0,
+            bytes: self.head_total - self.stored_total.max(self.pruned.total),
             oldest_at: self.oldest_at,
         }
     }
 }
 
-/// The chain's hash at `seq`, where the journal has it.
+/// The chain's hash at `seq`, where the journal or a kept mark has it.
 pub(super) fn hash_at(database: &Database, seq: Seq) -> Result<Option<Hash>, StoreError> {
-    if seq == Seq(0) {
-        return Ok(Some(Hash::ZERO));
-    }
-    let journal = database.begin_read()?.open_table(JOURNAL)?;
-    let Some(row) = journal.get(seq.0)? else { return Ok(None) };
-    Ok(Some(Row::parse(seq, row.value())?.hash))
+    Ok(kept::known_at(database, seq)?.map(|known| known.hash))
 }
 
-/// The bytes of all entries up to a mark; none if the journal does not have it.
+/// The bytes of all entries up to a mark; none if this journal never had it, or has forgotten it.
 pub(super) fn total_at(database: &Database, mark: Mark) -> Result<Option<u64>, StoreError> {
-    if mark.seq == Seq(0) {
-        return Ok((mark == Mark::ZERO).then_some(0));
-    }
-    let journal = database.begin_read()?.open_table(JOURNAL)?;
-    let Some(row) = journal.get(mark.seq.0)? else { return Ok(None) };
-    let row = Row::parse(mark.seq, row.value())?;
-    Ok((row.hash == mark.hash).then_some(row.total))
+    let known = kept::known_at(database, mark.seq)?;
+    Ok(known.and_then(|Known { hash, total }| (hash == mark.hash).then_some(total)))
 }
 
 /// When the entry at `seq` was recorded.
@@ -134,10 +143,31 @@ pub(super) fn recorded_at(database: &Database, seq: Seq) -> Result<Option<Timest
 }
 
 /// The entry at `seq`.
-pub(super) fn entry_at(database: &Database, seq: Seq) -> Result<Option<Entry>, StoreError> {
-    let journal = database.begin_read()?.open_table(JOURNAL)?;
+fn entry_at(database: &Database, seq: Seq) -> Result<Option<Entry>, StoreError> {
+    entry_in(&database.begin_read()?, seq)
+}
+
+/// The entries at `seqs`, but for those that are pruned.
+pub(super) fn entries_at(database: &Database, seqs: &[Seq]) -> Result<Vec<(Seq, Entry)>, StoreError> {
+    let read = database.begin_read()?;
+    let pruned = Pruned::load(&read)?.mark.seq;
+    let here = seqs.iter().filter(|seq| **seq > pruned);
+    here.map(|seq| Ok((*seq, entry_in(&read, *seq)?.ok_or_else(|| lacks(*seq))?))).collect()
+}
+
+/// The entry at `seq`, if its bytes are what the chain says.
+fn entry_in(read: &ReadTransaction, seq: Seq) -> Result<Option<Entry>, StoreError> {
+    let journal = read.open_table(JOURNAL)?;
     let Some(row) = journal.get(seq.0)? else { return Ok(None) };
-    decode(seq, Row::parse(seq, row.value())?.entry).map(Some)
+    let row = Row::parse(seq, row.value())?;
+    let before = Seq(seq.0.saturating_sub(1));
+    let known = kept::known_in(read, before)?.ok_or_else(|| lacks(before))?;
+    follow(Mark { seq: before, hash: known.hash }, &row)?;
+    decode(seq, row.entry).map(Some)
+}
+
+fn lacks(seq: Seq) -> StoreError {
+    StoreError::Damaged(format!("the journal lacks entry {seq}"))
 }
 
 pub(super) fn decode(seq: Seq, bytes: &[u8]) -> Result<Entry, StoreError> {
@@ -150,24 +180,19 @@ pub(super) fn fill_batch(
     range: SeqRange,
     builder: &mut batch::Builder,
 ) -> Result<Filled, StoreError> {
-    let journal = database.begin_read()?.open_table(JOURNAL)?;
+    let read = database.begin_read()?;
     let before = Seq(range.first.0.saturating_sub(1));
-    let mut rows = journal.range(before.0.max(1)..=range.last.0)?;
-    let prev_hash = if before == Seq(0) {
-        Hash::ZERO
-    } else {
-        let absent = || StoreError::Damaged(format!("the journal lacks entry {before}"));
-        let (seq, row) = rows.next().ok_or_else(absent)??;
-        if seq.value() != before.0 {
-            return Err(absent());
-        }
-        Row::parse(before, row.value())?.hash
-    };
+    let prev_hash = kept::known_in(&read, before)?.ok_or_else(|| lacks(before))?.hash;
+    if range.first <= Pruned::load(&read)?.mark.seq {
+        return Err(lacks(range.first));
+    }
+    let journal = read.open_table(JOURNAL)?;
+    let rows = journal.range(before.next().0..=range.last.0)?;
     let mut mark = Mark { seq: before, hash: prev_hash };
     for row in rows {
         let (seq, row) = row?;
         if seq.value() != mark.seq.next().0 {
-            return Err(StoreError::Damaged(format!("the journal lacks entry {}", mark.seq.next())));
+            return Err(lacks(mark.seq.next()));
         }
         let row = Row::parse(mark.seq.next(), row.value())?;
         let next = follow(mark, &row)?;

@@ -10,10 +10,13 @@ mod drafts;
 mod error;
 mod in_place;
 mod journal;
+mod kept;
 mod list;
 mod numbers;
 mod open;
 mod overlay;
+mod prune;
+mod rebuild;
 mod shared;
 mod stage;
 mod tables;
@@ -95,6 +98,8 @@ pub struct Counts {
     pub entries: u64,
     /// Durable commits, those of the cache included.
     pub commits: u64,
+    /// Entries deleted that the hub has and needs no more.
+    pub pruned: u64,
 }
 
 /// The store. Clones share it.
@@ -165,6 +170,8 @@ impl Store {
             is_short,
             commits_unlooked: 0,
             total_looked: total,
+            may_prune: true,
+            deleted_bytes: 0,
         };
         Ok((writer, requests))
     }
@@ -208,16 +215,17 @@ impl Store {
         list::page(&read, &fresh, &wanted)
     }
 
-    /// A document's entries, in their order; empty if there is no such document.
+    /// A document's entries as far as they are here, in their order; empty if there is no such document. Those up to
+    /// [`Store::pruned`] are at the hub alone: [`Store::earlier`] counts them.
     pub fn history(&self, id: DocId) -> Result<Vec<(Seq, Entry)>, StoreError> {
         let seqs = self.seqs(id)?;
-        let database = self.shared.database()?;
-        let mut history = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            let entry = journal::entry_at(&database, seq)?;
-            history.push((seq, entry.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {seq}")))?));
-        }
-        Ok(history)
+        journal::entries_at(&*self.shared.database()?, &seqs)
+    }
+
+    /// How many of a document's entries are pruned: the hub has them.
+    pub fn earlier(&self, id: DocId) -> Result<usize, StoreError> {
+        let pruned = self.pruned();
+        Ok(self.seqs(id)?.iter().filter(|seq| **seq <= pruned).count())
     }
 
     /// Where a document's last entry stands in the journal: at or below [`Store::stored`], the hub has it.
@@ -252,7 +260,7 @@ impl Store {
         self.shared.progress().head
     }
 
-    /// The chain's hash at `seq`, where the journal has it.
+    /// The chain's hash at `seq`, where the journal has it, or kept it after pruning.
     pub fn hash_at(&self, seq: Seq) -> Option<Hash> {
         let found = self.shared.database().and_then(|database| journal::hash_at(&database, seq));
         found.unwrap_or_else(|error| {
@@ -261,9 +269,17 @@ impl Store {
         })
     }
 
-    /// Up to where entries are deleted here. Nothing deletes any yet.
+    /// Up to where entries are deleted here: the hub has them.
     pub fn pruned(&self) -> Seq {
-        Seq(0)
+        self.shared.progress().pruned.mark.seq
+    }
+
+    /// Notes that a batch ending at `end` was sent. The hub may store up to there and its acknowledgement be lost, so
+    /// the hash there outlives its entry. It reaches the disk within seconds.
+    pub fn note_sent(&self, end: Seq) {
+        if self.shared.note_sent(end) {
+            let _ = self.calls.requests.try_send(Request::Progressed);
+        }
     }
 
     /// Puts entries of `range` into `builder` until it is full or the journal ends, and checks their chain.
@@ -360,6 +376,12 @@ impl Store {
         }
         let held = Snapshot::open(&*self.shared.database()?)?.held(id)?;
         Ok(held.map_or_else(Vec::new, |held| held.seqs))
+    }
+
+    /// Has the writer do what it does when nobody waits, and waits for it.
+    #[cfg(test)]
+    fn rest(&self) {
+        let _ = self.ask(|reply| Request::Rest { reply });
     }
 
     fn keep(&self, what: Keep) -> Result<(), StoreError> {

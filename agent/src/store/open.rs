@@ -19,7 +19,8 @@ use super::disk::{Folder, Opener};
 use super::error::StoreError;
 use super::journal::{self, Progress};
 use super::overlay::{Overlay, fold_own};
-use super::tables::{COUNTERS, DRAFTS, JOURNAL, META, Row, STREAMS, follow};
+use super::rebuild::rebuild;
+use super::tables::{COUNTERS, DRAFTS, JOURNAL, KEPT, LIST, META, Row, STREAMS, follow};
 use super::writer::CACHE_ENTRIES_MOST;
 
 /// While rebuilding, the cache is written each time this many entries have gathered …
@@ -82,6 +83,7 @@ pub(super) fn open(
 fn give_birth(database: &Database, birth: &Birth) -> Result<(), StoreError> {
     let write = database.begin_write()?;
     write.open_table(JOURNAL)?;
+    write.open_table(KEPT)?;
     write.open_table(COUNTERS)?;
     write.open_table(DRAFTS)?;
     cache::create(&write)?;
@@ -153,32 +155,39 @@ pub(super) fn line(database: &Database, mut stream: StreamId) -> Result<Vec<Pare
     Ok(line)
 }
 
-/// Folds what lies above the cache's watermark; all of the journal if the cache cannot be used.
+/// Folds what lies above the cache's watermark; all that is left of the journal if the cache cannot be used.
 pub(super) fn load(database: &Database, zone: &TimeZone) -> Result<Loaded, StoreError> {
     let progress = Progress::load(database)?;
+    let pruned = progress.pruned.mark.seq;
     let watermark = match cache::watermark(database) {
-        Ok(Some(through)) if through <= progress.head.seq && are_tables_sound(database) => through,
+        Ok(Some(through)) if is_possible(through, &progress) && are_tables_sound(database) => through,
         Ok(None) if progress.head.seq == Seq(0) && are_tables_sound(database) => Seq(0),
         Ok(_) | Err(StoreError::Damaged(_)) => {
             tracing::warn!(head = progress.head.seq.0, "the document cache is rebuilt from the journal");
-            cache::clear(database)?;
-            Seq(0)
+            rebuild(database, pruned, zone)?;
+            pruned
         }
         Err(error) => return Err(error),
     };
     let overlay = match refold(database, watermark, progress.head, zone) {
-        Err(StoreError::Damaged(what)) if watermark > Seq(0) => {
+        Err(StoreError::Damaged(what)) if watermark > pruned => {
             tracing::warn!(what, "the document cache is damaged and is rebuilt from the journal");
-            cache::clear(database)?;
-            refold(database, Seq(0), progress.head, zone)?
+            rebuild(database, pruned, zone)?;
+            refold(database, pruned, progress.head, zone)?
         }
         refolded => refolded?,
     };
     Ok(Loaded { overlay, progress })
 }
 
+/// Whether a cache may go through `through`: what is pruned stands in it, and it has nothing the journal never had.
+fn is_possible(through: Seq, progress: &Progress) -> bool {
+    (progress.pruned.mark.seq..=progress.head.seq).contains(&through)
+}
+
 fn are_tables_sound(database: &Database) -> bool {
-    Snapshot::open(database).is_ok()
+    let list = || Ok::<_, StoreError>(database.begin_read()?.open_table(LIST)?);
+    Snapshot::open(database).is_ok() && list().is_ok()
 }
 
 /// Folds the journal from after `through` to `head` and checks its chain on the way. Long stretches go to the cache
@@ -220,9 +229,11 @@ fn fold_stretch(
         mark = follow(mark, &row)?;
         let entry = journal::decode(mark.seq, row.entry)?;
         let id = entry.document();
-        let cached =
-            if overlay.documents.contains_key(&id) || entry.is_opening() { None } else { snapshot.held(id)? };
+        let cached = if overlay.documents.contains_key(&id) { None } else { snapshot.held(id)? };
         let before = overlay.documents.get(&id).map(AsRef::as_ref).or(cached.as_ref()).cloned();
+        if before.as_ref().is_some_and(|held| held.seqs.binary_search(&mark.seq).is_ok()) {
+            continue;
+        }
         match fold_own(before.as_ref(), &entry) {
             Ok(document) => {
                 overlay.absorb(mark.seq, &entry, before.as_ref(), document, zone);

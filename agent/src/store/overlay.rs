@@ -61,15 +61,7 @@ impl Overlay {
         if let Some(key) = import_key_of(entry) {
             self.imported.insert(key, document.id);
         }
-        let has_ledger = kind::find(&document.kind).is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
-        if has_ledger {
-            for fact in fact::difference(before.map(|held| &held.document), Some(&document), zone) {
-                if let (true, Some(value)) = (fact.measure.is_ledger, fact.values.first()) {
-                    let keys: Vec<&str> = fact.keys.iter().map(String::as_str).collect();
-                    *self.balances.entry(balance_key(fact.measure.name, &keys)).or_default() += value;
-                }
-            }
-        }
+        add_balances(&mut self.balances, before.map(|held| &held.document), &document, zone);
         let mut seqs = before.map_or_else(Vec::new, |held| held.seqs.clone());
         seqs.push(seq);
         let listed = before.and_then(|held| held.listed.clone());
@@ -115,6 +107,35 @@ fn import_key_of(entry: &Entry) -> Option<ImportKey> {
     let source_key = entry.set.get(header::SOURCE_KEY.name()).and_then(Value::as_text)?;
     let occurrence = entry.set.get(header::SOURCE_OCCURRENCE.name()).and_then(Value::as_int).unwrap_or(1);
     Some(import_key(&entry.kind, source_key, occurrence))
+}
+
+/// The identity of the imported row that opened a document. What was captured here has a number instead.
+pub(super) fn import_key_of_document(document: &Document) -> Option<ImportKey> {
+    if document.number().is_some() {
+        return None;
+    }
+    let source_key = document.fields.get(header::SOURCE_KEY.name()).and_then(Value::as_text)?;
+    let occurrence = document.fields.get(header::SOURCE_OCCURRENCE.name()).and_then(Value::as_int).unwrap_or(1);
+    Some(import_key(&document.kind, source_key, occurrence))
+}
+
+/// Adds to `sums`, by [`balance_key`], what ledgers gain where `after` takes the place of `before`.
+pub(super) fn add_balances(
+    sums: &mut HashMap<Vec<u8>, i64>,
+    before: Option<&Document>,
+    after: &Document,
+    zone: &TimeZone,
+) {
+    let has_ledger = kind::find(&after.kind).is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
+    if !has_ledger {
+        return;
+    }
+    for fact in fact::difference(before, Some(after), zone) {
+        if let (true, Some(value)) = (fact.measure.is_ledger, fact.values.first()) {
+            let keys: Vec<&str> = fact.keys.iter().map(String::as_str).collect();
+            *sums.entry(balance_key(fact.measure.name, &keys)).or_default() += value;
+        }
+    }
 }
 
 /// measure, NUL, keys with NUL between them.

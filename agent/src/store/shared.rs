@@ -1,9 +1,10 @@
 //! What the store's callers and its writer both see.
 //!
 //! Only the writer changes the database, the overlay and the head; everyone reads them. Locks are taken in the order
-//! database, overlay, progress, and held briefly; only a reader of the database keeps its lock for as long as it
+//! database, overlay, progress, ends, and held briefly; only a reader of the database keeps its lock for as long as it
 //! reads.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -24,6 +25,7 @@ use super::error::StoreError;
 use super::journal::{self, Confirmed, Progress};
 use super::open::{self, Identity, Loaded};
 use super::overlay::Overlay;
+use super::prune::Pruned;
 use super::{Counts, OpenOptions, disk};
 
 pub(super) struct Shared {
@@ -34,6 +36,8 @@ pub(super) struct Shared {
     database: RwLock<Option<Database>>,
     overlay: RwLock<Overlay>,
     progress: Mutex<Progress>,
+    /// Ends of sent batches and acknowledged marks that are not kept on the disk yet.
+    ends: Mutex<BTreeSet<Seq>>,
     identity: RwLock<Identity>,
     line: Mutex<Vec<Parent>>,
     hub_key: Mutex<Option<[u8; 32]>>,
@@ -43,6 +47,7 @@ pub(super) struct Shared {
     is_short: AtomicBool,
     entries: AtomicU64,
     commits: AtomicU64,
+    pruned: AtomicU64,
 }
 
 /// The open database. It is not closed while this is held.
@@ -75,6 +80,7 @@ impl Shared {
             database: RwLock::new(Some(database)),
             overlay: RwLock::new(loaded.overlay),
             progress: Mutex::new(loaded.progress),
+            ends: Mutex::new(BTreeSet::new()),
             line: Mutex::new(line),
             identity: RwLock::new(identity),
             hub_key: Mutex::new(hub_key),
@@ -84,6 +90,7 @@ impl Shared {
             is_short: AtomicBool::new(is_short),
             entries: AtomicU64::new(0),
             commits: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
         })
     }
 
@@ -174,7 +181,11 @@ impl Shared {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts { entries: self.entries.load(Ordering::Relaxed), commits: self.commits.load(Ordering::Relaxed) }
+        Counts {
+            entries: self.entries.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+            pruned: self.pruned.load(Ordering::Relaxed),
+        }
     }
 
     /// Entries are durable: everyone may see them.
@@ -191,13 +202,41 @@ impl Shared {
         self.head.send_replace(committed.head.seq);
     }
 
-    /// The overlay and the hub's marks, as `saved` has them, are in the cache now.
-    pub(super) fn handle_cached(&self, saved: &Progress) {
+    /// The overlay and the hub's marks, as `saved` has them, are in the cache now, and `ends` are kept.
+    pub(super) fn handle_cached(&self, saved: &Progress, ends: &BTreeSet<Seq>) {
         *self.overlay.write().unwrap_or_else(PoisonError::into_inner) = Overlay::default();
         let mut progress = self.progress();
-        if progress.confirmed == saved.confirmed {
+        let mut unkept = self.unkept();
+        unkept.retain(|end| !ends.contains(end));
+        if progress.confirmed == saved.confirmed && unkept.is_empty() {
             progress.is_unsaved = false;
         }
+    }
+
+    /// Ends that are to be kept with the next save.
+    pub(super) fn ends(&self) -> BTreeSet<Seq> {
+        self.unkept().clone()
+    }
+
+    /// A batch that ends at `end` was sent; whether that is news.
+    pub(super) fn note_sent(&self, end: Seq) -> bool {
+        let mut progress = self.progress();
+        let is_news = self.unkept().insert(end);
+        progress.is_unsaved |= is_news;
+        is_news
+    }
+
+    /// Entries up to a mark are deleted.
+    pub(super) fn handle_pruned(&self, pruned: Pruned) {
+        let mut progress = self.progress();
+        let count = pruned.mark.seq.0 - progress.pruned.mark.seq.0;
+        progress.pruned = pruned;
+        drop(progress);
+        self.pruned.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn unkept(&self) -> MutexGuard<'_, BTreeSet<Seq>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The database was reopened: memory is what the disk says, but what the hub has said stays said.
@@ -207,7 +246,7 @@ impl Shared {
         let mut progress = self.progress();
         if let Some(total) = journal::total_at(database, progress.confirmed.stored)? {
             (found.confirmed, found.stored_total) = (progress.confirmed, total);
-            found.oldest_at = journal::recorded_at(database, found.confirmed.stored.seq.next())?;
+            found.oldest_at = journal::recorded_at(database, found.unconfirmed_from())?;
             found.is_unsaved = true;
         }
         *progress = found;
@@ -228,7 +267,9 @@ impl Shared {
             let unknown =
                 || StoreError::Damaged(format!("the hub has stored {}, the journal here does not have it", mark.seq));
             progress.stored_total = total.ok_or_else(unknown)?;
-            progress.oldest_at = journal::recorded_at(&database, mark.seq.next())?;
+            progress.confirmed.stored = mark;
+            progress.oldest_at = journal::recorded_at(&database, progress.unconfirmed_from())?;
+            self.unkept().insert(mark.seq);
         }
         progress.confirmed = confirmed;
         progress.is_unsaved = true;

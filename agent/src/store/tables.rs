@@ -1,7 +1,8 @@
 //! The tables of the store's file, and how their keys and rows are made of bytes.
 //!
-//! `journal`, `meta`, `stream`, `counter` and `draft` are the truth. The rest is a cache that can be rebuilt from the
-//! journal: `cache` in `meta` says which form it has and up to which seq it goes.
+//! `journal`, `kept_marks`, `meta`, `stream`, `counter` and `draft` are the truth. The rest is a cache that can be rebuilt
+//! from the journal, except that the rows of documents with pruned entries are the truth for these: `cache` in `meta`
+//! says which form it has and up to which seq it goes.
 
 use redb::TableDefinition;
 
@@ -15,6 +16,8 @@ use super::error::StoreError;
 
 /// seq → [`Row`].
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
+/// seq → [`kept_row`]: marks whose hashes outlive their entries.
+pub(super) const KEPT: TableDefinition<'_, u64, &[u8; KEPT_BYTES]> = TableDefinition::new("kept_marks");
 /// Identity and marks, by name.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Stream → CBOR of its parent, if it is a fork.
@@ -24,7 +27,9 @@ pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new
 /// Draft → CBOR.
 pub(super) const DRAFTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("draft");
 /// Cache: document → [`document_row`].
-pub(super) const DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("document");
+pub(super) const DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("documents");
+/// Where builds that prune nothing have their cached documents; they empty it when they meet a cache of another form.
+pub(super) const OLD_DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("document");
 /// Cache: [`list_key`] → site, NUL, searched text.
 pub(super) const LIST: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("list");
 /// Cache: identity of an imported row → its document.
@@ -75,21 +80,65 @@ pub(super) fn follow(before: Mark, row: &Row<'_>) -> Result<Mark, StoreError> {
     }
 }
 
-/// A cached document: how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR.
+/// A kept mark: its hash ‖ bytes of all entries up to it (u64) ‖ check.
+pub(super) const KEPT_BYTES: usize = ROW_HEAD + CHECK;
+
+/// Bytes of a check: rows that no chain vouches for carry one, so that salvaging never takes damage for data.
+const CHECK: usize = 8;
+
+/// The check of a row: the start of BLAKE3 over its table's name, its key and its other bytes.
+fn check(table: &str, key: &[u8], bytes: &[u8]) -> [u8; CHECK] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(table.as_bytes()).update(&[0]).update(key).update(bytes);
+    let mut check = [0; CHECK];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK]);
+    check
+}
+
+/// The row that keeps a mark, with the bytes of all entries up to it.
+pub(super) fn kept_row(mark: Mark, total: u64) -> [u8; KEPT_BYTES] {
+    let mut row = [0; KEPT_BYTES];
+    row[..32].copy_from_slice(mark.hash.as_bytes());
+    row[32..ROW_HEAD].copy_from_slice(&total.to_be_bytes());
+    let found = check("kept_marks", &mark.seq.0.to_be_bytes(), &row[..ROW_HEAD]);
+    row[ROW_HEAD..].copy_from_slice(&found);
+    row
+}
+
+/// The hash and the bytes of a kept mark.
+pub(super) fn parse_kept(seq: Seq, row: &[u8; KEPT_BYTES]) -> Result<(Hash, u64), StoreError> {
+    let damaged = || StoreError::Damaged(format!("kept mark {seq}"));
+    let (head, found) = row.split_at(ROW_HEAD);
+    if check("kept_marks", &seq.0.to_be_bytes(), head) != found {
+        return Err(damaged());
+    }
+    let (hash, total) = head.split_at(32);
+    let total = u64::from_be_bytes(total.try_into().map_err(|_| damaged())?);
+    Ok((Hash::from_slice(hash).ok_or_else(damaged)?, total))
+}
+
+/// A cached document: check ‖ how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR.
 pub(super) fn document_row(document: &Document, seqs: &[Seq]) -> Vec<u8> {
     let cbor = codec::encode(document);
-    let mut row = Vec::with_capacity(4 + 8 * seqs.len() + cbor.len());
+    let mut row = Vec::with_capacity(CHECK + 4 + 8 * seqs.len() + cbor.len());
+    row.extend_from_slice(&[0; CHECK]);
     row.extend_from_slice(&u32::try_from(seqs.len()).unwrap_or(u32::MAX).to_be_bytes());
     for seq in seqs {
         row.extend_from_slice(&seq.0.to_be_bytes());
     }
     row.extend_from_slice(&cbor);
+    let found = check("document", document.id.as_bytes(), &row[CHECK..]);
+    row[..CHECK].copy_from_slice(&found);
     row
 }
 
 /// Takes a cached document apart.
 pub(super) fn parse_document(id: DocId, row: &[u8]) -> Result<(Document, Vec<Seq>), StoreError> {
     let damaged = || StoreError::Damaged(format!("cached document {id}"));
+    let (found, row) = row.split_at_checked(CHECK).ok_or_else(damaged)?;
+    if check("document", id.as_bytes(), row) != found {
+        return Err(damaged());
+    }
     let (count, rest) = row.split_first_chunk::<4>().ok_or_else(damaged)?;
     let bytes = usize::try_from(u32::from_be_bytes(*count)).ok().and_then(|count| count.checked_mul(8));
     let (seqs, cbor) = bytes.and_then(|bytes| rest.split_at_checked(bytes)).ok_or_else(damaged)?;

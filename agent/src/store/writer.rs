@@ -23,7 +23,7 @@ use super::error::{CaptureError, StoreError};
 use super::numbers::Leases;
 use super::shared::Shared;
 use super::stage::{ImportOutcome, ImportRow, Receipt, Stage};
-use super::{At, open};
+use super::{At, open, prune};
 
 /// Requests that may wait for the writer; more callers than this wait to be let in.
 pub(super) const QUEUE: usize = 1_024;
@@ -61,6 +61,11 @@ pub(super) enum Request {
     },
     /// The hub's marks moved; they are saved at the next pause.
     Progressed,
+    /// To rest at once.
+    #[cfg(test)]
+    Rest {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -94,6 +99,10 @@ pub(super) struct WriterThread {
     pub(super) is_short: bool,
     pub(super) commits_unlooked: u32,
     pub(super) total_looked: u64,
+    /// Whether pruning is worth trying: not after it failed, until something changes.
+    pub(super) may_prune: bool,
+    /// Bytes of entries deleted since the file was last compacted.
+    pub(super) deleted_bytes: u64,
 }
 
 /// What came of waiting.
@@ -118,25 +127,27 @@ impl WriterThread {
                 }
                 Waited::Pause => self.pause(),
             }
-            if self.shared.overlay().entries >= CACHE_ENTRIES_MOST {
+            if !self.is_short && self.shared.overlay().entries >= CACHE_ENTRIES_MOST {
                 self.write_cache();
             }
         }
         self.finish();
     }
 
-    /// Nobody asks for anything: the cache is written, or a store that could not be reopened is tried again, so that
-    /// sync goes on without a new capture.
+    /// Nobody asks for anything: it rests, or a store that could not be reopened is tried again, so that sync goes on
+    /// without a new capture.
     pub(super) fn pause(&mut self) {
         match self.reopen_if_lost() {
-            Ok(()) => self.write_cache(),
+            Ok(()) => self.rest(),
             Err(error) => tracing::debug!(error = %describe(&error), "the store still cannot be reopened"),
         }
     }
 
     /// Writes the cache and closes the file.
     pub(super) fn finish(&mut self) {
-        self.write_cache();
+        if !self.is_short {
+            self.write_cache();
+        }
         *self.shared.database_mut() = None;
     }
 
@@ -153,6 +164,7 @@ impl WriterThread {
         let is_lost = self.shared.database().is_err();
         let patience = match entries {
             _ if is_lost => Some(IDLE),
+            _ if self.can_prune() => Some(PAUSE),
             _ if self.is_short => None,
             0 if !self.shared.progress().is_unsaved => None,
             CACHE_ENTRIES.. => Some(PAUSE),
@@ -203,7 +215,13 @@ impl WriterThread {
             match request {
                 Request::Keep { what, reply } => answer(&reply, self.keep(what)),
                 Request::Capture { .. } | Request::Import { .. } => acts.push(request),
-                Request::Progressed | Request::Close => {}
+                Request::Progressed => self.may_prune = true,
+                #[cfg(test)]
+                Request::Rest { reply } => {
+                    self.rest();
+                    answer(&reply, ());
+                }
+                Request::Close => {}
             }
         }
         if self.is_short {
@@ -276,22 +294,102 @@ impl WriterThread {
         written
     }
 
+    /// Nobody waits: writes the cache and deletes what the hub needs no more. Short of room that goes first, and the
+    /// cache is written only where it lets entries go.
+    fn rest(&mut self) {
+        if !self.is_short || self.wants_watermark() {
+            self.write_cache();
+        }
+        self.prune();
+    }
+
+    /// Whether there are entries to delete, once the cache is written.
+    fn can_prune(&self) -> bool {
+        let limit = |database: &Database| prune::limit(database, &self.shared.progress());
+        let found = self.shared.database().and_then(|database| limit(&database));
+        self.may_prune && (self.wants_watermark() || found.is_ok_and(|limit| limit.is_some()))
+    }
+
+    /// Whether entries may go that are not in the cache yet.
+    fn wants_watermark(&self) -> bool {
+        let entries = self.shared.overlay().entries;
+        let progress = *self.shared.progress();
+        entries > 0 && progress.prunable().0 > progress.head.seq.0.saturating_sub(entries as u64)
+    }
+
+    /// Deletes some thousands of entries in one commit.
+    fn prune(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let progress = *shared.progress();
+        let deleted = shared.database().and_then(|database| {
+            let Some(limit) = prune::limit(&database, &progress)? else { return Ok(None) };
+            let mut pruned = None;
+            commit(&shared, |write| {
+                progress.save(write, &shared.ends())?;
+                pruned = Some(prune::delete(write, &database, limit)?);
+                Ok(())
+            })?;
+            Ok(pruned)
+        });
+        match deleted {
+            Ok(None) => {}
+            Ok(Some(pruned)) => {
+                self.deleted_bytes += pruned.total - progress.pruned.total;
+                shared.handle_pruned(pruned);
+                tracing::debug!(pruned = pruned.mark.seq.0, "entries the hub needs no more are deleted");
+                self.compact();
+            }
+            Err(error) => {
+                tracing::error!(error = %describe(&error), "entries could not be deleted");
+                self.may_prune = false;
+                self.handle_failed(&error);
+            }
+        }
+    }
+
+    /// Gives the room of deleted entries back to the disk, where that is worth moving what stays.
+    fn compact(&mut self) {
+        let file = self.folder.database_bytes();
+        let progress = *self.shared.progress();
+        let is_done = progress.prunable() <= progress.pruned.mark.seq;
+        if !is_done && !self.is_short || !prune::pays_to_compact(file, self.deleted_bytes, self.is_short) {
+            return;
+        }
+        self.deleted_bytes = 0;
+        let compacted = self.shared.database_mut().as_mut().map(Database::compact);
+        match compacted {
+            Some(Ok(_)) => {
+                let now = self.folder.database_bytes();
+                tracing::info!(before_bytes = file, now_bytes = now, "the store's file was compacted");
+                self.commits_unlooked = ROOM_COMMITS;
+                self.look_at_room();
+            }
+            Some(Err(redb::CompactionError::TransactionInProgress)) | None => {}
+            Some(Err(error)) => {
+                let error = StoreError::from(redb::Error::from(error));
+                tracing::error!(error = %describe(&error), "the store's file could not be compacted");
+                self.handle_failed(&error);
+            }
+        }
+    }
+
     /// Writes what changed since the last time to the cache tables, with the hub's marks.
     fn write_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let progress = *shared.progress();
+        let (progress, ends) = (*shared.progress(), shared.ends());
         let entries = shared.overlay().entries;
-        if self.is_short || (entries == 0 && !progress.is_unsaved) {
+        if entries == 0 && !progress.is_unsaved {
             return;
         }
         let written = commit(&shared, |write| {
-            progress.save(write)?;
+            progress.save(write, &ends)?;
             if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq) } else { Ok(()) }
         });
         match written {
-            Ok(()) => shared.handle_cached(&progress),
+            Ok(()) => shared.handle_cached(&progress, &ends),
             Err(error) => {
                 tracing::error!(error = %describe(&error), entries, "the document cache could not be written");
+                self.may_prune = false;
                 self.handle_failed(&error);
             }
         }
@@ -378,6 +476,8 @@ impl Request {
             Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Keep { reply, .. } => answer(&reply, Err(StoreError::Closed)),
+            #[cfg(test)]
+            Request::Rest { reply } => answer(&reply, ()),
             Request::Progressed | Request::Close => {}
         }
     }
@@ -392,6 +492,8 @@ impl Pending {
                 let outcomes = rows.into_iter().map(|row| stage.import(row, at)).collect();
                 Some(Pending::Outcomes(reply, outcomes))
             }
+            #[cfg(test)]
+            Request::Rest { .. } => None,
             Request::Keep { .. } | Request::Progressed | Request::Close => None,
         }
     }

@@ -4,6 +4,7 @@ mod faults;
 mod imports;
 mod model;
 mod outlet;
+mod pruning;
 
 use std::collections::BTreeSet;
 

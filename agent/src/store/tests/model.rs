@@ -1,4 +1,4 @@
-//! Random work with reopenings at random points, against a fold of the whole journal from scratch.
+//! Random work with prunings and reopenings at random points, against a fold of all entries from scratch.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,10 @@ enum Step {
     Add(prop::sample::Index, bool),
     Count(u8),
     Import(u8),
+    /// The hub has all and lets a part go.
+    Prune(prop::sample::Index),
+    /// The cache is thrown away.
+    Forget,
     Close,
     /// What a power cut leaves.
     Cut,
@@ -34,36 +38,56 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(index, is_note)| Step::Add(index, is_note)),
         1 => (0u8..3).prop_map(Step::Count),
         2 => (0u8..40).prop_map(Step::Import),
+        2 => any::<prop::sample::Index>().prop_map(Step::Prune),
+        1 => Just(Step::Forget),
         1 => Just(Step::Close),
         1 => Just(Step::Cut),
     ]
 }
 
-/// Every document, folded from the journal as a hub would read it.
-fn folded(store: &Store) -> BTreeMap<DocId, [u8; 32]> {
-    let mut builder = Builder::new();
-    let range = SeqRange { first: Seq(1), last: store.head().seq };
-    let filled = store.fill_batch(range, &mut builder).unwrap();
-    assert_eq!(filled.last, store.head().seq, "these journals fit one batch");
-    let batch = Batch {
-        stream: store.identity().stream,
-        parent: None,
-        first_seq: Seq(1),
-        count: builder.count(),
-        prev_hash: filled.prev_hash,
-        base: None,
-        payload: builder.finish().into(),
-    };
-    let unpacked = Unpacked::open(&batch).unwrap();
-    assert_eq!(unpacked.last(), store.head());
-    let mut documents: BTreeMap<DocId, Held> = BTreeMap::new();
-    for (mark, bytes) in unpacked.entries_from(Seq(1)) {
-        let entry = Entry::from_bytes(bytes).unwrap();
-        let before = documents.remove(&entry.document());
-        let document = fold_own(before.as_ref(), &entry).unwrap();
-        documents.insert(document.id, Held { document, seqs: vec![mark.seq], listed: None });
+/// The hub: all entries, in their order.
+struct Hub {
+    head: Mark,
+    entries: Vec<Vec<u8>>,
+}
+
+impl Hub {
+    /// Takes what the journal has beyond what is here, as a batch.
+    fn fetch(&mut self, store: &Store) {
+        let mut builder = Builder::new();
+        let range = SeqRange { first: self.head.seq.next(), last: store.head().seq };
+        if range.last < range.first {
+            return;
+        }
+        let filled = store.fill_batch(range, &mut builder).unwrap();
+        assert_eq!(filled.last, store.head().seq, "these journals fit one batch");
+        let batch = Batch {
+            stream: store.identity().stream,
+            parent: None,
+            first_seq: range.first,
+            count: builder.count(),
+            prev_hash: filled.prev_hash,
+            base: None,
+            payload: builder.finish().into(),
+        };
+        assert_eq!(filled.prev_hash, self.head.hash);
+        let unpacked = Unpacked::open(&batch).unwrap();
+        assert_eq!(unpacked.last(), store.head());
+        self.entries.extend(unpacked.entries_from(range.first).map(|(_, bytes)| bytes.to_vec()));
+        self.head = store.head();
     }
-    documents.into_iter().map(|(id, held)| (id, held.document.digest())).collect()
+
+    /// Every document, folded from all entries.
+    fn folded(&self) -> BTreeMap<DocId, [u8; 32]> {
+        let mut documents: BTreeMap<DocId, Held> = BTreeMap::new();
+        for bytes in &self.entries {
+            let entry = Entry::from_bytes(bytes).unwrap();
+            let before = documents.remove(&entry.document());
+            let document = fold_own(before.as_ref(), &entry).unwrap();
+            documents.insert(document.id, Held { document, seqs: Vec::new(), listed: None });
+        }
+        documents.into_iter().map(|(id, held)| (id, held.document.digest())).collect()
+    }
 }
 
 fn listed(store: &Store) -> BTreeMap<DocId, [u8; 32]> {
@@ -73,10 +97,10 @@ fn listed(store: &Store) -> BTreeMap<DocId, [u8; 32]> {
         let page = store.documents(&filter).unwrap();
         for document in page.items {
             assert_eq!(store.document(document.id).unwrap().as_ref(), Some(&document));
-            assert_eq!(
-                store.history(document.id).unwrap().last().unwrap().0,
-                store.last_seq(document.id).unwrap().unwrap()
-            );
+            let (history, earlier) = (store.history(document.id).unwrap(), store.earlier(document.id).unwrap());
+            let last = history.last().map(|(seq, _)| *seq);
+            assert!(store.seqs(document.id).unwrap().is_sorted_by(|a, b| a < b), "no entry is folded twice");
+            assert!(last == store.last_seq(document.id).unwrap() || (history.is_empty() && earlier > 0));
             assert!(all.insert(document.id, document.digest()).is_none(), "listed twice");
         }
         let Some(next) = page.next else { return all };
@@ -114,7 +138,7 @@ fn act(store: &Store, step: &Step, second: i64, runs: &mut Vec<DocId>) {
             store.capture_import(vec![row.clone(), row], at(second)).unwrap();
             return;
         }
-        Step::Close | Step::Cut => return,
+        Step::Prune(_) | Step::Forget | Step::Close | Step::Cut => return,
     };
     match captured {
         Ok(receipt) if matches!(step, Step::Run(_)) => runs.push(receipt.document.id),
@@ -144,6 +168,7 @@ proptest! {
         let mut outlet = Outlet::new();
         let mut store = outlet.open();
         let mut runs = Vec::new();
+        let mut hub = Hub { head: Mark::ZERO, entries: Vec::new() };
         for (second, step) in (0..).zip(&steps) {
             match step {
                 Step::Close => {
@@ -156,13 +181,27 @@ proptest! {
                     outlet = copy;
                     store = outlet.open();
                 }
+                Step::Prune(index) => {
+                    hub.fetch(&store);
+                    let head = store.head();
+                    let prunable = Seq(index.index(head.seq.0 as usize + 1) as u64);
+                    store.record_stored(head, head.seq, prunable).unwrap();
+                    store.rest();
+                }
+                Step::Forget => {
+                    store.close();
+                    outlet.forget_cache();
+                    store = outlet.open();
+                }
                 step => act(&store, step, second, &mut runs),
             }
         }
-        prop_assert_eq!(listed(&store), folded(&store));
+        hub.fetch(&store);
+        prop_assert_eq!(listed(&store), hub.folded());
         check_stock(&store);
         store.close();
         let store = outlet.open();
-        prop_assert_eq!(listed(&store), folded(&store));
+        hub.fetch(&store);
+        prop_assert_eq!(listed(&store), hub.folded());
     }
 }

@@ -43,6 +43,14 @@ impl Outlet {
         Store::open(&self.dir, self.options()).unwrap()
     }
 
+    /// Takes the cache's mark away, so that opening rebuilds it. The store is closed.
+    pub(super) fn forget_cache(&self) {
+        let database = redb::Database::open(self.dir.join("store.redb")).expect("a sound file");
+        let write = database.begin_write().expect("a write");
+        write.open_table(super::super::tables::META).expect("a table").remove("cache").expect("a removal");
+        write.commit().expect("a commit");
+    }
+
     /// What a power cut would leave at this moment, if the disk keeps what was synced and more.
     pub(super) fn copy(&self) -> Outlet {
         let copy = Outlet::new();
