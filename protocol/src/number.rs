@@ -2,20 +2,57 @@
 //!
 //! Kind, site and agent letter, year and month, a counter that is persisted and never reused, and an ISO 7064
 //! MOD 37,36 check character over the letters and digits before it. Two agents of a site differ by their letter, so
-//! numbers never collide offline.
+//! numbers never collide offline. An agent that may have a twin prints three characters of its own in place of the
+//! letter: `WC-3702K7M-2611-00001-3`.
+
+use std::fmt;
 
 use crate::site::SiteId;
 use crate::time::Day;
+
+/// What tells an agent's numbers from those of all others of its site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tag {
+    /// The letter the hub granted it.
+    Letter(char),
+    /// Characters it drew, until the hub has spoken.
+    Provisional([char; 3]),
+}
+
+/// What provisional tags are made of: 32 characters, none of which is taken for another.
+const TAG_CHARACTERS: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+
+impl Tag {
+    /// A provisional tag from fresh random bytes: one of 32,768.
+    pub fn provisional(random: [u8; 3]) -> Tag {
+        Tag::Provisional(random.map(|byte| char::from(TAG_CHARACTERS[usize::from(byte % 32)])))
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tag::Letter(letter) => write!(f, "{letter}"),
+            Tag::Provisional(characters) => characters.iter().try_for_each(|character| write!(f, "{character}")),
+        }
+    }
+}
 
 /// What makes a counter: numbers with equal series share one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Series(String);
 
 impl Series {
-    /// The series of a kind (by its code), a site, an agent's letter and a month.
-    pub fn new(kind_code: &str, site: &SiteId, letter: char, day: Day) -> Series {
+    /// The series of a kind (by its code), a site, an agent's tag and a month.
+    pub fn new(kind_code: &str, site: &SiteId, tag: Tag, day: Day) -> Series {
         let date = day.civil();
-        Series(format!("{kind_code}-{}{letter}-{:02}{:02}", site.code(), date.year().rem_euclid(100), date.month()))
+        Series(format!("{kind_code}-{}{tag}-{:02}{:02}", site.code(), date.year().rem_euclid(100), date.month()))
+    }
+
+    /// The series and the counter of a printed number; none where it is no valid number.
+    pub fn of_number(number: &str) -> Option<(Series, u64)> {
+        let (series, counter) = number.rsplit_once('-').filter(|_| is_valid(number))?.0.rsplit_once('-')?;
+        Some((Series(series.to_owned()), counter.parse().ok()?))
     }
 
     /// The series as the stored counter's key.
@@ -65,15 +102,27 @@ mod tests {
     #[test]
     fn numbers_read_as_the_outlets_print_them() {
         let site = "3702".parse().unwrap();
-        let series = Series::new("WC", &site, 'A', "2026-11-23".parse().unwrap());
+        let series = Series::new("WC", &site, Tag::Letter('A'), "2026-11-23".parse().unwrap());
         let number = series.number(42);
         assert!(number.starts_with("WC-3702A-2611-00042-"), "{number}");
         assert!(is_valid(&number));
+        assert_eq!(Series::of_number(&number), Some((series, 42)));
+    }
+
+    #[test]
+    fn a_provisional_tag_stands_in_place_of_the_letter() {
+        let tag = Tag::provisional([16, 5 + 32, 255]);
+        let series = Series::new("WC", &"3702".parse().unwrap(), tag, "2026-11-23".parse().unwrap());
+        assert_eq!(series.as_str(), "WC-3702J7Z-2611");
+        assert_eq!(Series::of_number(&series.number(100_000)), Some((series, 100_000)));
+        for bad in ["", "WC", "WC-3702A-2611-00042-0", "-"] {
+            assert_eq!(Series::of_number(bad), None, "{bad}");
+        }
     }
 
     #[test]
     fn one_mistyped_or_swapped_character_is_noticed() {
-        let number = Series::new("WC", &"3702".parse().unwrap(), 'A', Day(20_000)).number(42);
+        let number = Series::new("WC", &"3702".parse().unwrap(), Tag::Letter('A'), Day(20_000)).number(42);
         for index in 0..number.len() {
             let mut chars: Vec<char> = number.chars().collect();
             let Some(digit) = chars[index].to_digit(36) else { continue };

@@ -7,6 +7,7 @@ use waystation_protocol::chain::{Seq, SeqRange};
 use waystation_protocol::id::SessionId;
 use waystation_protocol::kind::KINDS;
 use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message, Parent};
+use waystation_protocol::number::Tag;
 use waystation_protocol::time::{ClockQuality, Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
 
@@ -47,6 +48,8 @@ pub struct Engine {
     chance: Chance,
     /// A meeting that needs a person is tried again after each heartbeat.
     must_greet: bool,
+    /// Whether a letter was asked for in this connection.
+    has_asked: bool,
 }
 
 impl Engine {
@@ -62,6 +65,7 @@ impl Engine {
             builder: batch::Builder::new(),
             chance: Chance::new(seed),
             must_greet: false,
+            has_asked: false,
         }
     }
 
@@ -83,6 +87,7 @@ impl Engine {
     /// A connection stands; `session` is new.
     pub fn handle_connected(&mut self, session: SessionId, now: Now) {
         self.must_greet = false;
+        self.has_asked = false;
         self.driver.handle_head(self.store.head().seq);
         self.driver.handle_connected(session, now.tick);
     }
@@ -102,7 +107,7 @@ impl Engine {
         let store = self.store.clone();
         let hash_at = |seq| store.hash_at(seq);
         let line = store.line();
-        let journal = Journal { pruned: store.pruned(), line: &line, must_fork: false, hash_at: &hash_at };
+        let journal = Journal { pruned: store.pruned(), line: &line, must_fork: store.must_fork(), hash_at: &hash_at };
         let before = self.driver.trouble();
         let heard = self.driver.handle_frame(bytes, &journal, now.wall, now.tick);
         self.heed(heard, now);
@@ -161,6 +166,7 @@ impl Engine {
                     state.last_ack_at = Some(now.wall);
                     state.counts.acks += 1;
                 });
+                self.ask_for_letter();
             }
             Heard::Doubt => tracing::warn!("an acknowledgement contradicts this journal; greeting the hub again"),
             Heard::Stale => tracing::debug!("a frame of an earlier session"),
@@ -185,9 +191,20 @@ impl Engine {
         let parent = self.fork_if_told(&met)?;
         let common = met.common;
         self.store.record_stored(common, welcomed.processed.min(common.seq), welcomed.prunable.min(common.seq))?;
+        // A letter belongs to the stream of the HELLO: it is this one's where no fork was due.
+        if parent.is_none() && !met.must_fork && welcomed.letter.is_some() {
+            self.store.handle_met()?;
+        }
         tracing::info!(stored = common.seq.0, head = self.store.head().seq.0, "the hub welcomed this session");
         self.driver.handle_met(&met, self.identity.stream, parent, welcomed.credit, now.tick);
         Ok(())
+    }
+
+    /// A new stream is known at the hub now: the next WELCOME grants it a letter. Asked once per connection, since none may
+    /// be left.
+    fn ask_for_letter(&mut self) {
+        let is_due = matches!(self.store.tag(), Tag::Provisional(_)) && !self.store.must_fork();
+        self.must_greet |= is_due && !std::mem::replace(&mut self.has_asked, is_due);
     }
 
     /// Begins a new stream where the meeting wants one, and gives the parent to name until it is known at the hub.
@@ -200,7 +217,7 @@ impl Engine {
             tracing::error!(first = lost.first.0, last = lost.last.0, "entries are deleted here and absent at the hub");
         }
         let is_own = met.spoken_of == self.identity.stream;
-        if met.must_fork && is_own {
+        if met.must_fork && (is_own || self.store.must_fork()) {
             self.store.fork(common)?;
             self.identity = self.store.identity();
             tracing::warn!(from = %met.spoken_of, to = %self.identity.stream, common = common.seq.0, "going on in a new stream");

@@ -22,7 +22,7 @@ use super::tables::{
 /// The form of the cache tables. A cache of another form is rebuilt; a later form must read this one's documents, which
 /// are the truth where entries are pruned.
 const FORM: u32 = 3;
-const WATERMARK: &str = "cache";
+pub(super) const WATERMARK: &str = "cache";
 
 #[derive(Serialize, Deserialize)]
 struct Watermark {

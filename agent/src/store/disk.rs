@@ -5,16 +5,17 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError};
 
 use super::error::StoreError;
+use super::turn::{self, TurnFile};
 
 /// redb's page cache. The journal is written at its end and read in order: more gains nothing.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// At this use of its disk, in percent, capturing stops …
 const FULL_PERCENT: u64 = 95;
@@ -33,6 +34,8 @@ pub(super) fn open_file(path: &Path) -> Result<Database, DatabaseError> {
 pub(super) struct Folder {
     dir: PathBuf,
     reserve_bytes: u64,
+    /// Whether the database is the file of its name; if not, the file says nothing of it.
+    pub(super) is_file: bool,
     _lock: File,
 }
 
@@ -53,17 +56,26 @@ impl Room {
 
 impl Folder {
     /// Creates the folder if need be, readable by its owner alone, and holds it until dropped.
-    pub(super) fn take(dir: &Path, reserve_bytes: u64) -> Result<Folder, StoreError> {
+    pub(super) fn take(dir: &Path, reserve_bytes: u64, is_file: bool) -> Result<Folder, StoreError> {
         let doing = || format!("create the data folder {}", dir.display());
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(StoreError::io(doing()))?;
         let path = dir.join("lock");
         let lock = private().write(true).create(true).truncate(false).open(&path);
         let lock = lock.map_err(StoreError::io(format!("open {}", path.display())))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Folder { dir: dir.to_owned(), reserve_bytes, _lock: lock }),
+            Ok(()) => Ok(Folder { dir: dir.to_owned(), reserve_bytes, is_file, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => Err(StoreError::io(format!("lock {}", path.display()))(error)),
         }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What `agent.turn` says, if it says anything.
+    pub(super) fn turn_file(&self) -> Option<TurnFile> {
+        turn::read(&self.dir)
     }
 
     pub(super) fn has_database(&self) -> bool {
@@ -85,7 +97,20 @@ impl Folder {
         opener: &Opener,
         fill: impl FnOnce(&Database) -> Result<(), StoreError>,
     ) -> Result<Database, StoreError> {
-        let unnamed = self.dir.join("store.redb.new");
+        let database = self.create_beside(opener, fill)?;
+        let io = |doing: &str| StoreError::io(format!("{doing} {}", self.unnamed().display()));
+        fs::rename(self.unnamed(), self.database()).map_err(io("rename"))?;
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync the folder of"))?;
+        Ok(database)
+    }
+
+    /// Creates a database that has no name yet, and lets `fill` write its first rows.
+    pub(super) fn create_beside(
+        &self,
+        opener: &Opener,
+        fill: impl FnOnce(&Database) -> Result<(), StoreError>,
+    ) -> Result<Database, StoreError> {
+        let unnamed = self.unnamed();
         let io = |doing: &str| StoreError::io(format!("{doing} {}", unnamed.display()));
         match fs::remove_file(&unnamed) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("remove")(error)),
@@ -94,14 +119,17 @@ impl Folder {
         private().write(true).create_new(true).open(&unnamed).map_err(io("create"))?;
         let database = opener(&unnamed)?;
         fill(&database)?;
-        fs::rename(&unnamed, self.database()).map_err(io("rename"))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("sync the folder of"))?;
         Ok(database)
     }
 
-    /// How large the database's file is; 0 if that is not known.
+    /// Where a database is until it has its name.
+    pub(super) fn unnamed(&self) -> PathBuf {
+        self.dir.join("store.redb.new")
+    }
+
+    /// How much of the disk the database's file takes, in bytes, holes not counted; 0 if that is not known.
     pub(super) fn database_bytes(&self) -> u64 {
-        fs::metadata(self.database()).map_or(0, |meta| meta.len())
+        fs::metadata(self.database()).map_or(0, |meta| meta.blocks() * 512)
     }
 
     /// How much room there is.
@@ -149,7 +177,8 @@ impl Folder {
         file.sync_all()
     }
 
-    fn database(&self) -> PathBuf {
+    /// Where the database's file is.
+    pub(super) fn database(&self) -> PathBuf {
         self.dir.join("store.redb")
     }
 
@@ -166,7 +195,8 @@ pub(super) fn room(dir: &Path) -> Result<Room, StoreError> {
     Ok(Room { used, free: stat.f_bavail.saturating_mul(stat.f_frsize) })
 }
 
-fn private() -> OpenOptions {
+/// For files that only their owner may read.
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options

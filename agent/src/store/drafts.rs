@@ -15,7 +15,7 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::error::StoreError;
-use super::tables::DRAFTS;
+use super::tables::{DRAFTS, draft_row, parse_draft};
 
 /// A draft's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct Draft {
 impl DraftId {
     pub(super) fn new(bytes: [u8; 16]) -> DraftId {
         DraftId(EntryId::from_bytes(bytes))
+    }
+
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<DraftId> {
+        EntryId::from_slice(bytes).map(DraftId)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; 16] {
@@ -86,12 +90,15 @@ pub(super) fn find(database: &Database, id: DraftId) -> Result<Option<Draft>, St
 pub(super) fn put(write: &redb::WriteTransaction, id: DraftId, draft: Option<&Draft>) -> Result<(), StoreError> {
     let mut table = write.open_table(DRAFTS)?;
     match draft {
-        Some(draft) => table.insert(id.as_bytes(), codec::encode(draft).as_slice())?,
+        Some(draft) => table.insert(id.as_bytes(), draft_row(id.as_bytes(), &codec::encode(draft)).as_slice())?,
         None => table.remove(id.as_bytes())?,
     };
     Ok(())
 }
 
-fn decode(id: DraftId, bytes: &[u8]) -> Result<Draft, StoreError> {
-    codec::decode_own(bytes).map_err(|error| StoreError::Damaged(format!("draft {id}: {error}")))
+/// Reads a row of the table.
+pub(super) fn decode(id: DraftId, row: &[u8]) -> Result<Draft, StoreError> {
+    let damaged = || StoreError::Damaged(format!("draft {id}"));
+    let cbor = parse_draft(id.as_bytes(), row).ok_or_else(damaged)?;
+    codec::decode_own(cbor).map_err(|_| damaged())
 }

@@ -78,9 +78,19 @@ impl From<StoreError> for CaptureError {
 
 impl From<redb::Error> for StoreError {
     fn from(error: redb::Error) -> StoreError {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
         match error {
             redb::Error::Io(error) if is_full(&error) => StoreError::DiskFull,
+            redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => {
+                StoreError::Damaged(error.to_string())
+            }
             redb::Error::Corrupted(what) => StoreError::Damaged(what),
+            error @ (redb::Error::RepairAborted
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }) => StoreError::Damaged(error.to_string()),
             error => StoreError::Database(Box::new(error)),
         }
     }

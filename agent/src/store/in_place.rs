@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Calls, OpenOptions, Opener, Store, StoreError, Writer};
+use super::{Calls, Folder, OpenOptions, Opener, Store, StoreError, Writer};
 
 impl Store {
     /// Opens the store in `dir` on the database that `opener` gives for a path.
@@ -15,7 +15,7 @@ impl Store {
     /// As [`Store::open`].
     #[doc(hidden)]
     pub fn open_in_place(dir: &Path, options: OpenOptions, opener: Opener) -> Result<Store, StoreError> {
-        let (writer, requests) = Store::load(dir, options, opener)?;
+        let (writer, requests) = Store::load(Folder::take(dir, options.reserve_bytes, false)?, options, opener)?;
         let shared = Arc::clone(&writer.shared);
         let writer = Writer::InPlace(Mutex::new(Some(Box::new(writer))));
         Ok(Store { shared, calls: Arc::new(Calls { requests, writer }) })

@@ -5,6 +5,8 @@
 //! here knows of MQTT, HTTP or clocks.
 
 mod cache;
+mod damage;
+mod debris;
 mod disk;
 mod drafts;
 mod error;
@@ -15,11 +17,16 @@ mod list;
 mod numbers;
 mod open;
 mod overlay;
+mod pages;
+mod place;
 mod prune;
 mod rebuild;
+mod salvage;
+mod sealed;
 mod shared;
 mod stage;
 mod tables;
+mod turn;
 mod writer;
 
 #[cfg(test)]
@@ -41,9 +48,11 @@ use waystation_protocol::document::capture::Wish;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::message::Parent;
+use waystation_protocol::number::Tag;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::{ClockQuality, Timestamp};
 
+pub use damage::Salvage;
 #[doc(hidden)]
 pub use disk::Opener;
 pub use drafts::{Draft, DraftId};
@@ -125,11 +134,17 @@ enum Writer {
 impl Store {
     /// Opens the store in `dir`, and creates it where there is none.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Store, StoreError> {
-        Store::open_with(dir, options, Arc::new(disk::open_file))
+        let folder = Folder::take(dir, options.reserve_bytes, true)?;
+        Store::start(folder, options, Arc::new(disk::open_file))
     }
 
+    #[cfg(test)]
     fn open_with(dir: &Path, options: OpenOptions, opener: Opener) -> Result<Store, StoreError> {
-        let (writer, requests) = Store::load(dir, options, opener)?;
+        Store::start(Folder::take(dir, options.reserve_bytes, false)?, options, opener)
+    }
+
+    fn start(folder: Folder, options: OpenOptions, opener: Opener) -> Result<Store, StoreError> {
+        let (writer, requests) = Store::load(folder, options, opener)?;
         let shared = Arc::clone(&writer.shared);
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || writer.run());
         let thread = thread.map_err(StoreError::io("start the writer"))?;
@@ -139,12 +154,12 @@ impl Store {
 
     /// All of opening but starting the writer.
     fn load(
-        dir: &Path,
+        folder: Folder,
         options: OpenOptions,
         opener: Opener,
     ) -> Result<(WriterThread, SyncSender<Request>), StoreError> {
-        let folder = Folder::take(dir, options.reserve_bytes)?;
-        let birth = Birth { ids: options.new_ids, key: options.new_key, letter: options.letter };
+        let birth =
+            Birth { ids: options.new_ids, key: options.new_key, letter: options.letter, random: options.random };
         let opened = match open::open(&folder, &opener, &birth, &options.zone) {
             Err(StoreError::DiskFull) => {
                 folder.give_up_reserve();
@@ -158,7 +173,7 @@ impl Store {
         }
         let is_short = folder.room()?.is_short();
         let total = loaded.progress.head_total;
-        let shared = Arc::new(Shared::new(dir, options, database, loaded, is_short)?);
+        let shared = Arc::new(Shared::new(folder.dir(), options, database, loaded, is_short)?);
         let (requests, received) = mpsc::sync_channel(QUEUE);
         let writer = WriterThread {
             shared,
@@ -339,9 +354,39 @@ impl Store {
     }
 
     /// Goes on in a new stream after `at`, durably: it is on the disk before it is used. Both streams share what lies
-    /// up to there.
+    /// up to there. Letters belong to streams, so numbers are provisional until [`Store::handle_met`].
     pub fn fork(&self, at: Mark) -> Result<(), StoreError> {
         self.keep(Keep::Fork(at))
+    }
+
+    /// Whether this store was copied, moved or put back and the hub has not given it a letter since: a twin may exist.
+    pub fn is_copy(&self) -> bool {
+        self.shared.meet().is_some_and(|meet| meet.is_copy)
+    }
+
+    /// Whether the next meeting must lead to a new stream, whatever the hub holds. [`Store::fork`] does.
+    pub fn must_fork(&self) -> bool {
+        self.shared.meet().is_some_and(|meet| meet.must_fork)
+    }
+
+    /// What stands in the numbers printed now: provisional in a new stream, until the hub has granted it a letter.
+    pub fn tag(&self) -> Tag {
+        self.shared.tag()
+    }
+
+    /// The hub has granted the present stream its letter, which [`Store::adopt_letter`] kept: numbers carry it, durably.
+    pub fn handle_met(&self) -> Result<(), StoreError> {
+        if self.shared.meet().is_none() { Ok(()) } else { self.keep(Keep::Met) }
+    }
+
+    /// What was salvaged of a damaged file, until people have said that they know.
+    pub fn salvage(&self) -> Option<Salvage> {
+        self.shared.salvage()
+    }
+
+    /// People know what was salvaged. The damaged file and the report stay in the data folder.
+    pub fn dismiss_salvage(&self) -> Result<(), StoreError> {
+        if self.salvage().is_none() { Ok(()) } else { self.keep(Keep::Dismissal) }
     }
 
     /// Notes what this machine's clock is worth; entries captured from now on say so.

@@ -3,7 +3,7 @@
 //! The same path opens the store at start and again after a failed commit, so that memory never claims what the disk
 //! does not have. A damaged, outdated or missing cache is rebuilt here from the journal.
 
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use ed25519_dalek::SigningKey;
 use jiff::tz::TimeZone;
@@ -15,11 +15,14 @@ use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 
 use super::cache::{self, Snapshot};
+use super::damage::{self, Compared};
 use super::disk::{Folder, Opener};
 use super::error::StoreError;
 use super::journal::{self, Progress};
 use super::overlay::{Overlay, fold_own};
+use super::place::{self, Standing};
 use super::rebuild::rebuild;
+use super::salvage::salvage;
 use super::tables::{COUNTERS, DRAFTS, JOURNAL, KEPT, LIST, META, Row, STREAMS, follow};
 use super::writer::CACHE_ENTRIES_MOST;
 
@@ -55,6 +58,15 @@ pub(super) struct Birth {
     pub(super) ids: [[u8; 16]; 2],
     pub(super) key: [u8; 32],
     pub(super) letter: char,
+    /// Fresh at every process start.
+    pub(super) random: [u8; 10],
+}
+
+impl Birth {
+    /// Fresh random bytes for one purpose.
+    pub(super) fn draw(&self, purpose: &str) -> [u8; 32] {
+        *blake3::Hasher::new().update(&self.random).update(purpose.as_bytes()).finalize().as_bytes()
+    }
 }
 
 /// What an opened store knows.
@@ -63,30 +75,83 @@ pub(super) struct Loaded {
     pub(super) progress: Progress,
 }
 
-/// Opens the folder's database, or creates it, and loads what memory holds of it.
+/// Opens the folder's database, or creates it, and loads what memory holds of it. A damaged one is salvaged.
 pub(super) fn open(
     folder: &Folder,
     opener: &Opener,
     birth: &Birth,
     zone: &TimeZone,
 ) -> Result<(Database, Loaded), StoreError> {
-    let database = if folder.has_database() {
-        folder.open(opener)?
-    } else {
-        folder.create(opener, |database| give_birth(database, birth))?
+    if !folder.has_database() {
+        let database = folder.create(opener, |database| give_birth(database, birth))?;
+        return begin(database, folder, opener, birth, zone);
+    }
+    match open_sound(folder, opener, birth, zone) {
+        Err(StoreError::Damaged(reason)) if folder.is_file => {
+            tracing::error!(reason, "the store is damaged: what can be read of it is salvaged");
+            begin(salvage(folder, opener, birth, &reason)?, folder, opener, birth, zone)
+        }
+        opened => opened,
+    }
+}
+
+/// Opens a database that is there, after a look at what was not looked at when it was closed.
+fn open_sound(
+    folder: &Folder,
+    opener: &Opener,
+    birth: &Birth,
+    zone: &TimeZone,
+) -> Result<(Database, Loaded), StoreError> {
+    let looked = if folder.is_file { folder.compare()? } else { Compared::AsClosed };
+    if looked != Compared::AsClosed {
+        folder.check_pages()?;
+    }
+    let database = folder.open(opener)?;
+    // After a crash, pages that are as redb wrote them hold what this store wrote; a file that was changed since it was
+    // closed may have been changed with redb.
+    if looked == Compared::Changed {
+        damage::check_chain(&database)?;
+    }
+    begin(database, folder, opener, birth, zone)
+}
+
+/// Begins a turn and loads. A full disk keeps only a copy closed, which could then pass for the original.
+fn begin(
+    database: Database,
+    folder: &Folder,
+    opener: &Opener,
+    birth: &Birth,
+    zone: &TimeZone,
+) -> Result<(Database, Loaded), StoreError> {
+    let standing = place::examine(&database, folder)?;
+    let [a, b, c, ..] = birth.draw("tag");
+    let database = match place::settle(&database, folder, standing, [a, b, c]) {
+        Err(StoreError::DiskFull) if !matches!(standing, Standing::Copy(_)) => {
+            tracing::warn!("the disk is full: this start is not counted, and a copy made now would not be noticed");
+            drop(database);
+            folder.open(opener)?
+        }
+        settled => settled.map(|()| database)?,
     };
     let loaded = load(&database, zone)?;
+    identity(&database, Sites::All)?;
     Ok((database, loaded))
 }
 
 /// Writes a fresh store's first rows.
 fn give_birth(database: &Database, birth: &Birth) -> Result<(), StoreError> {
     let write = database.begin_write()?;
+    put_birth(&write, birth)?;
+    Ok(write.commit()?)
+}
+
+/// Makes all tables, and an agent that nobody knows yet.
+pub(super) fn put_birth(write: &WriteTransaction, birth: &Birth) -> Result<(), StoreError> {
     write.open_table(JOURNAL)?;
     write.open_table(KEPT)?;
     write.open_table(COUNTERS)?;
     write.open_table(DRAFTS)?;
-    cache::create(&write)?;
+    cache::create(write)?;
     let no_parent: Option<Parent> = None;
     write.open_table(STREAMS)?.insert(&birth.ids[1], codec::encode(&no_parent).as_slice())?;
     {
@@ -95,8 +160,14 @@ fn give_birth(database: &Database, birth: &Birth) -> Result<(), StoreError> {
         meta.insert(STREAM, birth.ids[1].as_slice())?;
         meta.insert(KEY, birth.key.as_slice())?;
     }
-    put_letter(&write, birth.letter)?;
-    Ok(write.commit()?)
+    put_letter(write, birth.letter)
+}
+
+/// The stream that a write in progress leaves.
+pub(super) fn stream_in(write: &WriteTransaction) -> Result<StreamId, StoreError> {
+    let meta = write.open_table(META)?;
+    let stream = meta.get(STREAM)?.and_then(|stream| StreamId::from_slice(stream.value()));
+    stream.ok_or_else(|| StoreError::Damaged(format!("the identity lacks its {STREAM}")))
 }
 
 /// Who the store says this agent is.
@@ -208,6 +279,24 @@ fn refold(database: &Database, through: Seq, head: Mark, zone: &TimeZone) -> Res
         cache::write(&write, &overlay, mark.seq)?;
         write.commit()?;
     }
+}
+
+/// Folds at most `entries` entries above the cache's watermark; with the seq reached, if there are any.
+pub(super) fn fold_some(
+    database: &Database,
+    entries: u64,
+    zone: &TimeZone,
+) -> Result<Option<(Overlay, Seq)>, StoreError> {
+    let through = cache::watermark(database)?.unwrap_or(Seq(0));
+    let left = Progress::load(database)?.head.seq.0.saturating_sub(through.0);
+    if left == 0 {
+        return Ok(None);
+    }
+    let hash = journal::hash_at(database, through)?;
+    let hash = hash.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {through}")))?;
+    let mut overlay = Overlay::default();
+    let reached = fold_stretch(database, Mark { seq: through, hash }, left.min(entries), &mut overlay, zone)?;
+    Ok(Some((overlay, reached.seq)))
 }
 
 /// Folds `entries` entries after `mark` and gives the mark reached.

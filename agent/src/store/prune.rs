@@ -13,6 +13,7 @@ use super::cache;
 use super::error::StoreError;
 use super::journal::Progress;
 use super::kept;
+use super::sealed;
 use super::tables::{JOURNAL, META};
 
 /// Most entries deleted in one commit: it takes a few milliseconds, so callers hardly wait for it.
@@ -24,7 +25,7 @@ const COMPACT_BYTES: u64 = 8 << 20;
 /// … unless the disk is short of room.
 const COMPACT_BYTES_SHORT: u64 = 256 << 10;
 
-const PRUNED: &str = "pruned";
+pub(super) const PRUNED: &str = "pruned";
 
 /// The mark up to which entries are deleted, and the bytes there were up to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub(super) fn delete(write: &WriteTransaction, database: &Database, limit: Seq) 
     kept::keep(write, &BTreeSet::from([limit]))?;
     put(write, limit)?;
     write.open_table(JOURNAL)?.retain_in(..=limit.0, |_, _| false)?;
+    sealed::seal(write)?;
     Ok(Pruned { mark: Mark { seq: limit, hash: known.hash }, total: known.total })
 }
 

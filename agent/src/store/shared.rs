@@ -17,16 +17,19 @@ use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::{EntryId, IdSource, StreamId};
 use waystation_protocol::limits;
 use waystation_protocol::message::Parent;
+use waystation_protocol::number::Tag;
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::ClockQuality;
 
+use super::damage::Salvage;
 use super::error::StoreError;
 use super::journal::{self, Confirmed, Progress};
 use super::open::{self, Identity, Loaded};
 use super::overlay::Overlay;
+use super::place::{self, Meet};
 use super::prune::Pruned;
-use super::{Counts, OpenOptions, disk};
+use super::{Counts, OpenOptions, damage, disk};
 
 pub(super) struct Shared {
     pub(super) zone: TimeZone,
@@ -40,6 +43,8 @@ pub(super) struct Shared {
     ends: Mutex<BTreeSet<Seq>>,
     identity: RwLock<Identity>,
     line: Mutex<Vec<Parent>>,
+    meet: Mutex<Option<Meet>>,
+    salvage: Mutex<Option<Salvage>>,
     hub_key: Mutex<Option<[u8; 32]>>,
     ids: Mutex<IdSource>,
     head: watch::Sender<Seq>,
@@ -71,6 +76,8 @@ impl Shared {
         let identity = open::identity(&database, options.sites.clone())?;
         let hub_key = open::hub_key(&database)?;
         let line = open::line(&database, identity.stream)?;
+        let meet = place::meet(&database)?;
+        let salvage = damage::note(&database)?;
         let (head, _) = watch::channel(loaded.progress.head.seq);
         Ok(Shared {
             zone: options.zone,
@@ -82,6 +89,8 @@ impl Shared {
             progress: Mutex::new(loaded.progress),
             ends: Mutex::new(BTreeSet::new()),
             line: Mutex::new(line),
+            meet: Mutex::new(meet),
+            salvage: Mutex::new(salvage),
             identity: RwLock::new(identity),
             hub_key: Mutex::new(hub_key),
             ids: Mutex::new(IdSource::new(if is_planted(Plant::SameIds) { [0; 10] } else { options.random })),
@@ -116,8 +125,27 @@ impl Shared {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn letter(&self) -> char {
-        self.identity.read().unwrap_or_else(PoisonError::into_inner).letter
+    /// What stands in the numbers printed now.
+    pub(super) fn tag(&self) -> Tag {
+        let letter = || Tag::Letter(self.identity.read().unwrap_or_else(PoisonError::into_inner).letter);
+        self.meet().map_or_else(letter, Meet::tag)
+    }
+
+    /// What is due at the next meeting with the hub.
+    pub(super) fn meet(&self) -> Option<Meet> {
+        *self.meet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn salvage(&self) -> Option<Salvage> {
+        self.salvage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_salvage(&self, salvage: Option<Salvage>) {
+        *self.salvage.lock().unwrap_or_else(PoisonError::into_inner) = salvage;
+    }
+
+    pub(super) fn set_meet(&self, meet: Option<Meet>) {
+        *self.meet.lock().unwrap_or_else(PoisonError::into_inner) = meet;
     }
 
     pub(super) fn set_letter(&self, letter: char) {

@@ -278,7 +278,7 @@ impl<'a> Stage<'a> {
         }
         let site = wish.set.get(header::SITE.name()).and_then(Value::as_text).and_then(|site| site.parse().ok());
         let (Some(site), Some(kind)) = (site, kind::find(&wish.kind)) else { return Ok(None) };
-        let series = Series::new(kind.code, &site, self.shared.letter(), at.now.day(&self.shared.zone));
+        let series = Series::new(kind.code, &site, self.shared.tag(), at.now.day(&self.shared.zone));
         let number = series.number(self.leases.peek(&series, &self.snapshot)?);
         wish.set.insert(header::NUMBER.name().to_owned(), Value::Text(number));
         Ok(Some(series))

@@ -24,7 +24,7 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const STREAMS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("stream");
 /// Series → the first counter that is not leased yet.
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counter");
-/// Draft → CBOR.
+/// Draft → [`draft_row`].
 pub(super) const DRAFTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("draft");
 /// Cache: document → [`document_row`].
 pub(super) const DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("documents");
@@ -115,6 +115,34 @@ pub(super) fn parse_kept(seq: Seq, row: &[u8; KEPT_BYTES]) -> Result<(Hash, u64)
     let (hash, total) = head.split_at(32);
     let total = u64::from_be_bytes(total.try_into().map_err(|_| damaged())?);
     Ok((Hash::from_slice(hash).ok_or_else(damaged)?, total))
+}
+
+/// The first byte of a draft's row that has a check; rows of earlier builds begin with a CBOR map.
+const CHECKED_DRAFT: u8 = 1;
+
+/// A draft: 1 ‖ check ‖ CBOR.
+pub(super) fn draft_row(id: &[u8; 16], cbor: &[u8]) -> Vec<u8> {
+    let mut row = vec![CHECKED_DRAFT];
+    row.extend_from_slice(&check("draft", id, cbor));
+    row.extend_from_slice(cbor);
+    row
+}
+
+/// Whether a draft's row has a check.
+pub(super) fn is_checked_draft(row: &[u8]) -> bool {
+    row.first() == Some(&CHECKED_DRAFT)
+}
+
+/// The CBOR of a draft's row; none where it is damaged.
+pub(super) fn parse_draft<'a>(id: &[u8; 16], row: &'a [u8]) -> Option<&'a [u8]> {
+    match row.split_first() {
+        Some((&CHECKED_DRAFT, row)) => {
+            let (found, cbor) = row.split_at_checked(CHECK)?;
+            (check("draft", id, cbor) == found).then_some(cbor)
+        }
+        Some(_) => Some(row),
+        None => None,
+    }
 }
 
 /// A cached document: check ‖ how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR.

@@ -21,9 +21,10 @@ use super::disk::{Folder, Opener};
 use super::drafts::{self, Draft, DraftId};
 use super::error::{CaptureError, StoreError};
 use super::numbers::Leases;
+use super::place::Meet;
 use super::shared::Shared;
 use super::stage::{ImportOutcome, ImportRow, Receipt, Stage};
-use super::{At, open, prune};
+use super::{At, damage, open, place, prune, sealed};
 
 /// Requests that may wait for the writer; more callers than this wait to be let in.
 pub(super) const QUEUE: usize = 1_024;
@@ -35,6 +36,8 @@ const COMPANY: Duration = Duration::from_micros(200);
 const CACHE_ENTRIES: usize = 1_000;
 /// At so many the cache is written even if callers wait: it bounds memory, at about 2 KB per entry.
 pub(super) const CACHE_ENTRIES_MOST: usize = 2_000;
+/// So many at a time are cached where the disk is short of room.
+const SOME_ENTRIES: u64 = 256;
 /// How long nobody must have waited before the cache is written, with many entries and with few.
 const PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(2);
@@ -76,6 +79,10 @@ pub(super) enum Keep {
     Letter(char),
     /// A new stream that leaves the present one at this mark.
     Fork(Mark),
+    /// The hub was met.
+    Met,
+    /// People know what was salvaged.
+    Dismissal,
 }
 
 pub(super) type Reply<T> = SyncSender<T>;
@@ -148,7 +155,9 @@ impl WriterThread {
         if !self.is_short {
             self.write_cache();
         }
-        *self.shared.database_mut() = None;
+        if self.shared.database_mut().take().is_some() {
+            self.folder.note_closed(self.shared.progress().head);
+        }
     }
 
     /// Serves what waits, and waits for nothing.
@@ -277,30 +286,64 @@ impl WriterThread {
             return Err(StoreError::DiskFull);
         }
         let stream = StreamId::from_bytes(self.shared.draw());
-        let written = commit(&self.shared, |write| match &what {
-            Keep::Draft(id, draft) => drafts::put(write, *id, draft.as_ref()),
-            Keep::HubKey(key) => open::put_hub_key(write, key),
-            Keep::Letter(letter) => open::put_letter(write, *letter),
-            Keep::Fork(_) if is_planted(Plant::ForkNotWritten) => Ok(()),
-            Keep::Fork(at) => open::put_fork(write, stream, &Parent { stream: self.shared.identity().stream, at: *at }),
+        let [a, b, c, ..] = *blake3::hash(&self.shared.draw()).as_bytes();
+        let forked = Meet::after_fork(self.shared.meet(), [a, b, c]);
+        let written = commit(&self.shared, |write| {
+            match &what {
+                Keep::Draft(id, draft) => return drafts::put(write, *id, draft.as_ref()),
+                Keep::HubKey(key) => open::put_hub_key(write, key)?,
+                Keep::Letter(letter) => open::put_letter(write, *letter)?,
+                Keep::Met => place::put_meet(write, None)?,
+                Keep::Dismissal => damage::put_note(write, None)?,
+                Keep::Fork(_) if is_planted(Plant::ForkNotWritten) => {}
+                Keep::Fork(at) => {
+                    open::put_fork(write, stream, &Parent { stream: self.shared.identity().stream, at: *at })?;
+                    place::put_meet(write, Some(forked))?;
+                }
+            }
+            sealed::seal(write)
         });
         match (&written, what) {
             (Ok(()), Keep::HubKey(key)) => self.shared.set_hub_key(key),
             (Ok(()), Keep::Letter(letter)) => self.shared.set_letter(letter),
-            (Ok(()), Keep::Fork(at)) => self.shared.handle_forked(stream, at),
+            (Ok(()), Keep::Fork(at)) => {
+                self.shared.handle_forked(stream, at);
+                self.shared.set_meet(Some(forked));
+            }
+            (Ok(()), Keep::Met) => self.shared.set_meet(None),
+            (Ok(()), Keep::Dismissal) => self.shared.set_salvage(None),
             (Ok(()), Keep::Draft(..)) => {}
             (Err(error), _) => self.handle_failed(error),
         }
         written
     }
 
-    /// Nobody waits: writes the cache and deletes what the hub needs no more. Short of room that goes first, and the
-    /// cache is written only where it lets entries go.
+    /// Nobody waits: writes the cache and deletes what the hub needs no more. Short of room, deleting goes first, and only
+    /// so much of the cache is written as lets entries go.
     fn rest(&mut self) {
-        if !self.is_short || self.wants_watermark() {
+        if !self.is_short {
             self.write_cache();
+        } else if self.wants_watermark() {
+            self.write_some_cache();
         }
         self.prune();
+    }
+
+    /// Moves the cache's watermark a little: a full disk may have room for that, and for more once entries went.
+    fn write_some_cache(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let written = shared.database().and_then(|database| {
+            let Some((overlay, through)) = open::fold_some(&database, SOME_ENTRIES, &shared.zone)? else {
+                return Ok(());
+            };
+            commit(&shared, |write| cache::write(write, &overlay, through))?;
+            shared.handle_reopened(&database, open::load(&database, &shared.zone)?)
+        });
+        if let Err(error) = written {
+            tracing::error!(error = %describe(&error), "the document cache could not be written");
+            self.may_prune = false;
+            self.handle_failed(&error);
+        }
     }
 
     /// Whether there are entries to delete, once the cache is written.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use waystation_protocol::document::field::Key;
 use waystation_protocol::id::{AgentId, DocId, EntryId};
 use waystation_protocol::limits;
-use waystation_protocol::number::{self, Series};
+use waystation_protocol::number::{self, Series, Tag};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::{Day, Timestamp, zone};
 use waystation_protocol::topic;
@@ -64,9 +64,13 @@ fn site(text: &str, number: u64) {
     let is_safe = |character: char| character.is_ascii_alphanumeric() || character == '-';
     assert!(!topic.is_empty() && topic.len() <= 39 && topic.chars().all(is_safe), "{topic}");
     assert!((1..=10).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{code}");
-    let letter = char::from(b'A' + (number % 26) as u8);
-    let printed = Series::new("WC", &site, letter, Day((number >> 8) as i32)).number(number);
+    let letter = Tag::Letter(char::from(b'A' + (number % 26) as u8));
+    let tag =
+        if number.is_multiple_of(3) { Tag::provisional([(number >> 3) as u8, (number >> 9) as u8, 7]) } else { letter };
+    let series = Series::new("WC", &site, tag, Day((number >> 8) as i32));
+    let printed = series.number(number);
     assert!(number::is_valid(&printed), "{printed}");
+    assert_eq!(Series::of_number(&printed), Some((series, number)), "{printed}");
     let at = number as usize % printed.len();
     let mut chars: Vec<char> = printed.chars().collect();
     if let Some(digit) = chars[at].to_digit(36) {

@@ -1,5 +1,7 @@
 //! Tests of the store through its public calls: what is confirmed survives, what is refused leaves no trace.
 
+mod copies;
+mod damage;
 mod faults;
 mod imports;
 mod model;

@@ -1,0 +1,164 @@
+//! The rows of a damaged file that vouch for themselves, and the way of the chain through them.
+//!
+//! Old rows lie beside current ones, so an entry may be found several times, and entries of a commit that was never
+//! confirmed too. The chain is followed from its end backwards, where every hash names the one before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use waystation_protocol::chain::{Hash, Mark, Seq};
+use waystation_protocol::codec;
+use waystation_protocol::document::Document;
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::DocId;
+
+use super::drafts::{self, Draft, DraftId};
+use super::pages::{self, Layout};
+use super::place::{MEET, Meet, TURN};
+use super::prune::PRUNED;
+use super::sealed::{self, Sealed};
+use super::tables::{KEPT_BYTES, Row, is_checked_draft, parse_document, parse_kept};
+
+/// A journal row as found: its entry counts only if its hash follows from the row before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    hash: Hash,
+    pub(super) entry: &'a [u8],
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Debris<'a> {
+    rows: BTreeMap<Seq, Vec<Found<'a>>>,
+    /// Hash and bytes by seq.
+    pub(super) kept: BTreeMap<Seq, (Hash, u64)>,
+    /// The newest row of each document.
+    pub(super) documents: HashMap<DocId, (Document, Vec<Seq>)>,
+    /// Each as it was last saved. One that was dropped lately may be among them.
+    pub(super) drafts: BTreeMap<[u8; 16], (DraftId, Draft)>,
+    pub(super) sealed: Option<Sealed>,
+}
+
+/// The chain as far as it can be followed.
+pub(super) struct Walk<'a> {
+    /// In their order.
+    pub(super) entries: Vec<(Seq, &'a Found<'a>)>,
+    pub(super) lost: BTreeSet<Seq>,
+}
+
+impl<'a> Debris<'a> {
+    pub(super) fn gather(file: &'a [u8]) -> Debris<'a> {
+        let mut debris = Debris::default();
+        pages::visit(file, Layout::Keyed(8), |row| debris.take_entry(row.key, row.value));
+        pages::visit(file, Layout::Keyed(16), |row| debris.take_document_or_draft(row.key, row.value));
+        pages::visit(file, Layout::Fixed(8, KEPT_BYTES), |row| debris.take_kept(row.key, row.value));
+        pages::visit(file, Layout::Free, |row| debris.take_sealed(row.key, row.value));
+        debris
+    }
+
+    fn take_entry(&mut self, key: &[u8], value: &'a [u8]) {
+        let Ok(seq) = key.try_into().map(u64::from_le_bytes) else { return };
+        let Ok(row) = Row::parse(Seq(seq), value) else { return };
+        let found = self.rows.entry(Seq(seq)).or_default();
+        if found.iter().any(|found| found.hash == row.hash && found.entry == row.entry) {
+            return;
+        }
+        if codec::decode_own::<Entry>(row.entry).is_ok() {
+            found.push(Found { hash: row.hash, entry: row.entry });
+        }
+        if self.rows.get(&Seq(seq)).is_some_and(Vec::is_empty) {
+            self.rows.remove(&Seq(seq));
+        }
+    }
+
+    fn take_document_or_draft(&mut self, key: &[u8], value: &[u8]) {
+        let Some(id) = DocId::from_slice(key) else { return };
+        if let Ok((document, seqs)) = parse_document(id, value) {
+            let newest = self.documents.get(&id).map(|(_, seqs)| (seqs.last().copied(), seqs.len()));
+            if newest.is_none_or(|newest| newest < (seqs.last().copied(), seqs.len())) {
+                self.documents.insert(id, (document, seqs));
+            }
+        }
+        let Some(id) = DraftId::from_slice(key).filter(|_| is_checked_draft(value)) else { return };
+        let Ok(draft) = drafts::decode(id, value) else { return };
+        let saved = self.drafts.get(id.as_bytes()).map(|(_, draft)| draft.changed_at);
+        if saved.is_none_or(|saved| saved < draft.changed_at) {
+            self.drafts.insert(*id.as_bytes(), (id, draft));
+        }
+    }
+
+    fn take_kept(&mut self, key: &[u8], value: &[u8]) {
+        let Ok(seq) = key.try_into().map(u64::from_le_bytes) else { return };
+        let Ok(row) = value.try_into() else { return };
+        if let Ok(known) = parse_kept(Seq(seq), row) {
+            self.kept.insert(Seq(seq), known);
+        }
+    }
+
+    fn take_sealed(&mut self, key: &[u8], value: &[u8]) {
+        if key != sealed::NAME.as_bytes() {
+            return;
+        }
+        let Some(found) = sealed::parse(value) else { return };
+        if self.sealed.as_ref().is_none_or(|sealed| sealed.version < found.version) {
+            self.sealed = Some(found);
+        }
+    }
+
+    /// Up to where the journal was pruned.
+    pub(super) fn pruned(&self) -> Seq {
+        Seq(self.number(PRUNED).unwrap_or(0))
+    }
+
+    /// The turn the store was in.
+    pub(super) fn turn(&self) -> Option<u64> {
+        self.number(TURN)
+    }
+
+    /// What was due at the next meeting with the hub.
+    pub(super) fn meet(&self) -> Option<Meet> {
+        codec::decode_own(self.meta(MEET)?).ok()
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.meta(name)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    fn meta(&self, name: &str) -> Option<&[u8]> {
+        self.sealed.as_ref()?.meta.get(name).map(sealed::BytesRow::as_slice)
+    }
+
+    /// Follows the chain from its end, `top` where that is known, down to `base`.
+    pub(super) fn walk(&'a self, base: Mark, top: Option<Mark>) -> Walk<'a> {
+        let mut walk = Walk { entries: Vec::new(), lost: BTreeSet::new() };
+        let sound = |(seq, found): (&Seq, &Vec<Found<'a>>)| {
+            found.iter().any(|found| self.before(base, *seq, found).is_some()).then_some(*seq)
+        };
+        let above = self.rows.range(base.seq.next()..);
+        let end = top.map(|top| top.seq).or_else(|| above.rev().find_map(sound)).unwrap_or(base.seq);
+        let mut wanted = top.map(|top| top.hash);
+        for seq in (base.seq.next().0..=end.0).rev().map(Seq) {
+            wanted = wanted.or_else(|| self.kept.get(&seq).map(|(hash, _)| *hash));
+            let found = self.rows.get(&seq).map_or(&[][..], Vec::as_slice);
+            let fitting = found.iter().filter(|found| wanted.is_none_or(|wanted| wanted == found.hash));
+            let step = fitting.filter_map(|found| Some((found, self.before(base, seq, found)?))).next();
+            wanted = step.map(|(_, before)| before);
+            match step {
+                Some((found, _)) => walk.entries.push((seq, found)),
+                None => {
+                    walk.lost.insert(seq);
+                }
+            }
+        }
+        walk.entries.reverse();
+        walk
+    }
+
+    /// The hash before `found`, if its own follows from one that is known there.
+    fn before(&self, base: Mark, seq: Seq, found: &Found<'_>) -> Option<Hash> {
+        let before = Seq(seq.0 - 1);
+        let rows = self.rows.get(&before).map_or(&[][..], Vec::as_slice).iter().map(|found| found.hash);
+        let kept = self.kept.get(&before).map(|(hash, _)| *hash);
+        let base = (before == base.seq).then_some(base.hash);
+        base.into_iter().chain(kept).chain(rows).find(|hash| hash.extend(found.entry) == found.hash)
+    }
+}
