@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod guard;
 pub mod routes;
+mod salvaged;
 pub mod work;
 
 #[cfg(test)]

@@ -135,6 +135,8 @@ enum Command {
         /// The document's number or id
         document: String,
     },
+    /// Say that what was salvaged of a damaged store is known: the status and the page say it no more
+    Dismiss,
     /// Tell whether the agent is connected and what waits
     Status {
         /// Print JSON
@@ -223,6 +225,7 @@ fn execute(command: Command, config: Config) -> Result<ExitCode> {
             let text = serde_json::to_string_pretty(&desk.show(&id)?)?;
             print(&text)
         })?,
+        Command::Dismiss => at_desk(&config, Desk::dismiss_salvage)?,
         Command::Status { json } => at_desk(&config, |desk| list::status(desk, json))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -46,6 +46,7 @@ fn text(shared: &Shared) -> String {
     let mut counter = |name: &str, help: &str, value: u64| registry.register(name, help, ConstCounter::new(value));
     counter("captured_entries", "Entries captured since the start", made.entries);
     counter("commits", "Durable commits since the start", made.commits);
+    counter("pruned_entries", "Entries deleted that the hub has and needs no more", made.pruned);
     counter("connections", "Connections that stood", sent.connections);
     counter("connection_losses", "Attempts that failed and connections that broke", sent.losses);
     counter("client_rebuilds", "Clients rebuilt because nothing was acknowledged", sent.rebuilds);

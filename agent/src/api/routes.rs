@@ -80,6 +80,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/drafts", get(drafts))
         .route("/api/v1/drafts/{id}", delete(drop_draft))
         .route("/api/v1/lookup", get(lookup))
+        .route("/api/v1/salvage", delete(dismiss_salvage))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(imports)
         .fallback(async || Fault::not_found("there is nothing at this path"))
@@ -167,6 +168,10 @@ async fn drop_draft(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -
 async fn lookup(State(shared): State<Arc<Shared>>, UrlQuery(query): UrlQuery<Query>) -> Result<Json<Value>, Fault> {
     let words = query.q.unwrap_or_default();
     blocking(&shared, move |shared| shared.work.lookup(&words)).await.map(Json)
+}
+
+async fn dismiss_salvage(State(shared): State<Arc<Shared>>) -> Result<StatusCode, Fault> {
+    blocking(&shared, |shared| shared.work.dismiss_salvage()).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 async fn import(State(shared): State<Arc<Shared>>, Body(body): Body<Rows>) -> Result<Json<Imported>, Fault> {

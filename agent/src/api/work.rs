@@ -16,6 +16,7 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::fault::Fault;
+use super::salvaged;
 use crate::clock::Clock;
 use crate::form;
 use crate::link::{BUILD, LinkState};
@@ -186,6 +187,11 @@ impl Work {
             })
             .collect();
         item["history"] = Json::Array(history);
+        let earlier = self.store.earlier(document.id)?;
+        if earlier > 0 {
+            item["earlier_entries"] = json!(earlier);
+            item["remark"] = json!("earlier entries are at the hub");
+        }
         item["actions"] = json!(kind.map_or_else(Vec::new, |kind| self.actions(kind, &document)));
         Ok(item)
     }
@@ -274,10 +280,15 @@ impl Work {
             "sites": sites,
             "stream": identity.stream,
             "letter": identity.letter,
+            "number_tag": self.store.tag().to_string(),
+            "is_copy": self.store.is_copy(),
             "head_seq": head.seq.0,
             "head_hash": head.hash.to_string(),
             "stored_seq": stored.seq.0,
             "processed_seq": self.store.processed_and_prunable().0.0,
+            "pruned_seq": self.store.pruned().0,
+            "pruned_since_start": self.store.counts().pruned,
+            "salvage": self.store.salvage().map(|salvage| salvaged::json(&salvage)),
             "unsent": backlog.entries,
             "unsent_bytes": backlog.bytes,
             "oldest_unsent_age_s": backlog.oldest_at.map_or(0, age_s),
@@ -301,7 +312,26 @@ impl Work {
                 "the disk is nearly full and nothing more is captured: make room",
             ));
         }
-        link.trouble.map(|trouble| Problem::whole(trouble.zh(), trouble.en()))
+        if let Some(salvage) = self.store.salvage() {
+            return Some(salvaged::problem(&salvage));
+        }
+        if let Some(trouble) = link.trouble {
+            return Some(Problem::whole(trouble.zh(), trouble.en()));
+        }
+        self.store.is_copy().then(|| {
+            let tag = self.store.tag();
+            Problem::whole(
+                format!("本机数据是复制、移动或还原来的；连上中心之前，单号用临时标记 {tag}"),
+                format!(
+                    "this store was copied, moved or put back: until it meets the hub, numbers carry the tag {tag}"
+                ),
+            )
+        })
+    }
+
+    /// People know what was salvaged: the status says it no more.
+    pub fn dismiss_salvage(&self) -> Result<(), Fault> {
+        Ok(self.store.dismiss_salvage()?)
     }
 
     /// Where a document is: here, or stored at the hub as it stands.

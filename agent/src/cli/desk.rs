@@ -132,6 +132,13 @@ impl Desk {
         }
     }
 
+    pub(super) fn dismiss_salvage(&self) -> Result<()> {
+        match self {
+            Desk::Local(work) => Ok(work.dismiss_salvage()?),
+            Desk::Remote(remote) => remote.delete("/api/v1/salvage"),
+        }
+    }
+
     pub(super) fn import(&self, rows: Vec<ImportRow>) -> Result<Vec<Outcome>> {
         match self {
             Desk::Local(work) => Ok(work.import(rows)?.into_iter().map(Outcome::from).collect()),
@@ -179,6 +186,11 @@ impl Remote {
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &Json) -> Result<T> {
         answer(self.client.post(format!("{}{path}", self.base)).send_json(body).with_context(|| self.unreachable())?)
+    }
+
+    fn delete(&self, path: &str) -> Result<()> {
+        let response = self.client.delete(format!("{}{path}", self.base)).call().with_context(|| self.unreachable())?;
+        if response.status().is_success() { Ok(()) } else { answer::<Json>(response).map(|_| ()) }
     }
 
     fn list(&self, query: Query) -> Result<Json> {

@@ -75,6 +75,9 @@ pub(super) fn status(desk: &Desk, as_json: bool) -> Result<()> {
         number("head_seq"),
         number("processed_seq")
     ))?;
+    if number("pruned_seq") > 0 {
+        print(&format!("pruned    {} entries, which the hub has", number("pruned_seq")))?;
+    }
     print(&format!("last ack  {}", status["last_ack_at"].as_str().unwrap_or("-")))?;
     print(&format!("disk      {} MiB free", number("disk_free") / (1 << 20)))?;
     print(&format!("sites     {}", status["sites"]))?;
