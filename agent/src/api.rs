@@ -7,6 +7,7 @@ pub mod fault;
 pub mod guard;
 pub mod routes;
 mod salvaged;
+mod word;
 pub mod work;
 
 #[cfg(test)]

@@ -5,14 +5,21 @@
 //! what is stored at the hub; only the hub's acknowledgements do.
 
 mod chance;
+mod commands;
 mod connection;
+mod down;
+mod downward;
 mod driver;
 #[cfg(test)]
 mod driver_tests;
 mod engine;
+#[cfg(test)]
+mod engine_tests;
+mod heard;
 mod heartbeat;
 mod runner;
 mod status;
+mod trouble;
 
 use std::thread::JoinHandle;
 
@@ -24,9 +31,9 @@ use crate::config::Broker;
 use crate::store::Store;
 use runner::Runner;
 
-pub use driver::Trouble;
 pub use engine::{Action, Engine, Now};
 pub use status::{Counts, LinkState, LinkStatus};
+pub use trouble::Trouble;
 
 /// What this build calls itself on the wire and in the status.
 pub const BUILD: &str = concat!("waystation-agent ", env!("CARGO_PKG_VERSION"));

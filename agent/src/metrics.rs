@@ -31,6 +31,8 @@ fn text(shared: &Shared) -> String {
     gauge("head_seq", "Entries in the journal", store.head().seq.0 as f64);
     gauge("stored_seq", "Entries the hub confirmed to have stored", store.stored().seq.0 as f64);
     gauge("processed_seq", "Entries the hub has processed", store.processed_and_prunable().0.0 as f64);
+    gauge("down_seq", "Entries of the downward journal", store.down().map_or(0, |down| down.head.seq.0) as f64);
+    gauge("set_aside", "Entries set aside that may still change", store.count_set_aside().unwrap_or(0) as f64);
     gauge("unsent_entries", "Entries the hub has not confirmed", backlog.entries as f64);
     gauge("unsent_bytes", "Bytes of the entries the hub has not confirmed", backlog.bytes as f64);
     gauge("oldest_unsent_age_seconds", "Age of the oldest entry the hub has not confirmed", oldest_s);
@@ -55,6 +57,7 @@ fn text(shared: &Shared) -> String {
     counter("batches", "Batches sent, resent ones included", sent.batches);
     counter("sent_bytes", "Bytes of frames sent", sent.bytes_sent);
     counter("frames_dropped", "Frames that were damaged, wrongly signed or out of place", sent.frames_dropped);
+    counter("heard_entries", "Entries of the downward journal taken in", sent.heard);
     counter("publishes_refused", "Publishes the broker refused", sent.refusals);
     let mut text = String::new();
     encode(&mut text, &registry).expect("writing to a string does not fail");

@@ -38,6 +38,8 @@ struct StatusPage {
     disk_free: String,
     switch: Option<bool>,
     rows: Vec<Row>,
+    aside: Vec<Aside>,
+    notices: Vec<News>,
     agent: String,
     build: &'static str,
     now: String,
@@ -49,7 +51,27 @@ struct Row {
     state: String,
     site: String,
     changed_at: String,
-    is_stored: bool,
+    /// The name of its badge, and what that says.
+    place: &'static str,
+    whereabouts: &'static str,
+}
+
+/// An entry set aside.
+struct Aside {
+    number: String,
+    act: String,
+    author: String,
+    at: String,
+    reason: String,
+}
+
+/// A notice of the hub's.
+struct News {
+    id: String,
+    title: String,
+    text: String,
+    at: String,
+    is_read: bool,
 }
 
 /// Which language a visitor asks for.
@@ -109,6 +131,8 @@ fn render(shared: &Shared, lang: Lang) -> Result<String, Fault> {
         disk_free: size(work.store.disk_free()?),
         switch: shared.switch.as_ref().map(|switch| switch.is_plugged()),
         rows: rows?,
+        aside: aside(shared, lang)?,
+        notices: news(shared)?,
         agent: identity.agent.to_string(),
         build: BUILD,
         now: work.clock.now().civil(&work.zone).strftime("%Y-%m-%d %H:%M:%S").to_string(),
@@ -119,14 +143,48 @@ fn render(shared: &Shared, lang: Lang) -> Result<String, Fault> {
 fn row(shared: &Shared, document: &Document, lang: Lang) -> Result<Row, Fault> {
     let kind = kind::find(&document.kind);
     let state = kind.and_then(|kind| kind.state(&document.state));
+    let whereabouts = shared.work.store.whereabouts(document.id)?;
     Ok(Row {
         number: document.number().map_or_else(|| document.id.to_string(), str::to_owned),
         kind: kind.map_or("?", |kind| lang.pick(kind.zh, kind.en)),
         state: state.map_or_else(|| document.state.clone(), |state| lang.pick(state.zh, state.en).to_owned()),
         site: document.site.to_string(),
         changed_at: form::local_minute(document.changed_at, &shared.work.zone),
-        is_stored: shared.work.whereabouts(document.id)? == "stored",
+        place: whereabouts.name(),
+        whereabouts: lang.pick(whereabouts.zh(), whereabouts.en()),
     })
+}
+
+/// What people at the outlet should see: the hub did not take it as it was captured.
+fn aside(shared: &Shared, lang: Lang) -> Result<Vec<Aside>, Fault> {
+    let store = &shared.work.store;
+    let mut rows = Vec::new();
+    for id in store.documents_set_aside()?.into_iter().take(RECENT) {
+        let document = store.document(id)?;
+        let number =
+            document.as_ref().and_then(|document| document.number()).map_or_else(|| id.to_string(), str::to_owned);
+        let entries = store.set_aside(id)?;
+        rows.extend(entries.into_iter().filter(|aside| aside.is_in_the_way()).map(|aside| Aside {
+            number: number.clone(),
+            act: aside.act,
+            author: aside.author,
+            at: form::local_minute(aside.at, &shared.work.zone),
+            reason: lang.pick(&aside.zh, &aside.en).to_owned(),
+        }));
+    }
+    Ok(rows)
+}
+
+fn news(shared: &Shared) -> Result<Vec<News>, Fault> {
+    let notices = shared.work.current_notices()?.into_iter().take(RECENT);
+    let news = notices.map(|posted| News {
+        id: posted.id.to_string(),
+        title: posted.notice.title,
+        text: posted.notice.text,
+        at: form::local_minute(posted.at, &shared.work.zone),
+        is_read: posted.read.is_some(),
+    });
+    Ok(news.collect())
 }
 
 fn connection(link: &LinkState, lang: Lang) -> (&'static str, String) {

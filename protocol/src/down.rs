@@ -19,8 +19,10 @@ pub const NOTICE: &str = "notice";
 pub const FORM: &str = "form";
 /// The kind of a command.
 pub const COMMAND: &str = "command";
-/// The kind of a command's result; the only one that travels upward.
+/// The kind of a command's result; it travels upward.
 pub const COMMAND_RESULT: &str = "command_result";
+/// The kind of a person's word that a notice was read; it travels upward.
+pub const NOTICE_ACK: &str = "notice_ack";
 /// The kind of the marker after a rehydration.
 pub const REHYDRATED: &str = "rehydrated";
 
@@ -32,7 +34,7 @@ const FIXED_FIELDS: &str = "fields.";
 
 /// Whether an entry of this kind stands on a document.
 pub fn is_on_document(kind: &str) -> bool {
-    ![RECEIPT, NOTICE, FORM, COMMAND, COMMAND_RESULT, REHYDRATED].contains(&kind)
+    ![RECEIPT, NOTICE, FORM, COMMAND, COMMAND_RESULT, NOTICE_ACK, REHYDRATED].contains(&kind)
 }
 
 /// The id and the time of an entry about to be built.
@@ -135,6 +137,13 @@ pub struct CommandResult {
     pub outcome: Outcome,
     /// More, for people.
     pub text: String,
+}
+
+/// What a person answers to a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticeAck {
+    /// The notice's entry.
+    pub notice: EntryId,
 }
 
 /// All that other branches of a journal hold was relayed before this: the agent of the fork may act again.
@@ -273,6 +282,18 @@ impl CommandResult {
     }
 }
 
+impl NoticeAck {
+    /// Its entry, to be captured in the upward journal.
+    pub fn entry(&self, stamp: Stamp) -> Entry {
+        build(NOTICE_ACK, "read", texts([("notice", self.notice.to_string())]), stamp)
+    }
+
+    /// Reads one; none if it is no answer of this build's.
+    pub fn read(entry: &Entry) -> Option<NoticeAck> {
+        Some(NoticeAck { notice: Reader::of(entry, NOTICE_ACK)?.text("notice")?.parse().ok()? })
+    }
+}
+
 impl Rehydrated {
     /// Its entry.
     pub fn entry(&self, stamp: Stamp) -> Entry {
@@ -385,6 +406,8 @@ mod tests {
             let result = CommandResult { command: STAMP.id, outcome, text: "好".into() };
             assert_eq!(CommandResult::read(&sent(result.entry(STAMP))), Some(result));
         }
+        let ack = NoticeAck { notice: STAMP.id };
+        assert_eq!(NoticeAck::read(&sent(ack.entry(STAMP))), Some(ack));
         let marker = Rehydrated { stream: StreamId::from_bytes([4; 16]), at: Mark::ZERO.extend(b"a") };
         assert_eq!(Rehydrated::read(&sent(marker.entry(STAMP))), Some(marker));
     }

@@ -81,6 +81,9 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/drafts/{id}", delete(drop_draft))
         .route("/api/v1/lookup", get(lookup))
         .route("/api/v1/salvage", delete(dismiss_salvage))
+        .route("/api/v1/aside", get(aside))
+        .route("/api/v1/notices", get(notices))
+        .route("/api/v1/notices/{id}/ack", post(acknowledge))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(imports)
         .fallback(async || Fault::not_found("there is nothing at this path"))
@@ -174,6 +177,39 @@ async fn dismiss_salvage(State(shared): State<Arc<Shared>>) -> Result<StatusCode
     blocking(&shared, |shared| shared.work.dismiss_salvage()).await.map(|()| StatusCode::NO_CONTENT)
 }
 
+async fn aside(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {
+    blocking(&shared, |shared| shared.work.set_aside()).await.map(Json)
+}
+
+async fn notices(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {
+    blocking(&shared, |shared| shared.work.notices()).await.map(Json)
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Reader {
+    #[serde(default, alias = "by")]
+    author: Option<String>,
+}
+
+/// Takes JSON from programs, and a form from the page, which is then shown again.
+async fn acknowledge(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Fault> {
+    let is_json = is_json(&request);
+    let reader = if is_json { Body::<Reader>::from_request(request, &()).await?.0 } else { Reader::default() };
+    let author = named_author(reader.author, &headers);
+    let answer = blocking(&shared, move |shared| shared.work.acknowledge(&id, author)).await?;
+    Ok(if is_json { Json(answer).into_response() } else { Redirect::to("/").into_response() })
+}
+
+fn is_json(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/json")
+}
+
 async fn import(State(shared): State<Arc<Shared>>, Body(body): Body<Rows>) -> Result<Json<Imported>, Fault> {
     let outcomes = blocking(&shared, move |shared| shared.work.import(body.rows)).await?;
     Ok(Json(Imported { outcomes: outcomes.into_iter().map(Outcome::from).collect() }))
@@ -184,8 +220,7 @@ async fn network(State(shared): State<Arc<Shared>>, request: Request) -> Result<
     let Some(switch) = shared.switch.clone() else {
         return Err(Fault::not_found("this agent has no network switch"));
     };
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let is_json = kind.starts_with("application/json");
+    let is_json = is_json(&request);
     let plug = if is_json {
         let Body(plug) = Body::<Plug>::from_request(request, &()).await?;
         plug

@@ -3,6 +3,12 @@
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
+use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::down::{Fate, Notice, Receipt, Stamp};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{EntryId, StreamId};
+use waystation_protocol::time::Timestamp;
+
 use crate::{Config, Running, Settings};
 
 struct Bench {
@@ -211,4 +217,96 @@ fn a_second_agent_on_the_folder_is_refused_and_names_it() {
     let refused = bench.runtime.block_on(crate::run(config(bench.folder.path(), false)));
     let message = format!("{:#}", anyhow::Error::new(refused.err().expect("the folder is held")));
     assert!(message.contains(&bench.folder.path().display().to_string()) && message.contains("stop it"), "{message}");
+}
+
+/// What the hub tells, as the link hands it to the store.
+fn hear(bench: &Bench, entries: &[Entry]) {
+    let store = &bench.running.as_ref().unwrap().store;
+    let mut mark = store.down().map_or(Mark::ZERO, |down| down.head);
+    let rows = entries.iter().map(|entry| {
+        mark = mark.extend(&entry.to_bytes());
+        (mark, entry.to_bytes())
+    });
+    store.hear(StreamId::from_bytes([40; 16]), rows.collect()).unwrap();
+}
+
+#[test]
+fn what_the_hub_did_to_a_document_is_told_and_stands_in_the_way_of_more() {
+    let bench = Bench::start(false);
+    let survey = json!({ "kind": "survey", "set": { "form": "访后", "score": 90 } });
+    let (_, opened) = bench.post("/api/v1/documents", &survey);
+    let id = opened["id"].as_str().unwrap().to_owned();
+    let (stamp, stream) = (stamp(1), bench.running.as_ref().unwrap().store.identity().stream);
+    let receipt = Receipt {
+        entry: Some(opened["entry"].as_str().unwrap().parse().unwrap()),
+        document: Some(id.parse().unwrap()),
+        stream,
+        seq: Seq(1),
+        fate: Fate::Quarantined,
+        code: "wrong_site".into(),
+        zh: "不代表该网点".into(),
+        en: "no such site".into(),
+        amended: None,
+    };
+    hear(&bench, &[receipt.entry(stamp)]);
+    let (status, shown) = bench.get(&format!("/api/v1/documents/{id}"));
+    assert_eq!((status, shown["state"].clone(), shown["whereabouts"].clone()), (200, Json::Null, json!("aside")));
+    assert_eq!(
+        (shown["aside"][0]["standing"].clone(), shown["history"][0]["act"].clone()),
+        (json!("quarantined"), json!("answer"))
+    );
+    assert_eq!(bench.get("/api/v1/documents").1["items"], json!([]));
+    assert_eq!(bench.get("/api/v1/aside").1["items"][0]["id"], json!(id));
+    assert_eq!(bench.get("/api/v1/status").1["set_aside"], 1);
+    assert!(bench.page("/", "zh").contains("不代表该网点") && bench.page("/", "en").contains("no such site"));
+    let (status, fault) =
+        bench.post(&format!("/api/v1/documents/{id}/acts/void"), &json!({ "set": { "void_reason": "错" } }));
+    assert_eq!(
+        (status, fault["problems"][0]["en"].as_str().map(|en| en.contains("no such site"))),
+        (422, Some(true)),
+        "{fault}"
+    );
+}
+
+#[test]
+fn notices_are_shown_until_their_time_and_read_once() {
+    let bench = Bench::start(false);
+    let notice = |title: &str, until| Notice { title: title.into(), text: "周日检修".into(), until };
+    hear(&bench, &[notice("停电", None).entry(stamp(1)), notice("旧闻", Some(Timestamp(1))).entry(stamp(2))]);
+    let (_, notices) = bench.get("/api/v1/notices");
+    assert_eq!((notices["items"].as_array().unwrap().len(), notices["items"][0]["read"].clone()), (1, Json::Null));
+    let path = format!("/api/v1/notices/{}/ack", notices["items"][0]["id"].as_str().unwrap());
+    assert!(bench.page("/", "zh").contains(&path));
+    assert_eq!(bench.post(&path, &json!({})).1["is_news"], true);
+    assert_eq!(bench.post(&path, &json!({})).1["is_news"], false);
+    assert_eq!(bench.post("/api/v1/notices/x/ack", &json!({})).0, 404);
+    assert_eq!(bench.get("/api/v1/notices").1["items"][0]["read"]["author"], "李娜");
+    let status = bench.get("/api/v1/status").1;
+    assert_eq!((status["head_seq"].clone(), status["unread_notices"].clone()), (json!(1), json!(0)));
+}
+
+#[test]
+fn a_draft_refuses_a_document_that_changed_underneath() {
+    let bench = Bench::start(false);
+    let (_, opened) = bench.post("/api/v1/documents", &check_in());
+    let id = opened["id"].as_str().unwrap();
+    let void = json!({ "set": { "void_reason": "错" } });
+    let request = bench.client.patch(format!("{}/api/v1/documents/{id}", bench.base));
+    let (_, draft) = answer(request.send_json(&void).unwrap());
+    let estimate = json!({ "set": { "promised_at": "2026-11-21", "part#1.part": "火花塞", "part#1.quantity": "2 件",
+        "part#1.price": "45.00", "part#1.coverage": "自费" } });
+    let (_, estimated) = bench.post(&format!("/api/v1/documents/{id}/acts/estimate"), &estimate);
+    let mut late = void.clone();
+    late["draft"] = draft["draft"].clone();
+    let path = format!("/api/v1/documents/{id}/acts/void");
+    assert_eq!(bench.post(&path, &late).0, 409);
+    let mut seen = void;
+    seen["seen"] = opened["entry"].clone();
+    assert_eq!(bench.post(&path, &seen).0, 409);
+    seen["seen"] = estimated["entry"].clone();
+    assert_eq!(bench.post(&path, &seen).0, 200);
+}
+
+fn stamp(id: u8) -> Stamp {
+    Stamp { id: EntryId::from_bytes([id; 16]), now: Timestamp(1_790_000_000_000) }
 }

@@ -9,7 +9,7 @@ use waystation_protocol::document::Document;
 use waystation_protocol::document::Party;
 use waystation_protocol::document::capture::{Problem, Wish};
 use waystation_protocol::document::flow::VOID;
-use waystation_protocol::id::DocId;
+use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::{self, Kind, header};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::Timestamp;
@@ -74,6 +74,9 @@ pub struct Change {
     /// The draft it was written in; dropped once captured.
     #[serde(default)]
     pub draft: Option<String>,
+    /// The document's `head` as its author saw it: refused if it has changed since. A draft remembers its own.
+    #[serde(default)]
+    pub seen: Option<String>,
 }
 
 /// Which documents a list shows, as a query states it.
@@ -119,7 +122,7 @@ impl Work {
 
     /// Acts on a document.
     pub fn act(&self, id: &str, act: &str, change: Change) -> Result<Json, Fault> {
-        let document = self.find(id)?;
+        let document = self.find(id).map_err(|fault| self.hindrance(id).unwrap_or(fault))?;
         let kind = find_kind(&document.kind)?;
         let set = form::set_from_json(kind, &change.set, &self.zone).map_err(Fault::problems)?;
         let draft = change.draft.as_deref().map(parse::<DraftId>).transpose()?;
@@ -131,7 +134,12 @@ impl Work {
             author: author(change.author),
             cause: None,
         };
-        let receipt = self.store.capture(wish, self.at())?;
+        let stated = change.seen.as_deref().map(parse::<EntryId>).transpose()?;
+        let drafted = || -> Result<_, Fault> {
+            Ok(draft.map(|id| self.store.draft(id)).transpose()?.flatten().and_then(|draft| draft.seen))
+        };
+        let seen = stated.map_or_else(drafted, |stated| Ok(Some(stated)))?;
+        let receipt = self.store.capture_seen(wish, seen, self.at())?;
         self.forget(draft)?;
         Ok(receipt_json(&receipt))
     }
@@ -167,26 +175,17 @@ impl Work {
 
     /// A document with its history and the acts possible now.
     pub fn show(&self, id: &str) -> Result<Json, Fault> {
-        let document = self.find(id)?;
+        let document = match self.find(id) {
+            Ok(document) => document,
+            Err(fault) => {
+                let unopened = id.parse().ok().map(|id| self.show_unopened(id)).transpose()?;
+                return unopened.flatten().ok_or(fault);
+            }
+        };
         let kind = kind::find(&document.kind);
         let mut item = self.item(&document)?;
-        let history: Vec<Json> = self
-            .store
-            .history(document.id)?
-            .into_iter()
-            .map(|(seq, entry)| {
-                let seen = Document { fields: entry.set.clone(), ..document.clone() };
-                json!({
-                    "seq": seq.0,
-                    "id": entry.id,
-                    "act": entry.act,
-                    "author": entry.author,
-                    "at": entry.occurred_at.rfc3339(&self.zone),
-                    "set": form::fields_json(kind, &seen, &self.zone),
-                })
-            })
-            .collect();
-        item["history"] = Json::Array(history);
+        item["history"] = Json::Array(self.history(document.id, Some(&document))?);
+        item["aside"] = Json::Array(self.aside(document.id)?);
         let earlier = self.store.earlier(document.id)?;
         if earlier > 0 {
             item["earlier_entries"] = json!(earlier);
@@ -210,6 +209,7 @@ impl Work {
             set,
             author: author(opening.author),
             changed_at: self.clock.now(),
+            seen: None,
         };
         let id = self.store.save_draft(id, draft)?;
         Ok(json!({ "draft": id.to_string() }))
@@ -221,7 +221,10 @@ impl Work {
         let kind = find_kind(&document.kind)?;
         let set = form::set_from_json(kind, &change.set, &self.zone).map_err(Fault::problems)?;
         let existing = self.store.drafts()?.into_iter().find(|(_, draft)| draft.document == Some(document.id));
-        let (id, mut fields) = existing.map_or((None, Default::default()), |(id, draft)| (Some(id), draft.set));
+        let (id, mut fields, seen) = match existing {
+            Some((id, draft)) => (Some(id), draft.set, draft.seen),
+            None => (None, Default::default(), Some(document.head)),
+        };
         fields.extend(set);
         let draft = Draft {
             document: Some(document.id),
@@ -229,6 +232,7 @@ impl Work {
             set: fields,
             author: author(change.author),
             changed_at: self.clock.now(),
+            seen,
         };
         let id = self.store.save_draft(id, draft)?;
         Ok(json!({ "draft": id.to_string() }))
@@ -289,6 +293,11 @@ impl Work {
             "pruned_seq": self.store.pruned().0,
             "pruned_since_start": self.store.counts().pruned,
             "salvage": self.store.salvage().map(|salvage| salvaged::json(&salvage)),
+            "down_seq": self.store.down().map_or(0, |down| down.head.seq.0),
+            "set_aside": self.store.count_set_aside()?,
+            "waits_for_copy": self.store.is_waiting_for_copy(),
+            "unread_notices": self.current_notices()?.iter().filter(|posted| posted.read.is_none()).count(),
+            "form_definitions": self.store.forms()?,
             "unsent": backlog.entries,
             "unsent_bytes": backlog.bytes,
             "oldest_unsent_age_s": backlog.oldest_at.map_or(0, age_s),
@@ -318,13 +327,19 @@ impl Work {
         if let Some(trouble) = link.trouble {
             return Some(Problem::whole(trouble.zh(), trouble.en()));
         }
-        self.store.is_copy().then(|| {
+        if self.store.is_copy() {
             let tag = self.store.tag();
-            Problem::whole(
+            return Some(Problem::whole(
                 format!("本机数据是复制、移动或还原来的；连上中心之前，单号用临时标记 {tag}"),
                 format!(
                     "this store was copied, moved or put back: until it meets the hub, numbers carry the tag {tag}"
                 ),
+            ));
+        }
+        self.store.is_waiting_for_copy().then(|| {
+            Problem::whole(
+                "本机数据来自较旧的副本：旧单据须等中心送来最新内容，新单据可照常录入",
+                "this store went on from an older copy: older documents wait for the hub's copy, new ones can be opened",
             )
         })
     }
@@ -332,12 +347,6 @@ impl Work {
     /// People know what was salvaged: the status says it no more.
     pub fn dismiss_salvage(&self) -> Result<(), Fault> {
         Ok(self.store.dismiss_salvage()?)
-    }
-
-    /// Where a document is: here, or stored at the hub as it stands.
-    pub fn whereabouts(&self, id: DocId) -> Result<&'static str, Fault> {
-        let is_stored = self.store.last_seq(id)?.is_some_and(|last| last <= self.store.stored().seq);
-        Ok(if is_stored { "stored" } else { "here" })
     }
 
     fn item(&self, document: &Document) -> Result<Json, Fault> {
@@ -352,7 +361,8 @@ impl Work {
             "changed_at": document.changed_at.rfc3339(&self.zone),
             "digest": digest(document),
             "fields": form::fields_json(kind::find(&document.kind), document, &self.zone),
-            "whereabouts": self.whereabouts(document.id)?,
+            "head": document.head,
+            "whereabouts": self.store.whereabouts(document.id)?.name(),
         }))
     }
 
@@ -381,7 +391,7 @@ impl Work {
         Ok(draft.map_or(Ok(()), |draft| self.store.drop_draft(draft))?)
     }
 
-    fn at(&self) -> At {
+    pub(super) fn at(&self) -> At {
         At { now: self.clock.now(), mono_ms: self.clock.mono_ms() }
     }
 }

@@ -78,6 +78,7 @@ pub(super) fn status(desk: &Desk, as_json: bool) -> Result<()> {
     if number("pruned_seq") > 0 {
         print(&format!("pruned    {} entries, which the hub has", number("pruned_seq")))?;
     }
+    print(&format!("set aside {} entries", number("set_aside")))?;
     print(&format!("last ack  {}", status["last_ack_at"].as_str().unwrap_or("-")))?;
     print(&format!("disk      {} MiB free", number("disk_free") / (1 << 20)))?;
     print(&format!("sites     {}", status["sites"]))?;

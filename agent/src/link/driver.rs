@@ -8,14 +8,16 @@ use ed25519_dalek::VerifyingKey;
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
 use waystation_protocol::id::{SessionId, StreamId};
-use waystation_protocol::message::{Ack, Bytes, Message, Parent, Welcome};
+use waystation_protocol::message::{Ack, Batch, Bytes, Message, Parent, Welcome};
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::sync::meeting::OwnJournal;
 use waystation_protocol::sync::{AckOutcome, Command, Meeting, Resume, Sender, meet};
 use waystation_protocol::time::{Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, frame};
 
+use super::heard::{Heard, Met, Welcomed};
 use super::heartbeat::Timetable;
+use super::trouble::Trouble;
 
 /// What the engine is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,74 +32,6 @@ pub(super) enum Order {
     Heartbeat,
     /// Drop the client and build a new one.
     Rebuild,
-}
-
-/// Why nothing is sent although the hub answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// The hub's WELCOME names no mark at all.
-    Strangers,
-    /// The hub speaks no protocol this build speaks.
-    Protocol {
-        /// What it asked for.
-        offered: u8,
-    },
-    /// What the meeting decided could not be written to the disk.
-    Store,
-}
-
-/// What a meeting decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Met {
-    /// The last mark both hold.
-    pub(super) common: Mark,
-    /// Up to where entries are deleted here and absent there; 0 where nothing is lost.
-    pub(super) floor: Seq,
-    /// Whether this journal goes on in a new stream.
-    pub(super) must_fork: bool,
-    /// Whether the hub holds less than it once confirmed.
-    pub(super) is_rolled_back: bool,
-    /// The stream the hub spoke of.
-    pub(super) spoken_of: StreamId,
-}
-
-/// A WELCOME to this session.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Welcomed {
-    /// What follows from it; none where a person must look. To be done, then told to [`Driver::handle_met`].
-    pub(super) met: Option<Met>,
-    /// How far the hub has processed the stream it spoke of.
-    pub(super) processed: Seq,
-    /// What may be deleted.
-    pub(super) prunable: Seq,
-    /// Its key, where it is to be pinned now.
-    pub(super) pin: Option<[u8; 32]>,
-    /// The letter it assigned.
-    pub(super) letter: Option<char>,
-    /// Bytes it takes in flight.
-    pub(super) credit: u64,
-}
-
-/// What a frame meant.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// The hub welcomed this session.
-    Welcomed(Box<Welcomed>),
-    /// The hub acknowledged.
-    Acked {
-        /// What it holds.
-        stored: Mark,
-        /// How far it has processed.
-        processed: Seq,
-        /// What may be deleted.
-        prunable: Seq,
-    },
-    /// An acknowledgement contradicts this journal; a HELLO follows.
-    Doubt,
-    /// Of an earlier session, or late: no harm.
-    Stale,
-    /// Damaged, wrongly signed, or out of place.
-    Dropped(String),
 }
 
 /// The journal as the driver needs it.
@@ -263,7 +197,8 @@ impl Driver {
         let heard = match frame.kind {
             FrameType::Welcome => self.handle_welcome(&frame, journal, t4, now),
             FrameType::Ack => self.handle_ack(&frame, journal, now),
-            FrameType::Hello | FrameType::Batch | FrameType::Heartbeat | FrameType::Death => {
+            FrameType::Batch => self.handle_batch(&frame),
+            FrameType::Hello | FrameType::Heartbeat | FrameType::Death => {
                 return Heard::Dropped(format!("a {:?} frame does not travel down", frame.kind));
             }
         };
@@ -312,6 +247,9 @@ impl Driver {
             pin,
             letter: welcome.letter,
             credit: welcome.credit,
+            has_down: welcome.down.is_some() || welcome.challenge.is_some(),
+            down: welcome.down,
+            down_prunable: welcome.down_prunable,
         })))
     }
 
@@ -343,7 +281,10 @@ impl Driver {
         let key = self.hub_key.ok_or("an ACK before any WELCOME")?;
         let ack = Ack::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
         let is_session = self.session == Some(ack.session) || is_planted(Plant::StaleAck);
-        let is_current = is_session && ack.stream == self.stream && self.is_open();
+        if is_session && ack.stream != self.stream {
+            return Ok(Heard::Returned(Box::new(ack)));
+        }
+        let is_current = is_session && self.is_open();
         if !is_current || self.trouble.is_some() {
             return Ok(Heard::Stale);
         }
@@ -354,9 +295,18 @@ impl Driver {
                 if ack.stored.seq >= self.sender.floor() {
                     (self.parent, self.base) = (None, None);
                 }
-                Ok(Heard::Acked { stored: ack.stored, processed: ack.processed, prunable: ack.prunable })
+                let Ack { stored, processed, prunable, down_prunable, .. } = ack;
+                Ok(Heard::Acked { stored, processed, prunable, down_prunable })
             }
         }
+    }
+
+    fn handle_batch(&self, frame: &Frame<'_>) -> Result<Heard, String> {
+        let key = self.hub_key.ok_or("a batch before any WELCOME")?;
+        let batch = Batch::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
+        // A batch names no session; it counts only where the hub welcomed the present one.
+        let is_welcomed = self.session.is_some() && self.session == self.last_session;
+        Ok(if is_welcomed { Heard::Batch(Box::new(batch)) } else { Heard::Stale })
     }
 
     /// What to do now, if anything. Call again until it says none.
@@ -412,34 +362,4 @@ fn offset_ms(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> i64 
     let there = i128::from(t1.0) - i128::from(t2.0);
     let back = i128::from(t4.0) - i128::from(t3.0);
     i64::try_from((there + back) / 2).unwrap_or(i64::MAX)
-}
-
-impl Met {
-    /// The range that nobody may have any more.
-    pub(super) fn lost(&self) -> Option<SeqRange> {
-        let first = self.common.seq.next();
-        (first <= self.floor).then_some(SeqRange { first, last: self.floor })
-    }
-}
-
-impl Trouble {
-    /// What it means, in Chinese.
-    pub fn zh(&self) -> String {
-        match self {
-            Trouble::Strangers => "需运维处理：与中心没有共同的条目".to_owned(),
-            Trouble::Protocol { offered } => format!("需运维处理：中心使用协议 {offered}，本机不支持"),
-            Trouble::Store => "需运维处理：与中心会合的结果写不进本机磁盘".to_owned(),
-        }
-    }
-
-    /// What it means, in English.
-    pub fn en(&self) -> String {
-        match self {
-            Trouble::Strangers => "needs ops: this journal and the hub have nothing in common".to_owned(),
-            Trouble::Protocol { offered } => {
-                format!("needs ops: the hub speaks protocol {offered}, this agent does not")
-            }
-            Trouble::Store => "needs ops: what the meeting decided could not be written to this disk".to_owned(),
-        }
-    }
 }

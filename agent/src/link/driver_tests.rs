@@ -7,7 +7,8 @@ use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::message::{Ack, Message, Parent, Welcome};
 use waystation_protocol::time::{Tick, Timestamp};
 
-use super::driver::{Driver, Heard, Journal, Met, Order};
+use super::driver::{Driver, Journal, Order};
+use super::heard::{Heard, Met};
 
 const STREAM: StreamId = StreamId::from_bytes([7; 16]);
 
@@ -123,6 +124,8 @@ impl Story {
                 None => "trouble".to_owned(),
             },
             Heard::Acked { stored, .. } => format!("stored:{}", stored.seq),
+            Heard::Returned(_) => "returned".to_owned(),
+            Heard::Batch(_) => "batch".to_owned(),
             Heard::Doubt => "doubt".to_owned(),
             Heard::Stale => "stale".to_owned(),
             Heard::Dropped(_) => "dropped".to_owned(),

@@ -3,8 +3,8 @@
 //! It is told of connections and frames and asked for the next frame; every reading of time is handed in. What a
 //! meeting decides is on the disk before anything is sent that relies on it.
 
-use waystation_protocol::chain::{Seq, SeqRange};
-use waystation_protocol::id::SessionId;
+use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
+use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::kind::KINDS;
 use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::number::Tag;
@@ -13,12 +13,13 @@ use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
 
 use super::BUILD;
 use super::chance::Chance;
-use super::driver::{Driver, Heard, Journal, Met, Order, Trouble, Welcomed};
+use super::down::Down;
+use super::downward::DOWN_CREDIT_BYTES;
+use super::driver::{Driver, Journal, Order};
+use super::heard::{Heard, Met, Welcomed};
 use super::status::LinkStatus;
-use crate::store::{Identity, Store, StoreError};
-
-/// Down entries come with a later version; until then any credit does.
-const DOWN_CREDIT_BYTES: u64 = limits::FIRST_CREDIT_BYTES;
+use super::trouble::Trouble;
+use crate::store::{Filled, Identity, Store, StoreError};
 
 /// Both readings of the clock at one instant.
 #[derive(Debug, Clone, Copy)]
@@ -40,14 +41,15 @@ pub enum Action {
 
 /// The agent's end.
 pub struct Engine {
-    store: Store,
-    identity: Identity,
-    status: LinkStatus,
-    driver: Driver,
+    pub(super) store: Store,
+    pub(super) identity: Identity,
+    pub(super) status: LinkStatus,
+    pub(super) driver: Driver,
+    pub(super) down: Down,
     builder: batch::Builder,
     chance: Chance,
-    /// A meeting that needs a person is tried again after each heartbeat.
-    must_greet: bool,
+    /// A meeting that needs a person is tried again after each heartbeat; and a command may ask for one.
+    pub(super) must_greet: bool,
     /// Whether a letter was asked for in this connection.
     has_asked: bool,
 }
@@ -57,11 +59,13 @@ impl Engine {
     pub fn new(store: Store, status: LinkStatus, seed: u64) -> Engine {
         let identity = store.identity();
         let driver = Driver::new(identity.stream, store.head().seq, store.stored(), store.hub_key());
+        let down = Down::new(store.down().as_ref());
         Engine {
             store,
             identity,
             status,
             driver,
+            down,
             builder: batch::Builder::new(),
             chance: Chance::new(seed),
             must_greet: false,
@@ -90,11 +94,13 @@ impl Engine {
         self.has_asked = false;
         self.driver.handle_head(self.store.head().seq);
         self.driver.handle_connected(session, now.tick);
+        self.down.handle_session(Some(session));
     }
 
     /// The connection is gone, with all that was under way.
     pub fn handle_disconnected(&mut self) {
         self.driver.handle_disconnected();
+        self.down.handle_session(None);
     }
 
     /// The journal grew.
@@ -132,6 +138,9 @@ impl Engine {
         if std::mem::take(&mut self.must_greet) {
             return Ok(self.greet(now).map(Action::Publish));
         }
+        if let Some(frame) = self.poll_down(now)? {
+            return Ok(Some(Action::Publish(frame)));
+        }
         Ok(match self.driver.poll_order(now.tick) {
             None => None,
             Some(Order::Rebuild) => Some(Action::Rebuild),
@@ -147,21 +156,30 @@ impl Engine {
 
     /// When to ask again at the latest, absent other events.
     pub fn poll_timer(&self) -> Option<Tick> {
-        self.driver.poll_timer()
+        match (self.driver.poll_timer(), self.down.poll_timer()) {
+            (Some(main), Some(down)) => Some(main.min(down)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Keeps and counts what was heard.
     fn heed(&mut self, heard: Heard, now: Now) {
         match heard {
             Heard::Welcomed(welcomed) => {
-                if let Err(error) = self.meet(&welcomed, now) {
-                    tracing::error!(%error, "the store could not keep what the meeting decided; it will be tried again");
-                    self.driver.handle_trouble(Trouble::Store);
+                match self.meet(&welcomed, now) {
+                    Ok(()) => self.meet_down(&welcomed, now),
+                    Err(error) => {
+                        tracing::error!(%error, "the store could not keep what the meeting decided; it will be tried again");
+                        self.driver.handle_trouble(Trouble::Store);
+                    }
                 }
                 self.status.update(|state| state.counts.sessions += 1);
             }
-            Heard::Acked { stored, processed, prunable } => {
+            Heard::Batch(batch) => self.heed_batch(&batch, now),
+            Heard::Returned(ack) => self.heed_returned(&ack, now),
+            Heard::Acked { stored, processed, prunable, down_prunable } => {
                 note(self.store.record_stored(stored, processed, prunable));
+                self.store.record_down_prunable(down_prunable);
                 self.status.update(|state| {
                     state.last_ack_at = Some(now.wall);
                     state.counts.acks += 1;
@@ -188,7 +206,7 @@ impl Engine {
             self.store.adopt_letter(letter)?;
         }
         let Some(met) = welcomed.met else { return Ok(()) };
-        let parent = self.fork_if_told(&met)?;
+        let parent = self.fork_if_told(&met, welcomed.has_down)?;
         let common = met.common;
         self.store.record_stored(common, welcomed.processed.min(common.seq), welcomed.prunable.min(common.seq))?;
         // A letter belongs to the stream of the HELLO: it is this one's where no fork was due.
@@ -208,7 +226,8 @@ impl Engine {
     }
 
     /// Begins a new stream where the meeting wants one, and gives the parent to name until it is known at the hub.
-    fn fork_if_told(&mut self, met: &Met) -> Result<Option<Parent>, StoreError> {
+    /// Where the hub keeps a downward journal, older documents wait for its copy.
+    fn fork_if_told(&mut self, met: &Met, has_down: bool) -> Result<Option<Parent>, StoreError> {
         let common = met.common;
         if met.is_rolled_back {
             tracing::warn!(common = common.seq.0, "the hub holds less than it once confirmed; sending again");
@@ -218,7 +237,11 @@ impl Engine {
         }
         let is_own = met.spoken_of == self.identity.stream;
         if met.must_fork && (is_own || self.store.must_fork()) {
-            self.store.fork(common)?;
+            if has_down {
+                self.store.fork_and_wait(common)?;
+            } else {
+                self.store.fork(common)?;
+            }
             self.identity = self.store.identity();
             tracing::warn!(from = %met.spoken_of, to = %self.identity.stream, common = common.seq.0, "going on in a new stream");
             self.status.update(|state| state.counts.forks += 1);
@@ -239,7 +262,7 @@ impl Engine {
             head: self.store.head(),
             stored: self.driver.stored(),
             pruned: self.store.pruned(),
-            down: None,
+            down: self.store.down(),
             last_session: self.driver.last_session(),
             challenge_answer: self.driver.take_challenge(),
             credit: DOWN_CREDIT_BYTES,
@@ -261,7 +284,7 @@ impl Engine {
             stream: self.identity.stream,
             head: self.store.head(),
             stored: self.driver.stored().seq,
-            down: None,
+            down: self.store.down(),
             oldest_unsent_ms: backlog.oldest_at.map_or(0, |oldest| age_ms(oldest, now.wall)),
             backlog_entries: backlog.entries,
             backlog_bytes: backlog.bytes,
@@ -276,16 +299,34 @@ impl Engine {
         Some(self.seal(&heartbeat))
     }
 
-    fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
+    pub(super) fn seal<M: Message>(&self, message: &M) -> Vec<u8> {
         let frame = frame::seal(M::FRAME, &message.to_body(), &self.identity.key);
         self.status.update(|state| state.counts.bytes_sent += frame.len() as u64);
         frame
     }
 
-    /// A sealed batch that begins `range`: as many entries as fit, once compressed, into one frame.
-    fn batch(&mut self, mut range: SeqRange, now: Now) -> Result<Vec<u8>, StoreError> {
+    /// A sealed batch that begins `range`.
+    fn batch(&mut self, range: SeqRange, now: Now) -> Result<Vec<u8>, StoreError> {
+        let (stream, parent) = (self.identity.stream, self.driver.parent());
+        let base = self.driver.base_before(range.first);
+        let store = self.store.clone();
+        let fill = |range, builder: &mut batch::Builder| store.fill_batch(range, builder);
+        let (frame, sent) = self.seal_batch(stream, parent, base, range, &fill)?;
+        self.driver.handle_sent(sent, frame.len() as u64, now.tick);
+        Ok(frame)
+    }
+
+    /// A sealed batch and the seqs in it: as many entries as fit, once compressed, into one frame.
+    pub(super) fn seal_batch(
+        &mut self,
+        stream: StreamId,
+        parent: Option<Parent>,
+        base: Option<Mark>,
+        mut range: SeqRange,
+        fill: &dyn Fn(SeqRange, &mut batch::Builder) -> Result<Filled, StoreError>,
+    ) -> Result<(Vec<u8>, SeqRange), StoreError> {
         loop {
-            let filled = match self.store.fill_batch(range, &mut self.builder) {
+            let filled = match fill(range, &mut self.builder) {
                 Ok(filled) => filled,
                 Err(error) => {
                     self.builder = batch::Builder::new();
@@ -299,40 +340,35 @@ impl Engine {
                 continue;
             }
             let sent = SeqRange { first: range.first, last: filled.last.max(range.first) };
-            let envelope = Batch {
-                stream: self.identity.stream,
-                parent: self.driver.parent(),
-                first_seq: range.first,
-                count,
-                prev_hash: filled.prev_hash,
-                base: self.driver.base_before(range.first),
-                payload: payload.into(),
-            };
-            let frame = self.seal(&envelope);
-            tracing::debug!(first = sent.first.0, last = sent.last.0, bytes = frame.len(), "sending a batch");
-            self.driver.handle_sent(sent, frame.len() as u64, now.tick);
-            self.store.note_sent(sent.last);
+            let (first_seq, prev_hash, payload) = (range.first, filled.prev_hash, payload.into());
+            let frame = self.seal(&Batch { stream, parent, first_seq, count, prev_hash, base, payload });
+            tracing::debug!(%stream, first = sent.first.0, last = sent.last.0, bytes = frame.len(), "sending a batch");
             self.status.update(|state| state.counts.batches += 1);
-            return Ok(frame);
+            return Ok((frame, sent));
         }
     }
 
     /// A batch of no entries, which makes a new stream or a lost range known.
     fn register(&mut self, first: Seq, now: Now) -> Result<Vec<u8>, StoreError> {
-        let before = Seq(first.0 - 1);
-        let absent = || StoreError::Damaged(format!("the hash of entry {before} is not known"));
-        let envelope = Batch {
-            stream: self.identity.stream,
-            parent: self.driver.parent(),
-            first_seq: first,
-            count: 0,
-            prev_hash: self.store.hash_at(before).ok_or_else(absent)?,
-            base: self.driver.base_before(first),
-            payload: self.builder.finish().into(),
-        };
-        let frame = self.seal(&envelope);
+        let (stream, parent) = (self.identity.stream, self.driver.parent());
+        let prev_hash = self.store.hash_at(Seq(first.0 - 1));
+        let frame = self.seal_registration(stream, parent, self.driver.base_before(first), first, prev_hash)?;
         self.driver.handle_registration_sent(first, frame.len() as u64, now.tick);
         Ok(frame)
+    }
+
+    /// A sealed batch of no entries that would begin at `first`.
+    pub(super) fn seal_registration(
+        &mut self,
+        stream: StreamId,
+        parent: Option<Parent>,
+        base: Option<Mark>,
+        first: Seq,
+        prev_hash: Option<Hash>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let absent = || StoreError::Damaged(format!("the hash of the entry before {first} is not known"));
+        let (prev_hash, payload) = (prev_hash.ok_or_else(absent)?, self.builder.finish().into());
+        Ok(self.seal(&Batch { stream, parent, first_seq: first, count: 0, prev_hash, base, payload }))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use waystation_protocol::time::Timestamp;
 
-use super::driver::Trouble;
+use super::trouble::Trouble;
 
 /// The link as it stands.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +52,8 @@ pub struct Counts {
     pub frames_dropped: u64,
     /// New streams begun, because this disk or its copy had gone another way.
     pub forks: u64,
+    /// Entries of the downward journal taken in.
+    pub heard: u64,
     /// Publishes the broker refused.
     pub refusals: u64,
 }

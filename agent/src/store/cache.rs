@@ -1,23 +1,27 @@
-//! The document cache: documents, lists, import identities and ledger sums, as the journal makes them up to a
+//! The document cache: documents, lists, import identities and ledger sums, as the journals make them up to a
 //! watermark.
 //!
 //! Each flush writes everything above the watermark, and the new watermark, in one commit; so the cache is never
 //! half true. It can be thrown away, but for documents with pruned entries: opening rebuilds the rest from the journal.
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
-use waystation_protocol::id::DocId;
+use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::plant::{Plant, is_planted};
 
+use super::down::{self, DownState, DownStream};
 use super::error::StoreError;
-use super::overlay::{Held, ImportKey, Overlay};
+use super::held::Held;
+use super::journal;
+use super::overlay::{ImportKey, Overlay};
 use super::rebuild::list_row;
-use super::tables::{
-    BALANCES, COUNTERS, DOCUMENTS, IMPORTED, LIST, META, document_row, list_key, parse_document, place,
-};
+use super::settle::Origin;
+use super::tables::{ASIDE, BALANCES, COUNTERS, DOCUMENTS, IMPORTED, LIST, META, TOLD, document_row, parse_document};
+use super::told::{self, Told};
 
 /// The form of the cache tables. A cache of another form is rebuilt; a later form must read this one's documents, which
 /// are the truth where entries are pruned.
@@ -28,10 +32,16 @@ pub(super) const WATERMARK: &str = "cache";
 struct Watermark {
     form: u32,
     through: Seq,
+    /// How far it goes in the present downward journal; none where nothing that any of them said is in it.
+    #[serde(default)]
+    down: Option<(StreamId, Seq)>,
 }
 
 /// What a writer looks up, as of one moment.
 pub(super) struct Snapshot {
+    read: ReadTransaction,
+    down: Option<DownStream>,
+    told: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     documents: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     imported: ReadOnlyTable<&'static [u8; 24], &'static [u8; 16]>,
     balances: ReadOnlyTable<&'static [u8], i64>,
@@ -41,20 +51,37 @@ pub(super) struct Snapshot {
 impl Snapshot {
     pub(super) fn open(database: &Database) -> Result<Snapshot, StoreError> {
         let read = database.begin_read()?;
+        read.open_table(ASIDE)?;
+        read.open_table(LIST)?;
         Ok(Snapshot {
+            down: DownState::load(database)?.current,
+            told: read.open_table(TOLD)?,
             documents: read.open_table(DOCUMENTS)?,
             imported: read.open_table(IMPORTED)?,
             balances: read.open_table(BALANCES)?,
             counters: read.open_table(COUNTERS)?,
+            read,
         })
     }
 
     /// A cached document.
     pub(super) fn held(&self, id: DocId) -> Result<Option<Held>, StoreError> {
         let Some(row) = self.documents.get(id.as_bytes())? else { return Ok(None) };
-        let (document, seqs) = parse_document(id, row.value())?;
-        let listed = Some((document.state.clone(), document.changed_at));
-        Ok(Some(Held { document, seqs, listed }))
+        parse_document(id, row.value()).map(Some)
+    }
+
+    /// An entry by its place; none where it is deleted.
+    pub(super) fn entry(&self, origin: Origin) -> Result<Option<Entry>, StoreError> {
+        match (origin, &self.down) {
+            (Origin::Own(seq), _) => journal::entry_in(&self.read, seq),
+            (Origin::Down(seq), Some(stream)) => down::entry_in(&self.read, stream, seq),
+            (Origin::Down(_), None) => Ok(None),
+        }
+    }
+
+    /// What the hub told under this id, and what was answered.
+    pub(super) fn told(&self, id: EntryId) -> Result<Option<Told>, StoreError> {
+        self.told.get(id.as_bytes())?.map(|row| told::parse(id, row.value())).transpose()
     }
 
     pub(super) fn is_imported(&self, key: &ImportKey) -> Result<bool, StoreError> {
@@ -72,11 +99,25 @@ impl Snapshot {
 
 /// Up to which seq the cache goes; none if there is none of this form.
 pub(super) fn watermark(database: &Database) -> Result<Option<Seq>, StoreError> {
+    Ok(watermarks(database)?.map(|(through, _)| through))
+}
+
+/// How far the cache goes in the journal here, and in the present downward journal.
+pub(super) type Watermarks = (Seq, Option<(StreamId, Seq)>);
+
+/// Up to where the cache goes in both journals; none if there is none of this form.
+pub(super) fn watermarks(database: &Database) -> Result<Option<Watermarks>, StoreError> {
     let read = database.begin_read()?;
     let meta = read.open_table(META)?;
     let Some(bytes) = meta.get(WATERMARK)? else { return Ok(None) };
     let found: Option<Watermark> = codec::decode_own(bytes.value()).ok();
-    Ok(found.filter(|found| found.form == FORM).map(|found| found.through))
+    Ok(found.filter(|found| found.form == FORM).map(|found| (found.through, found.down)))
+}
+
+/// Says that the cache is outdated: the next opening rebuilds it.
+pub(super) fn disown(write: &WriteTransaction) -> Result<(), StoreError> {
+    write.open_table(META)?.remove(WATERMARK)?;
+    Ok(())
 }
 
 /// Creates the tables of the cache where they are missing.
@@ -85,41 +126,61 @@ pub(super) fn create(write: &WriteTransaction) -> Result<(), StoreError> {
     write.open_table(LIST)?;
     write.open_table(IMPORTED)?;
     write.open_table(BALANCES)?;
+    write.open_table(ASIDE)?;
     Ok(())
 }
 
-/// Writes what changed, which goes through `through`, and the watermark.
-pub(super) fn write(write: &WriteTransaction, overlay: &Overlay, through: Seq) -> Result<(), StoreError> {
+/// Writes what changed, which goes through `through` and `down`, and the watermark.
+pub(super) fn write(
+    write: &WriteTransaction,
+    overlay: &Overlay,
+    through: Seq,
+    down: Option<(StreamId, Seq)>,
+) -> Result<(), StoreError> {
     let mut changed: Vec<&Held> = overlay.documents.values().map(AsRef::as_ref).collect();
-    changed.sort_unstable_by_key(|held| held.document.id);
+    changed.sort_unstable_by_key(|held| held.id);
     let mut documents = write.open_table(DOCUMENTS)?;
     for held in changed.iter().skip(usize::from(is_planted(Plant::CacheForgets))) {
-        documents.insert(held.document.id.as_bytes(), document_row(&held.document, &held.seqs).as_slice())?;
+        documents.insert(held.id.as_bytes(), document_row(held).as_slice())?;
     }
     write_list(write, &changed)?;
     let mut imported: Vec<_> = overlay.imported.iter().collect();
     imported.sort_unstable();
     let mut identities = write.open_table(IMPORTED)?;
     for (key, id) in imported {
-        identities.insert(key, id.as_bytes())?;
+        match id {
+            Some(id) => identities.insert(key, id.as_bytes())?,
+            None => identities.remove(key)?,
+        };
     }
     let mut balances = write.open_table(BALANCES)?;
     for (key, gain) in &overlay.balances {
         let sum = balances.get(key.as_slice())?.map_or(0, |sum| sum.value());
         balances.insert(key.as_slice(), sum.saturating_add(*gain))?;
     }
-    put_watermark(write, through)
+    write_aside(write, &changed)?;
+    put_watermark(write, through, down)
+}
+
+fn write_aside(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreError> {
+    let mut aside = write.open_table(ASIDE)?;
+    for held in changed.iter().filter(|held| held.dossier.is_some()) {
+        match held.open_aside() {
+            0 => aside.remove(held.id.as_bytes())?,
+            open => aside.insert(held.id.as_bytes(), open as u64)?,
+        };
+    }
+    Ok(())
 }
 
 fn write_list(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreError> {
     let mut list = write.open_table(LIST)?;
     let mut rows = Vec::with_capacity(changed.len());
     for held in changed {
-        let document = &held.document;
-        if let Some((state, changed_at)) = &held.listed {
-            list.remove(list_key(&document.kind, state, &place(*changed_at, document.id)).as_slice())?;
+        if let Some(key) = &held.listed {
+            list.remove(key.as_slice())?;
         }
-        rows.push(list_row(document));
+        rows.extend(held.document.as_ref().map(list_row));
     }
     rows.sort_unstable();
     for (key, text) in &rows {
@@ -128,8 +189,12 @@ fn write_list(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreEr
     Ok(())
 }
 
-pub(super) fn put_watermark(write: &WriteTransaction, through: Seq) -> Result<(), StoreError> {
-    let bytes = codec::encode(&Watermark { form: FORM, through });
+pub(super) fn put_watermark(
+    write: &WriteTransaction,
+    through: Seq,
+    down: Option<(StreamId, Seq)>,
+) -> Result<(), StoreError> {
+    let bytes = codec::encode(&Watermark { form: FORM, through, down });
     write.open_table(META)?.insert(WATERMARK, bytes.as_slice())?;
     Ok(())
 }

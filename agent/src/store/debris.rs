@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::codec;
-use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
 
 use super::drafts::{self, Draft, DraftId};
+use super::held::Held;
 use super::pages::{self, Layout};
 use super::place::{MEET, Meet, TURN};
 use super::prune::PRUNED;
@@ -32,7 +32,7 @@ pub(super) struct Debris<'a> {
     /// Hash and bytes by seq.
     pub(super) kept: BTreeMap<Seq, (Hash, u64)>,
     /// The newest row of each document.
-    pub(super) documents: HashMap<DocId, (Document, Vec<Seq>)>,
+    pub(super) documents: HashMap<DocId, Held>,
     /// Each as it was last saved. One that was dropped lately may be among them.
     pub(super) drafts: BTreeMap<[u8; 16], (DraftId, Draft)>,
     pub(super) sealed: Option<Sealed>,
@@ -72,10 +72,10 @@ impl<'a> Debris<'a> {
 
     fn take_document_or_draft(&mut self, key: &[u8], value: &[u8]) {
         let Some(id) = DocId::from_slice(key) else { return };
-        if let Ok((document, seqs)) = parse_document(id, value) {
-            let newest = self.documents.get(&id).map(|(_, seqs)| (seqs.last().copied(), seqs.len()));
-            if newest.is_none_or(|newest| newest < (seqs.last().copied(), seqs.len())) {
-                self.documents.insert(id, (document, seqs));
+        if let Ok(held) = parse_document(id, value) {
+            let age = |held: &Held| (held.seqs.last().copied(), held.seqs.len());
+            if self.documents.get(&id).is_none_or(|newest| age(newest) < age(&held)) {
+                self.documents.insert(id, held);
             }
         }
         let Some(id) = DraftId::from_slice(key).filter(|_| is_checked_draft(value)) else { return };

@@ -37,6 +37,9 @@ pub struct Draft {
     pub author: String,
     /// When it was last saved.
     pub changed_at: Timestamp,
+    /// The document's head when it was begun: a document that changed underneath refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<EntryId>,
 }
 
 impl DraftId {

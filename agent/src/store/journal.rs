@@ -156,7 +156,7 @@ pub(super) fn entries_at(database: &Database, seqs: &[Seq]) -> Result<Vec<(Seq, 
 }
 
 /// The entry at `seq`, if its bytes are what the chain says.
-fn entry_in(read: &ReadTransaction, seq: Seq) -> Result<Option<Entry>, StoreError> {
+pub(super) fn entry_in(read: &ReadTransaction, seq: Seq) -> Result<Option<Entry>, StoreError> {
     let journal = read.open_table(JOURNAL)?;
     let Some(row) = journal.get(seq.0)? else { return Ok(None) };
     let row = Row::parse(seq, row.value())?;

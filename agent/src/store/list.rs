@@ -4,7 +4,6 @@
 //! page is read by merging a few ranges from their ends, and searching never decodes a document it does not show.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use redb::{Range, ReadTransaction, ReadableTable};
 
@@ -17,7 +16,7 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::value::Value;
 
 use super::error::StoreError;
-use super::overlay::{Held, Overlay};
+use super::overlay::Overlay;
 use super::tables::{DOCUMENTS, LIST, Place, list_key, list_prefix, parse_document, place};
 
 /// Most documents on one page.
@@ -108,18 +107,18 @@ pub(super) struct Fresh {
     /// The ids of all of it: their cached rows are outdated.
     ids: HashSet<DocId>,
     /// What matches, newest first.
-    matching: Vec<Arc<Held>>,
+    matching: Vec<Document>,
 }
 
 impl Fresh {
     /// Copies from the overlay what `wanted` may show.
     pub(super) fn of(overlay: &Overlay, wanted: &Wanted) -> Fresh {
         let ids = overlay.documents.keys().copied().collect();
-        let matching = overlay.documents.values().filter(|held| wanted.matches(&held.document));
-        let mut matching: Vec<Arc<Held>> = matching.cloned().collect();
-        matching.sort_unstable_by_key(|held| std::cmp::Reverse(place_of(&held.document)));
+        let matching = overlay.documents.values().filter_map(|held| held.document.as_ref());
+        let mut matching: Vec<&Document> = matching.filter(|document| wanted.matches(document)).collect();
+        matching.sort_unstable_by_key(|document| std::cmp::Reverse(place_of(document)));
         matching.truncate(wanted.limit + 1);
-        Fresh { ids, matching }
+        Fresh { ids, matching: matching.into_iter().cloned().collect() }
     }
 }
 
@@ -132,20 +131,20 @@ pub(super) fn page(read: &ReadTransaction, fresh: &Fresh, wanted: &Wanted) -> Re
     let mut older = cached.next_match(wanted, &fresh.ids)?;
     let mut page = Page::default();
     loop {
-        let newest = fresh_ones.peek().map(|held| place_of(&held.document));
+        let newest = fresh_ones.peek().map(|document| place_of(document));
         let Some(next) = newest.max(older) else { return Ok(page) };
         if page.items.len() == wanted.limit {
             page.next = page.items.last().map(|last| data_encoding::HEXLOWER.encode(&place_of(last)));
             return Ok(page);
         }
         if newest == Some(next) {
-            page.items.extend(fresh_ones.next().map(|held| held.document.clone()));
+            page.items.extend(fresh_ones.next().cloned());
         } else {
             let id = id_at(&next);
             let row = documents.get(id.as_bytes())?;
             let row =
                 row.ok_or_else(|| StoreError::Damaged(format!("the list names document {id}, the cache lacks it")))?;
-            page.items.push(parse_document(id, row.value())?.0);
+            page.items.extend(parse_document(id, row.value())?.document);
             older = cached.next_match(wanted, &fresh.ids)?;
         }
     }

@@ -8,9 +8,15 @@ mod cache;
 mod damage;
 mod debris;
 mod disk;
+mod down;
+mod downward;
 mod drafts;
 mod error;
+mod ground;
+mod hearing;
+mod held;
 mod in_place;
+mod intake;
 mod journal;
 mod kept;
 mod list;
@@ -21,11 +27,14 @@ mod pages;
 mod place;
 mod prune;
 mod rebuild;
+mod refold;
 mod salvage;
 mod sealed;
+mod settle;
 mod shared;
 mod stage;
 mod tables;
+mod told;
 mod turn;
 mod writer;
 
@@ -55,15 +64,19 @@ use waystation_protocol::time::{ClockQuality, Timestamp};
 pub use damage::Salvage;
 #[doc(hidden)]
 pub use disk::Opener;
+pub use downward::Whereabouts;
 pub use drafts::{Draft, DraftId};
 pub use error::{CaptureError, StoreError};
 pub use journal::{Backlog, Filled};
 pub use list::{Filter, PAGE_LIMIT, Page};
 pub use open::Identity;
+pub use settle::{Origin, SetAside, Standing};
 pub use stage::{ImportOutcome, ImportRow, Receipt};
+pub use told::{Answered, Due, Posted};
 
 use cache::Snapshot;
 use disk::Folder;
+use held::Held;
 use list::{Fresh, Wanted};
 use numbers::Leases;
 use open::Birth;
@@ -213,10 +226,7 @@ impl Store {
 
     /// A document.
     pub fn document(&self, id: DocId) -> Result<Option<Document>, StoreError> {
-        if let Some(held) = self.shared.overlay().documents.get(&id) {
-            return Ok(Some(held.document.clone()));
-        }
-        Ok(Snapshot::open(&*self.shared.database()?)?.held(id)?.map(|held| held.document))
+        Ok(self.held(id)?.and_then(|held| held.document.clone()))
     }
 
     /// A page of documents, the newest change first.
@@ -230,7 +240,7 @@ impl Store {
         list::page(&read, &fresh, &wanted)
     }
 
-    /// A document's entries as far as they are here, in their order; empty if there is no such document. Those up to
+    /// A document's entries in this journal as far as they are here, in their order; empty if there is no such document. Those up to
     /// [`Store::pruned`] are at the hub alone: [`Store::earlier`] counts them.
     pub fn history(&self, id: DocId) -> Result<Vec<(Seq, Entry)>, StoreError> {
         let seqs = self.seqs(id)?;
@@ -356,7 +366,7 @@ impl Store {
     /// Goes on in a new stream after `at`, durably: it is on the disk before it is used. Both streams share what lies
     /// up to there. Letters belong to streams, so numbers are provisional until [`Store::handle_met`].
     pub fn fork(&self, at: Mark) -> Result<(), StoreError> {
-        self.keep(Keep::Fork(at))
+        self.keep(Keep::Fork(at, false))
     }
 
     /// Whether this store was copied, moved or put back and the hub has not given it a letter since: a twin may exist.
@@ -416,11 +426,14 @@ impl Store {
     }
 
     fn seqs(&self, id: DocId) -> Result<Vec<Seq>, StoreError> {
+        Ok(self.held(id)?.map_or_else(Vec::new, |held| held.seqs.clone()))
+    }
+
+    fn held(&self, id: DocId) -> Result<Option<Arc<Held>>, StoreError> {
         if let Some(held) = self.shared.overlay().documents.get(&id) {
-            return Ok(held.seqs.clone());
+            return Ok(Some(Arc::clone(held)));
         }
-        let held = Snapshot::open(&*self.shared.database()?)?.held(id)?;
-        Ok(held.map_or_else(Vec::new, |held| held.seqs))
+        Ok(Snapshot::open(&*self.shared.database()?)?.held(id)?.map(Arc::new))
     }
 
     /// Has the writer do what it does when nobody waits, and waits for it.

@@ -1,36 +1,26 @@
-//! Opening: who this agent is, how far its journal goes, and what changed since the cache was written.
+//! Opening: the database is there, or is made; and who this agent is.
 //!
 //! The same path opens the store at start and again after a failed commit, so that memory never claims what the disk
-//! does not have. A damaged, outdated or missing cache is rebuilt here from the journal.
+//! does not have.
 
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 
 use ed25519_dalek::SigningKey;
 use jiff::tz::TimeZone;
-use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::limits;
 use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
 
-use super::cache::{self, Snapshot};
 use super::damage::{self, Compared};
 use super::disk::{Folder, Opener};
 use super::error::StoreError;
-use super::journal::{self, Progress};
-use super::overlay::{Overlay, fold_own};
 use super::place::{self, Standing};
-use super::rebuild::rebuild;
+use super::refold::{Loaded, load};
 use super::salvage::salvage;
-use super::tables::{COUNTERS, DRAFTS, JOURNAL, KEPT, LIST, META, Row, STREAMS, follow};
-use super::writer::CACHE_ENTRIES_MOST;
-
-/// While rebuilding, the cache is written each time this many entries have gathered …
-const REBUILD_ENTRIES: u64 = 4_000;
-/// … but what a running store leaves uncached at most, and an import on top, opens without any writing: a full disk
-/// does not keep the store closed.
-const UNCACHED_ENTRIES: u64 = 4 * CACHE_ENTRIES_MOST as u64;
+use super::tables::{ASIDE, COUNTERS, DOWN_STREAMS, DRAFTS, JOURNAL, KEPT, META, STREAMS};
+use super::{cache, down};
 
 const AGENT: &str = "agent";
 const STREAM: &str = "stream";
@@ -69,12 +59,6 @@ impl Birth {
     }
 }
 
-/// What an opened store knows.
-pub(super) struct Loaded {
-    pub(super) overlay: Overlay,
-    pub(super) progress: Progress,
-}
-
 /// Opens the folder's database, or creates it, and loads what memory holds of it. A damaged one is salvaged.
 pub(super) fn open(
     folder: &Folder,
@@ -107,6 +91,7 @@ fn open_sound(
         folder.check_pages()?;
     }
     let database = folder.open(opener)?;
+    supply(&database)?;
     // After a crash, pages that are as redb wrote them hold what this store wrote; a file that was changed since it was
     // closed may have been changed with redb.
     if looked == Compared::Changed {
@@ -138,6 +123,18 @@ fn begin(
     Ok((database, loaded))
 }
 
+/// Creates what a store of an earlier release lacks.
+fn supply(database: &Database) -> Result<(), StoreError> {
+    match database.begin_read()?.open_table(DOWN_STREAMS) {
+        Err(TableError::TableDoesNotExist(_)) => {}
+        found => return Ok(found.map(|_| ())?),
+    }
+    let write = database.begin_write()?;
+    down::create(&write)?;
+    write.open_table(ASIDE)?;
+    Ok(write.commit()?)
+}
+
 /// Writes a fresh store's first rows.
 fn give_birth(database: &Database, birth: &Birth) -> Result<(), StoreError> {
     let write = database.begin_write()?;
@@ -152,6 +149,7 @@ pub(super) fn put_birth(write: &WriteTransaction, birth: &Birth) -> Result<(), S
     write.open_table(COUNTERS)?;
     write.open_table(DRAFTS)?;
     cache::create(write)?;
+    down::create(write)?;
     let no_parent: Option<Parent> = None;
     write.open_table(STREAMS)?.insert(&birth.ids[1], codec::encode(&no_parent).as_slice())?;
     {
@@ -224,111 +222,4 @@ pub(super) fn line(database: &Database, mut stream: StreamId) -> Result<Vec<Pare
         line.push(parent);
     }
     Ok(line)
-}
-
-/// Folds what lies above the cache's watermark; all that is left of the journal if the cache cannot be used.
-pub(super) fn load(database: &Database, zone: &TimeZone) -> Result<Loaded, StoreError> {
-    let progress = Progress::load(database)?;
-    let pruned = progress.pruned.mark.seq;
-    let watermark = match cache::watermark(database) {
-        Ok(Some(through)) if is_possible(through, &progress) && are_tables_sound(database) => through,
-        Ok(None) if progress.head.seq == Seq(0) && are_tables_sound(database) => Seq(0),
-        Ok(_) | Err(StoreError::Damaged(_)) => {
-            tracing::warn!(head = progress.head.seq.0, "the document cache is rebuilt from the journal");
-            rebuild(database, pruned, zone)?;
-            pruned
-        }
-        Err(error) => return Err(error),
-    };
-    let overlay = match refold(database, watermark, progress.head, zone) {
-        Err(StoreError::Damaged(what)) if watermark > pruned => {
-            tracing::warn!(what, "the document cache is damaged and is rebuilt from the journal");
-            rebuild(database, pruned, zone)?;
-            refold(database, pruned, progress.head, zone)?
-        }
-        refolded => refolded?,
-    };
-    Ok(Loaded { overlay, progress })
-}
-
-/// Whether a cache may go through `through`: what is pruned stands in it, and it has nothing the journal never had.
-fn is_possible(through: Seq, progress: &Progress) -> bool {
-    (progress.pruned.mark.seq..=progress.head.seq).contains(&through)
-}
-
-fn are_tables_sound(database: &Database) -> bool {
-    let list = || Ok::<_, StoreError>(database.begin_read()?.open_table(LIST)?);
-    Snapshot::open(database).is_ok() && list().is_ok()
-}
-
-/// Folds the journal from after `through` to `head` and checks its chain on the way. Long stretches go to the cache
-/// as they come, so memory stays small.
-fn refold(database: &Database, through: Seq, head: Mark, zone: &TimeZone) -> Result<Overlay, StoreError> {
-    let hash = journal::hash_at(database, through)?;
-    let hash = hash.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {through}")))?;
-    let mut mark = Mark { seq: through, hash };
-    loop {
-        let left = head.seq.0 - mark.seq.0;
-        let stretch = if left <= UNCACHED_ENTRIES { left } else { REBUILD_ENTRIES };
-        let mut overlay = Overlay::default();
-        mark = fold_stretch(database, mark, stretch, &mut overlay, zone)?;
-        if mark.seq == head.seq {
-            return Ok(overlay);
-        }
-        let write = database.begin_write()?;
-        cache::write(&write, &overlay, mark.seq)?;
-        write.commit()?;
-    }
-}
-
-/// Folds at most `entries` entries above the cache's watermark; with the seq reached, if there are any.
-pub(super) fn fold_some(
-    database: &Database,
-    entries: u64,
-    zone: &TimeZone,
-) -> Result<Option<(Overlay, Seq)>, StoreError> {
-    let through = cache::watermark(database)?.unwrap_or(Seq(0));
-    let left = Progress::load(database)?.head.seq.0.saturating_sub(through.0);
-    if left == 0 {
-        return Ok(None);
-    }
-    let hash = journal::hash_at(database, through)?;
-    let hash = hash.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {through}")))?;
-    let mut overlay = Overlay::default();
-    let reached = fold_stretch(database, Mark { seq: through, hash }, left.min(entries), &mut overlay, zone)?;
-    Ok(Some((overlay, reached.seq)))
-}
-
-/// Folds `entries` entries after `mark` and gives the mark reached.
-fn fold_stretch(
-    database: &Database,
-    mut mark: Mark,
-    entries: u64,
-    overlay: &mut Overlay,
-    zone: &TimeZone,
-) -> Result<Mark, StoreError> {
-    let snapshot = Snapshot::open(database)?;
-    let rows = database.begin_read()?.open_table(JOURNAL)?;
-    for row in rows.range(mark.seq.next().0..=mark.seq.0 + entries)? {
-        let (seq, row) = row?;
-        if seq.value() != mark.seq.next().0 {
-            return Err(StoreError::Damaged(format!("the journal lacks entry {}", mark.seq.next())));
-        }
-        let row = Row::parse(mark.seq.next(), row.value())?;
-        mark = follow(mark, &row)?;
-        let entry = journal::decode(mark.seq, row.entry)?;
-        let id = entry.document();
-        let cached = if overlay.documents.contains_key(&id) { None } else { snapshot.held(id)? };
-        let before = overlay.documents.get(&id).map(AsRef::as_ref).or(cached.as_ref()).cloned();
-        if before.as_ref().is_some_and(|held| held.seqs.binary_search(&mark.seq).is_ok()) {
-            continue;
-        }
-        match fold_own(before.as_ref(), &entry) {
-            Ok(document) => {
-                overlay.absorb(mark.seq, &entry, before.as_ref(), document, zone);
-            }
-            Err(refusal) => tracing::error!(seq = mark.seq.0, code = refusal.code(), "an own entry does not fold"),
-        }
-    }
-    Ok(mark)
 }

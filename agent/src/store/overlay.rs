@@ -1,6 +1,6 @@
 //! What changed since the document cache was last written: documents, import identities, ledger sums.
 //!
-//! It is always the fold of the journal's entries after the cache's watermark, so it can be lost at any time and is
+//! It is always the fold of both journals' entries after the cache's watermark, so it can be lost at any time and is
 //! rebuilt at opening. Nothing here reads or writes the disk.
 
 use std::collections::HashMap;
@@ -8,16 +8,14 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
-use waystation_protocol::document::fold::{self, Refusal, Writer};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact;
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, header};
-use waystation_protocol::site::Sites;
-use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
+
+use super::held::{Changed, Held};
 
 /// The identity of an imported row: the end of its key as text, then a hash of all of it. Keys that follow each other in
 /// a file mostly differ at their end, so they lie together on the disk.
@@ -26,49 +24,37 @@ pub(super) type ImportKey = [u8; 24];
 /// Bytes of the text in an [`ImportKey`].
 const KEY_TEXT: usize = 8;
 
-/// A document together with what the store keeps beside it.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) document: Document,
-    /// The seqs of its entries.
-    pub(super) seqs: Vec<Seq>,
-    /// The state and time under which the cached list shows it; none if it does not yet.
-    pub(super) listed: Option<(String, Timestamp)>,
-}
-
 /// Changes above the watermark.
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     pub(super) documents: HashMap<DocId, Arc<Held>>,
-    pub(super) imported: HashMap<ImportKey, DocId>,
+    /// Imported rows and their documents; none where the row was given up and may come again.
+    pub(super) imported: HashMap<ImportKey, Option<DocId>>,
     /// What ledger sums gained, by [`balance_key`].
     pub(super) balances: HashMap<Vec<u8>, i64>,
-    /// How many entries made it.
+    /// How many entries captured here made it …
     pub(super) entries: usize,
+    /// … and how many of the downward journal.
+    pub(super) heard: usize,
 }
 
 impl Overlay {
-    /// Takes in one folded entry.
-    pub(super) fn absorb(
-        &mut self,
-        seq: Seq,
-        entry: &Entry,
-        before: Option<&Held>,
-        document: Document,
-        zone: &TimeZone,
-    ) -> Arc<Held> {
-        self.entries += 1;
-        if let Some(key) = import_key_of(entry) {
-            self.imported.insert(key, document.id);
+    /// Takes in what one entry made of a document. `before` is the document as it was.
+    pub(super) fn put(&mut self, before: Option<&Held>, changed: Changed, zone: &TimeZone) -> Arc<Held> {
+        let Changed { held, imported } = changed;
+        if let Some((key, counts)) = imported {
+            self.imported.insert(key, counts.then_some(held.id));
         }
-        add_balances(&mut self.balances, before.map(|held| &held.document), &document, zone);
-        let mut seqs = before.map_or_else(Vec::new, |held| held.seqs.clone());
-        seqs.push(seq);
-        let listed = before.and_then(|held| held.listed.clone());
-        let id = document.id;
-        let held = Arc::new(Held { document, seqs, listed });
-        self.documents.insert(id, Arc::clone(&held));
+        let was = before.and_then(|held| held.document.as_ref());
+        add_balances(&mut self.balances, was, held.document.as_ref(), zone);
+        let held = Arc::new(held);
+        self.documents.insert(held.id, Arc::clone(&held));
         held
+    }
+
+    /// How many entries made it, of both journals.
+    pub(super) fn size(&self) -> usize {
+        self.entries + self.heard
     }
 
     /// Takes in what came later.
@@ -79,13 +65,8 @@ impl Overlay {
             *self.balances.entry(key).or_default() += gain;
         }
         self.entries += later.entries;
+        self.heard += later.heard;
     }
-}
-
-/// Folds an entry of this agent's own journal. It was allowed when it was captured, whichever sites the agent stands
-/// for now.
-pub(super) fn fold_own(before: Option<&Held>, entry: &Entry) -> Result<Document, Refusal> {
-    fold::fold(before.map(|held| &held.document), entry, Writer::Agent(&Sites::All), &|_| true)
 }
 
 /// The identity of an imported row: its kind, its key as stored, and which occurrence of it.
@@ -100,7 +81,7 @@ pub(super) fn import_key(kind: &str, source_key: &str, occurrence: i64) -> Impor
     key
 }
 
-fn import_key_of(entry: &Entry) -> Option<ImportKey> {
+pub(super) fn import_key_of(entry: &Entry) -> Option<ImportKey> {
     if entry.act != header::IMPORTED {
         return None;
     }
@@ -123,14 +104,15 @@ pub(super) fn import_key_of_document(document: &Document) -> Option<ImportKey> {
 pub(super) fn add_balances(
     sums: &mut HashMap<Vec<u8>, i64>,
     before: Option<&Document>,
-    after: &Document,
+    after: Option<&Document>,
     zone: &TimeZone,
 ) {
-    let has_ledger = kind::find(&after.kind).is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
+    let kind = after.or(before).and_then(|document| kind::find(&document.kind));
+    let has_ledger = kind.is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
     if !has_ledger {
         return;
     }
-    for fact in fact::difference(before, Some(after), zone) {
+    for fact in fact::difference(before, after, zone) {
         if let (true, Some(value)) = (fact.measure.is_ledger, fact.values.first()) {
             let keys: Vec<&str> = fact.keys.iter().map(String::as_str).collect();
             *sums.entry(balance_key(fact.measure.name, &keys)).or_default() += value;

@@ -1,8 +1,8 @@
-//! Rebuilding the cache from what it is a cache of: the journal, and the documents whose entries were pruned.
+//! Rebuilding the cache from what it is a cache of: the two journals, and the documents whose entries were pruned.
 //!
-//! A row that holds an entry which is not here any more is the truth for its document and stays; all other rows go. What the kept documents
-//! contribute to lists, import identities and sums is derived from them; then opening folds the journal above the
-//! pruned mark, and passes over entries that a kept row already holds.
+//! A row that holds an entry which is not here any more is the truth for its document and stays; all other rows go. What
+//! the kept documents contribute to lists, import identities and sums is derived from them; then opening folds the journals
+//! above their pruned marks, and passes over entries that a kept row already holds.
 
 use std::collections::HashMap;
 
@@ -14,15 +14,19 @@ use waystation_protocol::document::Document;
 use waystation_protocol::id::DocId;
 
 use super::cache;
+use super::down::DownState;
 use super::error::StoreError;
 use super::list::searched_text;
 use super::overlay::{add_balances, import_key_of_document};
-use super::tables::{BALANCES, DOCUMENTS, IMPORTED, LIST, OLD_DOCUMENTS, list_key, parse_document, place};
+use super::tables::{
+    ASIDE, BALANCES, DOCUMENTS, IMPORTED, LIST, OLD_DOCUMENTS, document_row, list_key_of, parse_document,
+};
 
 type Documents = ReadOnlyTable<&'static [u8; 16], &'static [u8]>;
 
-/// Empties the cache down to what the documents with entries up to `pruned` say; the journal is to be folded from there.
-pub(super) fn rebuild(database: &Database, pruned: Seq, zone: &TimeZone) -> Result<(), StoreError> {
+/// Empties the cache down to what the documents with entries up to `pruned`, or pruned ones of the downward journal,
+/// say; the journals are to be folded from there.
+pub(super) fn rebuild(database: &Database, pruned: Seq, down: &DownState, zone: &TimeZone) -> Result<(), StoreError> {
     let before = documents(&database.begin_read()?)?;
     let write = database.begin_write()?;
     write.delete_table(OLD_DOCUMENTS)?;
@@ -30,11 +34,12 @@ pub(super) fn rebuild(database: &Database, pruned: Seq, zone: &TimeZone) -> Resu
     write.delete_table(LIST)?;
     write.delete_table(IMPORTED)?;
     write.delete_table(BALANCES)?;
+    write.delete_table(ASIDE)?;
     cache::create(&write)?;
     if let Some(before) = before {
-        keep(&write, &before, pruned, zone)?;
+        keep(&write, &before, pruned, down, zone)?;
     }
-    cache::put_watermark(&write, pruned)?;
+    cache::put_watermark(&write, pruned, None)?;
     Ok(write.commit()?)
 }
 
@@ -45,35 +50,45 @@ fn documents(read: &ReadTransaction) -> Result<Option<Documents>, StoreError> {
     }
 }
 
-fn keep(write: &WriteTransaction, before: &Documents, pruned: Seq, zone: &TimeZone) -> Result<(), StoreError> {
+fn keep(
+    write: &WriteTransaction,
+    before: &Documents,
+    pruned: Seq,
+    down: &DownState,
+    zone: &TimeZone,
+) -> Result<(), StoreError> {
     let mut documents = write.open_table(DOCUMENTS)?;
     let mut list = write.open_table(LIST)?;
     let mut imported = write.open_table(IMPORTED)?;
+    let mut aside = write.open_table(ASIDE)?;
     let mut sums: HashMap<Vec<u8>, i64> = HashMap::new();
     let (mut kept, mut dropped) = (0_u64, 0_u64);
     for row in before.iter()? {
         let (id, row) = row?;
         let id = DocId::from_bytes(*id.value());
-        let parsed = parse_document(id, row.value());
-        let found = match parsed {
-            Ok((document, seqs)) => seqs.first().is_some_and(|first| *first <= pruned).then_some(document),
+        let found = match parse_document(id, row.value()) {
+            Ok(held) => held.for_rebuild(pruned, down),
             Err(error) => {
                 tracing::error!(%error, "the row of a document cannot be read; if its entries are pruned, only the hub has it");
                 None
             }
         };
-        let Some(document) = found else {
+        let Some(held) = found else {
             dropped += 1;
             continue;
         };
-        documents.insert(id.as_bytes(), row.value())?;
-        let (key, text) = list_row(&document);
+        documents.insert(id.as_bytes(), document_row(&held).as_slice())?;
+        if held.open_aside() > 0 {
+            aside.insert(id.as_bytes(), held.open_aside() as u64)?;
+        }
+        kept += 1;
+        let Some(document) = &held.document else { continue };
+        let (key, text) = list_row(document);
         list.insert(key.as_slice(), text.as_bytes())?;
-        if let Some(key) = import_key_of_document(&document) {
+        if let Some(key) = import_key_of_document(document) {
             imported.insert(&key, id.as_bytes())?;
         }
-        add_balances(&mut sums, None, &document, zone);
-        kept += 1;
+        add_balances(&mut sums, None, Some(document), zone);
     }
     let mut balances = write.open_table(BALANCES)?;
     for (key, sum) in &sums {
@@ -85,6 +100,5 @@ fn keep(write: &WriteTransaction, before: &Documents, pruned: Seq, zone: &TimeZo
 
 /// Where a document stands in the list, and what is searched there.
 pub(super) fn list_row(document: &Document) -> (Vec<u8>, String) {
-    let key = list_key(&document.kind, &document.state, &place(document.changed_at, document.id));
-    (key, searched_text(document))
+    (list_key_of(document), searched_text(document))
 }

@@ -11,7 +11,6 @@ use redb::{Database, WriteTransaction};
 
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::codec;
-use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{IdSource, StreamId};
 use waystation_protocol::kind::header;
@@ -25,6 +24,7 @@ use super::debris::{Debris, Found};
 use super::disk::{Folder, Opener};
 use super::drafts;
 use super::error::StoreError;
+use super::held::Held;
 use super::numbers::BLOCK;
 use super::open::{self, Birth};
 use super::place::{self, Meet, PLACE, TURN};
@@ -103,7 +103,7 @@ struct Plan<'a> {
     /// Entries above `base` that could not be read.
     lost: BTreeSet<Seq>,
     /// Documents some of whose entries are not here.
-    documents: Vec<(Document, Vec<Seq>)>,
+    documents: Vec<Held>,
     without_document: Vec<SeqRange>,
 }
 
@@ -115,9 +115,9 @@ impl<'a> Plan<'a> {
         let walk = debris.walk(base, closed.and_then(|closed| closed.head()));
         let good: BTreeSet<Seq> = walk.entries.iter().map(|(seq, _)| *seq).collect();
         let is_gone = |seq: &Seq| !good.contains(seq);
-        let documents: Vec<(Document, Vec<Seq>)> =
-            debris.documents.values().filter(|(_, seqs)| seqs.iter().any(is_gone)).cloned().collect();
-        let told: BTreeSet<Seq> = documents.iter().flat_map(|(_, seqs)| seqs.iter().copied()).collect();
+        let documents: Vec<Held> =
+            debris.documents.values().filter(|held| held.seqs.iter().any(is_gone)).cloned().collect();
+        let told: BTreeSet<Seq> = documents.iter().flat_map(|held| held.seqs.iter().copied()).collect();
         // What an earlier salvage could not place is in no document by its seq; it was named then.
         let is_told = told.contains(&GONE);
         let untold = (1..=base.seq.0).map(Seq).filter(|seq| !told.contains(seq));
@@ -199,15 +199,15 @@ impl<'a> Plan<'a> {
 
     fn write_documents(&self, write: &WriteTransaction, renumbered: &HashMap<Seq, Seq>) -> Result<(), StoreError> {
         let mut table = write.open_table(DOCUMENTS)?;
-        for (document, seqs) in &self.documents {
+        for held in &self.documents {
             let place = |seq: &Seq| match renumbered.get(seq) {
                 Some(now) => *now,
                 None if *seq <= self.base.seq => *seq,
                 None => GONE,
             };
-            let seqs: BTreeSet<Seq> = seqs.iter().map(place).collect();
-            let seqs: Vec<Seq> = seqs.into_iter().collect();
-            table.insert(document.id.as_bytes(), document_row(document, &seqs).as_slice())?;
+            let seqs: BTreeSet<Seq> = held.seqs.iter().map(place).collect();
+            let held = held.renumbered(seqs.into_iter().collect());
+            table.insert(held.id.as_bytes(), document_row(&held).as_slice())?;
         }
         Ok(())
     }
@@ -222,7 +222,7 @@ impl<'a> Plan<'a> {
                 *next = counter.saturating_add(1 + spare).max(*next);
             }
         };
-        for (document, _) in &self.documents {
+        for document in self.documents.iter().filter_map(|held| held.document.as_ref()) {
             document.number().into_iter().for_each(&mut note);
         }
         for (_, found) in &self.entries {

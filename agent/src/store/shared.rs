@@ -1,7 +1,7 @@
 //! What the store's callers and its writer both see.
 //!
 //! Only the writer changes the database, the overlay and the head; everyone reads them. Locks are taken in the order
-//! database, overlay, progress, ends, and held briefly; only a reader of the database keeps its lock for as long as it
+//! database, overlay, down, progress, ends, and held briefly; only a reader of the database keeps its lock for as long as it
 //! reads.
 
 use std::collections::BTreeSet;
@@ -23,12 +23,15 @@ use waystation_protocol::site::Sites;
 use waystation_protocol::time::ClockQuality;
 
 use super::damage::Salvage;
+use super::down::{DownState, Waits};
 use super::error::StoreError;
 use super::journal::{self, Confirmed, Progress};
-use super::open::{self, Identity, Loaded};
+use super::open::{self, Identity};
 use super::overlay::Overlay;
 use super::place::{self, Meet};
 use super::prune::Pruned;
+use super::refold::Loaded;
+use super::stage::Committed;
 use super::{Counts, OpenOptions, damage, disk};
 
 pub(super) struct Shared {
@@ -39,6 +42,7 @@ pub(super) struct Shared {
     database: RwLock<Option<Database>>,
     overlay: RwLock<Overlay>,
     progress: Mutex<Progress>,
+    down: Mutex<DownState>,
     /// Ends of sent batches and acknowledged marks that are not kept on the disk yet.
     ends: Mutex<BTreeSet<Seq>>,
     identity: RwLock<Identity>,
@@ -87,6 +91,7 @@ impl Shared {
             database: RwLock::new(Some(database)),
             overlay: RwLock::new(loaded.overlay),
             progress: Mutex::new(loaded.progress),
+            down: Mutex::new(loaded.down),
             ends: Mutex::new(BTreeSet::new()),
             line: Mutex::new(line),
             meet: Mutex::new(meet),
@@ -119,6 +124,10 @@ impl Shared {
 
     pub(super) fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn down(&self) -> MutexGuard<'_, DownState> {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -156,8 +165,16 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether an entry at this place of `stream` stands at the same place of the journal here.
+    pub(super) fn is_own(&self, stream: StreamId, seq: Seq) -> bool {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.iter().any(|parent| parent.stream == stream && seq <= parent.at.seq)
+            || self.identity.read().unwrap_or_else(PoisonError::into_inner).stream == stream
+    }
+
     /// The journal goes on in `stream`, which left the one before at `at`.
-    pub(super) fn handle_forked(&self, stream: StreamId, at: Mark) {
+    pub(super) fn handle_forked(&self, stream: StreamId, at: Mark, waits: Option<Waits>) {
+        self.down().waits = waits;
         let mut identity = self.identity.write().unwrap_or_else(PoisonError::into_inner);
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.insert(0, Parent { stream: std::mem::replace(&mut identity.stream, stream), at });
@@ -217,22 +234,32 @@ impl Shared {
     }
 
     /// Entries are durable: everyone may see them.
-    pub(super) fn handle_committed(&self, gained: Overlay, committed: &Progress) {
+    pub(super) fn handle_committed(&self, committed: Committed) {
+        let Committed { gained, progress: reached, down, is_rehydrated, disowns_cache: _ } = committed;
         let count = {
             self.overlay.write().unwrap_or_else(PoisonError::into_inner).merge(gained);
+            let mut state = self.down();
+            state.current = down.or(state.current);
+            if is_rehydrated {
+                state.waits = None;
+            }
+            drop(state);
             let mut progress = self.progress();
-            let count = committed.head.seq.0 - progress.head.seq.0;
-            (progress.head, progress.head_total) = (committed.head, committed.head_total);
-            progress.oldest_at = progress.oldest_at.or(committed.oldest_at);
+            let count = reached.head.seq.0 - progress.head.seq.0;
+            (progress.head, progress.head_total) = (reached.head, reached.head_total);
+            progress.oldest_at = progress.oldest_at.or(reached.oldest_at);
             count
         };
         self.entries.fetch_add(count, Ordering::Relaxed);
-        self.head.send_replace(committed.head.seq);
+        self.head.send_replace(reached.head.seq);
     }
 
     /// The overlay and the hub's marks, as `saved` has them, are in the cache now, and `ends` are kept.
-    pub(super) fn handle_cached(&self, saved: &Progress, ends: &BTreeSet<Seq>) {
+    pub(super) fn handle_cached(&self, saved: &Progress, ends: &BTreeSet<Seq>, down: &DownState) {
         *self.overlay.write().unwrap_or_else(PoisonError::into_inner) = Overlay::default();
+        let mut state = self.down();
+        state.is_unsaved &= state.prunable != down.prunable;
+        drop(state);
         let mut progress = self.progress();
         let mut unkept = self.unkept();
         unkept.retain(|end| !ends.contains(end));
@@ -269,8 +296,14 @@ impl Shared {
 
     /// The database was reopened: memory is what the disk says, but what the hub has said stays said.
     pub(super) fn handle_reopened(&self, database: &Database, loaded: Loaded) -> Result<(), StoreError> {
-        let Loaded { overlay, progress: mut found } = loaded;
+        let Loaded { overlay, progress: mut found, down: mut held } = loaded;
         *self.overlay.write().unwrap_or_else(PoisonError::into_inner) = overlay;
+        let mut down = self.down();
+        if down.stream() == held.stream() {
+            (held.prunable, held.is_unsaved) = (down.prunable, down.is_unsaved);
+        }
+        *down = held;
+        drop(down);
         let mut progress = self.progress();
         if let Some(total) = journal::total_at(database, progress.confirmed.stored)? {
             (found.confirmed, found.stored_total) = (progress.confirmed, total);

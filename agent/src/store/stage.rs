@@ -12,8 +12,10 @@ use redb::WriteTransaction;
 use serde::{Deserialize, Serialize};
 
 use waystation_protocol::chain::{Hash, Mark, Seq};
+use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::{Books, Captured, Effect, Moment, Problem, Wish, capture};
 use waystation_protocol::document::fold::Writer;
+use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::{self, header, stock_movement};
 use waystation_protocol::number::Series;
@@ -22,13 +24,20 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::value::Value;
 
 use super::At;
-use super::cache::Snapshot;
+use super::cache::{self, Snapshot};
+use super::down::{self, DownState, DownStream};
 use super::error::{CaptureError, StoreError};
+use super::ground::Ground;
+use super::hearing::Heard;
+use super::held::Held;
 use super::journal::Progress;
 use super::numbers::Leases;
-use super::overlay::{Held, Overlay, balance_key, import_key};
+use super::overlay::{ImportKey, Overlay, balance_key, import_key};
+use super::sealed;
+use super::settle::{Known, Origin};
 use super::shared::Shared;
 use super::tables::{JOURNAL, Row};
+use super::told;
 
 /// Most entries one act may bring about. A repair order of 500 parts posts 500 movements.
 const ACT_ENTRIES: usize = 4_096;
@@ -41,7 +50,7 @@ pub struct Receipt {
     /// Where that stands in the journal.
     pub seq: Seq,
     /// The document as it then is.
-    pub document: waystation_protocol::document::Document,
+    pub document: Document,
 }
 
 /// One row of someone else's history.
@@ -78,13 +87,26 @@ pub enum ImportOutcome {
 
 /// Acts waiting for their commit.
 pub(super) struct Stage<'a> {
-    shared: &'a Shared,
-    snapshot: Snapshot,
+    pub(super) shared: &'a Shared,
+    pub(super) snapshot: Snapshot,
     leases: &'a mut Leases,
     rows: Vec<StagedRow>,
-    gained: Overlay,
+    pub(super) gained: Overlay,
     /// How far the journal goes once this is committed.
     progress: Progress,
+    /// The downward journal as it is before.
+    pub(super) down: DownState,
+    pub(super) heard: Heard,
+}
+
+/// What a durable stage leaves behind.
+pub(super) struct Committed {
+    pub(super) gained: Overlay,
+    pub(super) progress: Progress,
+    /// The downward journal, where it grew.
+    pub(super) down: Option<DownStream>,
+    pub(super) is_rehydrated: bool,
+    pub(super) disowns_cache: bool,
 }
 
 struct StagedRow {
@@ -102,18 +124,20 @@ struct Act {
 
 impl<'a> Stage<'a> {
     pub(super) fn new(shared: &'a Shared, snapshot: Snapshot, leases: &'a mut Leases, progress: Progress) -> Stage<'a> {
-        Stage { shared, snapshot, leases, rows: Vec::new(), gained: Overlay::default(), progress }
+        let (rows, gained, heard) = (Vec::new(), Overlay::default(), Heard::default());
+        Stage { shared, snapshot, leases, rows, gained, progress, down: shared.down().clone(), heard }
     }
 
     /// Whether there is nothing to commit.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.heard.rows.is_empty()
     }
 
     /// Captures a wish and its effects. `seen` is the document's head as its author saw it, where that matters.
     pub(super) fn capture(&mut self, wish: Wish, seen: Option<EntryId>, at: At) -> Result<Receipt, CaptureError> {
         if let (Some(id), Some(seen)) = (wish.document, seen)
-            && self.held(id)?.is_some_and(|held| held.document.head != seen)
+            && let Some(held) = self.held(id)?
+            && held.document.as_ref().is_none_or(|document| document.head != seen)
         {
             return Err(CaptureError::Superseded);
         }
@@ -126,12 +150,8 @@ impl<'a> Stage<'a> {
         }
         let mut receipt = None;
         for act in acts {
-            let (entry, held) = self.put(act);
-            receipt.get_or_insert_with(|| Receipt {
-                entry,
-                seq: self.progress.head.seq,
-                document: held.document.clone(),
-            });
+            let (entry, document) = self.put(act)?;
+            receipt.get_or_insert(Receipt { entry, seq: self.progress.head.seq, document });
         }
         Ok(receipt.expect("an act is one entry or more"))
     }
@@ -145,12 +165,7 @@ impl<'a> Stage<'a> {
         };
         let occurrence = i64::from(row.occurrence.max(1));
         let key = import_key(&row.kind, &source_key, occurrence);
-        let is_blind = is_planted(Plant::ImportTwice);
-        if is_blind {
-        } else if self.gained.imported.contains_key(&key)
-            || self.shared.overlay().imported.contains_key(&key)
-            || self.snapshot.is_imported(&key)?
-        {
+        if !is_planted(Plant::ImportTwice) && self.is_imported(&key)? {
             return Ok(ImportOutcome::Duplicate);
         }
         // A document that an export wrote and its own agent reads again.
@@ -169,7 +184,7 @@ impl<'a> Stage<'a> {
         let act = header::IMPORTED.to_owned();
         let wish = Wish { document: None, kind: row.kind, act, set, author: row.author, cause: None };
         match self.attempt(wish, None, at, self.progress.head.seq) {
-            Ok(act) => Ok(ImportOutcome::Captured(self.put(act).1.document.id)),
+            Ok(act) => Ok(ImportOutcome::Captured(self.put(act)?.1.id)),
             Err(CaptureError::Problems(problems)) => Ok(ImportOutcome::Refused(problems)),
             Err(error) => Err(error),
         }
@@ -183,13 +198,36 @@ impl<'a> Stage<'a> {
             row.put(journal.insert_reserve(staged.seq.0, row.length())?.as_mut());
         }
         drop(journal);
+        if let (Some(current), false) = (self.down.current, self.heard.rows.is_empty()) {
+            down::append(write, current, &self.heard.rows)?;
+        }
+        for told in self.heard.told.values() {
+            told::put(write, told)?;
+        }
+        if self.heard.is_rehydrated {
+            down::put_waits(write, None)?;
+            sealed::seal(write)?;
+        }
+        if self.heard.disowns_cache {
+            cache::disown(write)?;
+        }
         self.leases.save(write)
     }
 
-    /// The stage is durable: gives what it gained, and how far the journal now goes.
-    pub(super) fn handle_committed(self) -> (Overlay, Progress) {
+    /// The stage is durable: gives what it gained, and how far the journals now go.
+    pub(super) fn handle_committed(self) -> Committed {
         self.leases.handle_saved();
-        (self.gained, self.progress)
+        let Heard { rows, is_rehydrated, disowns_cache, .. } = self.heard;
+        let down = self.down.current.map(|current| current.after(&rows));
+        Committed { gained: self.gained, progress: self.progress, down, is_rehydrated, disowns_cache }
+    }
+
+    fn is_imported(&self, key: &ImportKey) -> Result<bool, StoreError> {
+        let recent = || self.shared.overlay().imported.get(key).copied();
+        match self.gained.imported.get(key).copied().or_else(recent) {
+            Some(document) => Ok(document.is_some()),
+            None => self.snapshot.is_imported(key),
+        }
     }
 
     fn act_and_effects(&mut self, wish: Wish, at: At) -> Result<Vec<Act>, CaptureError> {
@@ -199,6 +237,9 @@ impl<'a> Stage<'a> {
             Some(None) => return Err(CaptureError::NotFound),
             found => found.flatten(),
         };
+        if let Some(held) = before.as_deref() {
+            self.check_free(held, &wish.act)?;
+        }
         let mut act = self.attempt(wish, before, at, self.progress.head.seq)?;
         let mut causes = VecDeque::from([(act.captured.entry.id, std::mem::take(&mut act.captured.effects))]);
         let site = act.captured.document.site.clone();
@@ -238,7 +279,8 @@ impl<'a> Stage<'a> {
                     Some(act) => act.before_next(),
                     None => self.held(document)?.ok_or(CaptureError::NotFound)?,
                 };
-                let (kind, act) = (before.document.kind.clone(), header::NOTE.to_owned());
+                let kind = before.document.as_ref().ok_or(CaptureError::NotFound)?.kind.clone();
+                let act = header::NOTE.to_owned();
                 Ok((Wish { document: Some(document), kind, act, set, author, cause }, Some(before)))
             }
         }
@@ -246,8 +288,9 @@ impl<'a> Stage<'a> {
 
     /// One entry, as it would stand after `up`.
     fn attempt(&mut self, mut wish: Wish, before: Option<Arc<Held>>, at: At, up: Seq) -> Result<Act, CaptureError> {
-        if let (Some(held), true) = (&before, wish.kind.is_empty()) {
-            wish.kind = held.document.kind.clone();
+        let document = before.as_deref().and_then(|held| held.document.as_ref());
+        if let (Some(document), true) = (document, wish.kind.is_empty()) {
+            wish.kind = document.kind.clone();
         }
         let is_numbered = before.is_none() && wish.act != header::IMPORTED;
         let series = if is_numbered { self.prepare_opening(&mut wish, at)? } else { None };
@@ -259,7 +302,6 @@ impl<'a> Stage<'a> {
             clock: self.shared.clock_code(),
         };
         let books = StageBooks { stage: self, up, failure: RefCell::new(None) };
-        let document = before.as_deref().map(|held| &held.document);
         let captured = capture(document, wish, moment, Writer::Agent(&self.shared.sites), &books);
         if let Some(error) = books.failure.into_inner() {
             return Err(error.into());
@@ -285,8 +327,17 @@ impl<'a> Stage<'a> {
     }
 
     /// Puts an act's entry onto the stage.
-    fn put(&mut self, act: Act) -> (EntryId, Arc<Held>) {
+    fn put(&mut self, act: Act) -> Result<(EntryId, Document), StoreError> {
         let Captured { entry, document, effects: _ } = act.captured;
+        let seq = self.push_row(&entry);
+        self.gained.entries += 1;
+        let known = Known { origin: Origin::Own(seq), entry };
+        self.folding(|ground, gained| ground.take_in(gained, &known, Some(&document)))?;
+        Ok((known.entry.id, document))
+    }
+
+    /// Puts an entry into the journal.
+    pub(super) fn push_row(&mut self, entry: &Entry) -> Seq {
         let bytes = entry.to_bytes();
         let progress = &mut self.progress;
         progress.head = progress.head.extend(&bytes);
@@ -294,13 +345,66 @@ impl<'a> Stage<'a> {
         progress.oldest_at = progress.oldest_at.or(Some(entry.occurred_at));
         let Mark { seq, hash } = progress.head;
         self.rows.push(StagedRow { seq, hash, total: progress.head_total, bytes });
-        let newest = self.gained.documents.get(&document.id).cloned().or(act.before);
-        let held = self.gained.absorb(seq, &entry, newest.as_deref(), document, &self.shared.zone);
-        (entry.id, held)
+        seq
+    }
+
+    /// An entry by its place, those on the stage included.
+    pub(super) fn entry_at(&self, origin: Origin) -> Result<Option<Entry>, StoreError> {
+        let staged = match origin {
+            Origin::Own(seq) => {
+                let first = self.rows.first().map(|row| row.seq);
+                place(first, seq).and_then(|at| self.rows.get(at)).map(|row| row.bytes.as_slice())
+            }
+            Origin::Down(seq) => {
+                let first = self.heard.rows.first().map(|(mark, _)| mark.seq);
+                place(first, seq).and_then(|at| self.heard.rows.get(at)).map(|(_, bytes)| bytes.as_slice())
+            }
+        };
+        match staged {
+            Some(bytes) => Ok(Entry::from_bytes(bytes).ok()),
+            None => self.snapshot.entry(origin),
+        }
+    }
+
+    /// Folds onto what the stage gained.
+    pub(super) fn folding<T>(
+        &mut self,
+        fold: impl FnOnce(&Ground<'_>, &mut Overlay) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut gained = std::mem::take(&mut self.gained);
+        let ground = Ground {
+            zone: &self.shared.zone,
+            own_pruned: self.progress.pruned.mark.seq,
+            processed: self.progress.confirmed.processed,
+            stream: self.down.stream(),
+            down_pruned: self.down.pruned(),
+            is_own: &|stream, seq| self.shared.is_own(stream, seq),
+            entry_at: &|origin| self.entry_at(origin),
+            below: &|id| self.held(id),
+        };
+        let folded = fold(&ground, &mut gained);
+        self.gained = gained;
+        folded
+    }
+
+    /// Refuses what the hub would only set aside. Notes follow nothing and wait for nothing.
+    fn check_free(&self, held: &Held, act: &str) -> Result<(), CaptureError> {
+        let is_waiting = || self.down.waits.is_some_and(|waits| held.is_older_than(waits.at));
+        let problem = match held.aside().iter().find(|aside| aside.is_in_the_way()) {
+            _ if act == header::NOTE && held.document.is_some() => return Ok(()),
+            Some(aside) => aside.hindrance(),
+            None if is_waiting() => Problem::whole(
+                "本机数据来自较旧的副本，须等中心送来此单据的最新内容",
+                "this store went on from an older copy and waits for the hub's copy of the document",
+            ),
+            None if held.document.is_none() => return Err(CaptureError::NotFound),
+            None => return Ok(()),
+        };
+        Err(CaptureError::Problems(vec![problem]))
     }
 
     /// A document as the stage leaves it.
-    fn held(&self, id: DocId) -> Result<Option<Arc<Held>>, StoreError> {
+    pub(super) fn held(&self, id: DocId) -> Result<Option<Arc<Held>>, StoreError> {
         if let Some(held) = self.gained.documents.get(&id) {
             return Ok(Some(Arc::clone(held)));
         }
@@ -321,14 +425,15 @@ impl<'a> Stage<'a> {
 impl Act {
     /// What a later entry of the same act finds: the document as this one leaves it.
     fn before_next(&self) -> Arc<Held> {
-        let document = self.captured.document.clone();
-        let held = self.before.as_deref();
-        Arc::new(Held {
-            document,
-            seqs: held.map_or_else(Vec::new, |held| held.seqs.clone()),
-            listed: held.and_then(|held| held.listed.clone()),
-        })
+        let document = Some(self.captured.document.clone());
+        let held = self.before.as_deref().cloned().unwrap_or_else(|| Held::empty(self.captured.document.id));
+        Arc::new(Held { document, ..held })
     }
+}
+
+/// Where `seq` stands among rows that begin at `first`.
+fn place(first: Option<Seq>, seq: Seq) -> Option<usize> {
+    usize::try_from(seq.0.checked_sub(first?.0)?).ok()
 }
 
 /// What nobody may wish for: a number, and the act that skips the checks.
@@ -356,6 +461,6 @@ impl Books for StageBooks<'_, '_> {
     }
 
     fn positions(&self) -> (u64, u64) {
-        (self.up.0, 0)
+        (self.up.0, self.stage.down.head().seq.0)
     }
 }

@@ -4,6 +4,8 @@
 //! from the journal, except that the rows of documents with pruned entries are the truth for these: `cache` in `meta`
 //! says which form it has and up to which seq it goes.
 
+use std::sync::Arc;
+
 use redb::TableDefinition;
 
 use waystation_protocol::chain::{Hash, Mark, Seq};
@@ -13,6 +15,7 @@ use waystation_protocol::id::DocId;
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
+use super::held::{Dossier, Held};
 
 /// seq → [`Row`].
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -26,6 +29,14 @@ pub(super) const STREAMS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinitio
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counter");
 /// Draft → [`draft_row`].
 pub(super) const DRAFTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("draft");
+/// Downward stream ‖ seq (u64) → [`Row`].
+pub(super) const DOWN: TableDefinition<'_, &[u8; 24], &[u8]> = TableDefinition::new("down");
+/// Downward stream → CBOR of how far it goes here.
+pub(super) const DOWN_STREAMS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("down_stream");
+/// Entry → CBOR of a notice, a command or a form definition, and what was answered.
+pub(super) const TOLD: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("told");
+/// Cache: document → how many of its entries are set aside and may still change.
+pub(super) const ASIDE: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("aside");
 /// Cache: document → [`document_row`].
 pub(super) const DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("documents");
 /// Where builds that prune nothing have their cached documents; they empty it when they meet a cache of another form.
@@ -145,34 +156,67 @@ pub(super) fn parse_draft<'a>(id: &[u8; 16], row: &'a [u8]) -> Option<&'a [u8]> 
     }
 }
 
-/// A cached document: check ‖ how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR.
-pub(super) fn document_row(document: &Document, seqs: &[Seq]) -> Vec<u8> {
-    let cbor = codec::encode(document);
-    let mut row = Vec::with_capacity(CHECK + 4 + 8 * seqs.len() + cbor.len());
+/// In a cached document's count of seqs: a dossier follows them.
+const HAS_DOSSIER: u32 = 1 << 31;
+
+/// A cached document: check ‖ how many entries (u32) ‖ their seqs (u64 each) ‖ the document as CBOR. Where the count's
+/// highest bit is set, the length of its dossier (u32) and the dossier as CBOR stand before the document, which may be
+/// missing.
+pub(super) fn document_row(held: &Held) -> Vec<u8> {
+    let cbor = held.document.as_ref().map_or_else(Vec::new, codec::encode);
+    let dossier = held.dossier.as_ref().map(|dossier| codec::encode(&**dossier));
+    let mut row =
+        Vec::with_capacity(CHECK + 8 + 8 * held.seqs.len() + cbor.len() + dossier.as_ref().map_or(0, Vec::len));
     row.extend_from_slice(&[0; CHECK]);
-    row.extend_from_slice(&u32::try_from(seqs.len()).unwrap_or(u32::MAX).to_be_bytes());
-    for seq in seqs {
+    let count = u32::try_from(held.seqs.len()).unwrap_or(HAS_DOSSIER - 1);
+    row.extend_from_slice(&(count | if dossier.is_some() { HAS_DOSSIER } else { 0 }).to_be_bytes());
+    for seq in &held.seqs {
         row.extend_from_slice(&seq.0.to_be_bytes());
     }
+    if let Some(dossier) = dossier {
+        row.extend_from_slice(&u32::try_from(dossier.len()).unwrap_or(u32::MAX).to_be_bytes());
+        row.extend_from_slice(&dossier);
+    }
     row.extend_from_slice(&cbor);
-    let found = check("document", document.id.as_bytes(), &row[CHECK..]);
+    let found = check("document", held.id.as_bytes(), &row[CHECK..]);
     row[..CHECK].copy_from_slice(&found);
     row
 }
 
 /// Takes a cached document apart.
-pub(super) fn parse_document(id: DocId, row: &[u8]) -> Result<(Document, Vec<Seq>), StoreError> {
+pub(super) fn parse_document(id: DocId, row: &[u8]) -> Result<Held, StoreError> {
     let damaged = || StoreError::Damaged(format!("cached document {id}"));
     let (found, row) = row.split_at_checked(CHECK).ok_or_else(damaged)?;
     if check("document", id.as_bytes(), row) != found {
         return Err(damaged());
     }
     let (count, rest) = row.split_first_chunk::<4>().ok_or_else(damaged)?;
-    let bytes = usize::try_from(u32::from_be_bytes(*count)).ok().and_then(|count| count.checked_mul(8));
-    let (seqs, cbor) = bytes.and_then(|bytes| rest.split_at_checked(bytes)).ok_or_else(damaged)?;
+    let count = u32::from_be_bytes(*count);
+    let bytes = usize::try_from(count & !HAS_DOSSIER).ok().and_then(|count| count.checked_mul(8));
+    let (seqs, rest) = bytes.and_then(|bytes| rest.split_at_checked(bytes)).ok_or_else(damaged)?;
     let seqs = seqs.chunks_exact(8).filter_map(|seq| Some(Seq(u64::from_be_bytes(seq.try_into().ok()?)))).collect();
-    let document: Document = codec::decode_own(cbor).map_err(|_| damaged())?;
-    if document.id == id { Ok((document, seqs)) } else { Err(damaged()) }
+    let (dossier, cbor) = if count & HAS_DOSSIER == 0 {
+        (None, rest)
+    } else {
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| damaged())?;
+        let (dossier, cbor) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        (Some(Arc::new(codec::decode_own::<Dossier>(dossier).map_err(|_| damaged())?)), cbor)
+    };
+    let document: Option<Document> = match (cbor, &dossier) {
+        ([], Some(_)) => None,
+        (cbor, _) => Some(codec::decode_own(cbor).map_err(|_| damaged())?),
+    };
+    if document.as_ref().is_some_and(|document| document.id != id) {
+        return Err(damaged());
+    }
+    let listed = document.as_ref().map(list_key_of);
+    Ok(Held { id, document, seqs, listed, dossier })
+}
+
+/// The key under which the list shows a document.
+pub(super) fn list_key_of(document: &Document) -> Vec<u8> {
+    list_key(&document.kind, &document.state, &place(document.changed_at, document.id))
 }
 
 /// Where a document stands in a list by change: later is greater.

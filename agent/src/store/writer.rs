@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redb::Database;
 
-use waystation_protocol::chain::Mark;
+use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::id::{EntryId, StreamId};
 use waystation_protocol::message::Parent;
@@ -20,11 +20,12 @@ use super::cache::{self, Snapshot};
 use super::disk::{Folder, Opener};
 use super::drafts::{self, Draft, DraftId};
 use super::error::{CaptureError, StoreError};
+use super::hearing::Answer;
 use super::numbers::Leases;
 use super::place::Meet;
 use super::shared::Shared;
 use super::stage::{ImportOutcome, ImportRow, Receipt, Stage};
-use super::{At, damage, open, place, prune, sealed};
+use super::{At, damage, down, open, place, prune, refold, sealed};
 
 /// Requests that may wait for the writer; more callers than this wait to be let in.
 pub(super) const QUEUE: usize = 1_024;
@@ -62,6 +63,19 @@ pub(super) enum Request {
         what: Keep,
         reply: Reply<Result<(), StoreError>>,
     },
+    /// Entries that continue this downward journal.
+    Hear {
+        stream: StreamId,
+        entries: Vec<(Mark, Vec<u8>)>,
+        reply: Reply<Result<(), StoreError>>,
+    },
+    /// Something the hub told is answered, unless it was before.
+    Answer {
+        id: EntryId,
+        answer: Answer,
+        at: At,
+        reply: Reply<Result<bool, CaptureError>>,
+    },
     /// The hub's marks moved; they are saved at the next pause.
     Progressed,
     /// To rest at once.
@@ -77,8 +91,8 @@ pub(super) enum Keep {
     Draft(DraftId, Option<Draft>),
     HubKey([u8; 32]),
     Letter(char),
-    /// A new stream that leaves the present one at this mark.
-    Fork(Mark),
+    /// A new stream that leaves the present one at this mark, and whether older documents wait for the hub's copy.
+    Fork(Mark, bool),
     /// The hub was met.
     Met,
     /// People know what was salvaged.
@@ -92,6 +106,7 @@ pub(super) type Reply<T> = SyncSender<T>;
 enum Pending {
     Receipt(Reply<Result<Receipt, CaptureError>>, Result<Receipt, CaptureError>),
     Outcomes(Reply<Result<Vec<ImportOutcome>, CaptureError>>, Result<Vec<ImportOutcome>, CaptureError>),
+    Answered(Reply<Result<bool, CaptureError>>, Result<bool, CaptureError>),
 }
 
 pub(super) struct WriterThread {
@@ -134,7 +149,7 @@ impl WriterThread {
                 }
                 Waited::Pause => self.pause(),
             }
-            if !self.is_short && self.shared.overlay().entries >= CACHE_ENTRIES_MOST {
+            if !self.is_short && self.shared.overlay().size() >= CACHE_ENTRIES_MOST {
                 self.write_cache();
             }
         }
@@ -169,13 +184,13 @@ impl WriterThread {
     }
 
     fn wait(&self) -> Waited {
-        let entries = self.shared.overlay().entries;
+        let entries = self.shared.overlay().size();
         let is_lost = self.shared.database().is_err();
         let patience = match entries {
             _ if is_lost => Some(IDLE),
             _ if self.can_prune() => Some(PAUSE),
             _ if self.is_short => None,
-            0 if !self.shared.progress().is_unsaved => None,
+            0 if !self.shared.progress().is_unsaved && !self.shared.down().is_unsaved => None,
             CACHE_ENTRIES.. => Some(PAUSE),
             _ => Some(IDLE),
         };
@@ -223,7 +238,8 @@ impl WriterThread {
         for request in requests {
             match request {
                 Request::Keep { what, reply } => answer(&reply, self.keep(what)),
-                Request::Capture { .. } | Request::Import { .. } => acts.push(request),
+                Request::Hear { stream, entries, reply } => answer(&reply, self.hear(stream, entries)),
+                Request::Capture { .. } | Request::Import { .. } | Request::Answer { .. } => acts.push(request),
                 Request::Progressed => self.may_prune = true,
                 #[cfg(test)]
                 Request::Rest { reply } => {
@@ -259,17 +275,21 @@ impl WriterThread {
         }
         match commit(&shared, |write| stage.write(write)) {
             Ok(()) => {
-                let (gained, progress) = stage.handle_committed();
-                shared.handle_committed(gained, &progress);
+                let committed = stage.handle_committed();
+                let is_outdated = committed.disowns_cache;
+                shared.handle_committed(committed);
                 pending.into_iter().for_each(Pending::confirm);
                 self.commits_unlooked += 1;
+                if is_outdated {
+                    self.reload();
+                }
             }
             Err(error) => {
                 let staged = stage.handle_committed();
                 tracing::error!(error = %describe(&error), calls = pending.len(), "a commit failed: it is not confirmed");
                 self.handle_failed(&error);
                 if is_planted(Plant::ShowFailedCommit) {
-                    shared.handle_committed(staged.0, &staged.1);
+                    shared.handle_committed(staged);
                 }
                 if is_planted(Plant::ConfirmFailedCommit) {
                     return pending.into_iter().for_each(Pending::confirm);
@@ -288,6 +308,11 @@ impl WriterThread {
         let stream = StreamId::from_bytes(self.shared.draw());
         let [a, b, c, ..] = *blake3::hash(&self.shared.draw()).as_bytes();
         let forked = Meet::after_fork(self.shared.meet(), [a, b, c]);
+        let waits = match what {
+            Keep::Fork(at, true) => self.shared.down().waits_after(stream, at.seq),
+            Keep::Fork(_, false) | Keep::Draft(..) | Keep::HubKey(_) => self.shared.down().waits,
+            Keep::Letter(_) | Keep::Met | Keep::Dismissal => self.shared.down().waits,
+        };
         let written = commit(&self.shared, |write| {
             match &what {
                 Keep::Draft(id, draft) => return drafts::put(write, *id, draft.as_ref()),
@@ -295,8 +320,9 @@ impl WriterThread {
                 Keep::Letter(letter) => open::put_letter(write, *letter)?,
                 Keep::Met => place::put_meet(write, None)?,
                 Keep::Dismissal => damage::put_note(write, None)?,
-                Keep::Fork(_) if is_planted(Plant::ForkNotWritten) => {}
-                Keep::Fork(at) => {
+                Keep::Fork(..) if is_planted(Plant::ForkNotWritten) => {}
+                Keep::Fork(at, _) => {
+                    down::put_waits(write, waits)?;
                     open::put_fork(write, stream, &Parent { stream: self.shared.identity().stream, at: *at })?;
                     place::put_meet(write, Some(forked))?;
                 }
@@ -306,8 +332,8 @@ impl WriterThread {
         match (&written, what) {
             (Ok(()), Keep::HubKey(key)) => self.shared.set_hub_key(key),
             (Ok(()), Keep::Letter(letter)) => self.shared.set_letter(letter),
-            (Ok(()), Keep::Fork(at)) => {
-                self.shared.handle_forked(stream, at);
+            (Ok(()), Keep::Fork(at, _)) => {
+                self.shared.handle_forked(stream, at, waits);
                 self.shared.set_meet(Some(forked));
             }
             (Ok(()), Keep::Met) => self.shared.set_meet(None),
@@ -326,18 +352,21 @@ impl WriterThread {
         } else if self.wants_watermark() {
             self.write_some_cache();
         }
-        self.prune();
+        let has_pruned = self.prune();
+        // What may not go yet may once more is decided.
+        if !self.prune_down() && !has_pruned {
+            self.may_prune = false;
+        }
     }
 
     /// Moves the cache's watermark a little: a full disk may have room for that, and for more once entries went.
     fn write_some_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
         let written = shared.database().and_then(|database| {
-            let Some((overlay, through)) = open::fold_some(&database, SOME_ENTRIES, &shared.zone)? else {
-                return Ok(());
-            };
-            commit(&shared, |write| cache::write(write, &overlay, through))?;
-            shared.handle_reopened(&database, open::load(&database, &shared.zone)?)
+            let has_moved = refold::fold_some(&database, SOME_ENTRIES, &shared.zone, |overlay, through, down| {
+                commit(&shared, |write| cache::write(write, overlay, through, down))
+            })?;
+            if has_moved { shared.handle_reopened(&database, refold::load(&database, &shared.zone)?) } else { Ok(()) }
         });
         if let Err(error) = written {
             tracing::error!(error = %describe(&error), "the document cache could not be written");
@@ -350,7 +379,9 @@ impl WriterThread {
     fn can_prune(&self) -> bool {
         let limit = |database: &Database| prune::limit(database, &self.shared.progress());
         let found = self.shared.database().and_then(|database| limit(&database));
-        self.may_prune && (self.wants_watermark() || found.is_ok_and(|limit| limit.is_some()))
+        let down = self.shared.database().and_then(|database| self.down_limit(&database));
+        let has_limit = |found: Result<Option<Seq>, StoreError>| found.is_ok_and(|limit| limit.is_some());
+        self.may_prune && (self.wants_watermark() || has_limit(found) || has_limit(down))
     }
 
     /// Whether entries may go that are not in the cache yet.
@@ -361,11 +392,15 @@ impl WriterThread {
     }
 
     /// Deletes some thousands of entries in one commit.
-    fn prune(&mut self) {
+    fn prune(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let progress = *shared.progress();
         let deleted = shared.database().and_then(|database| {
             let Some(limit) = prune::limit(&database, &progress)? else { return Ok(None) };
+            let limit = limit.min(self.undecided(&database)?.0);
+            if limit <= progress.pruned.mark.seq {
+                return Ok(None);
+            }
             let mut pruned = None;
             commit(&shared, |write| {
                 progress.save(write, &shared.ends())?;
@@ -375,17 +410,18 @@ impl WriterThread {
             Ok(pruned)
         });
         match deleted {
-            Ok(None) => {}
+            Ok(None) => false,
             Ok(Some(pruned)) => {
                 self.deleted_bytes += pruned.total - progress.pruned.total;
                 shared.handle_pruned(pruned);
                 tracing::debug!(pruned = pruned.mark.seq.0, "entries the hub needs no more are deleted");
                 self.compact();
+                true
             }
             Err(error) => {
                 tracing::error!(error = %describe(&error), "entries could not be deleted");
-                self.may_prune = false;
                 self.handle_failed(&error);
+                false
             }
         }
     }
@@ -419,17 +455,20 @@ impl WriterThread {
     /// Writes what changed since the last time to the cache tables, with the hub's marks.
     fn write_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let (progress, ends) = (*shared.progress(), shared.ends());
-        let entries = shared.overlay().entries;
-        if entries == 0 && !progress.is_unsaved {
+        let progress = *shared.progress();
+        let (ends, down) = (shared.ends(), shared.down().clone());
+        let entries = shared.overlay().size();
+        if entries == 0 && !progress.is_unsaved && !down.is_unsaved {
             return;
         }
+        let through = down.current.map(|current| (current.stream, current.head.seq));
         let written = commit(&shared, |write| {
             progress.save(write, &ends)?;
-            if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq) } else { Ok(()) }
+            down::save_prunable(write, down.prunable)?;
+            if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq, through) } else { Ok(()) }
         });
         match written {
-            Ok(()) => shared.handle_cached(&progress, &ends),
+            Ok(()) => shared.handle_cached(&progress, &ends, &down),
             Err(error) => {
                 tracing::error!(error = %describe(&error), entries, "the document cache could not be written");
                 self.may_prune = false;
@@ -439,7 +478,7 @@ impl WriterThread {
     }
 
     /// After a failed commit: the database is reopened, so that nothing unsynced is taken for written.
-    fn handle_failed(&mut self, error: &StoreError) {
+    pub(super) fn handle_failed(&mut self, error: &StoreError) {
         if matches!(error, StoreError::DiskFull) {
             self.folder.give_up_reserve();
             self.is_short = true;
@@ -462,7 +501,7 @@ impl WriterThread {
             return Ok(());
         }
         let opened = self.folder.open(&self.opener)?;
-        let loaded = open::load(&opened, &self.shared.zone)?;
+        let loaded = refold::load(&opened, &self.shared.zone)?;
         self.shared.handle_reopened(&opened, loaded)?;
         *database = Some(opened);
         Ok(())
@@ -497,7 +536,7 @@ impl WriterThread {
 }
 
 /// One durable commit: one phase, one sync.
-fn commit(
+pub(super) fn commit(
     shared: &Shared,
     fill: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
@@ -518,7 +557,8 @@ impl Request {
         match self {
             Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
-            Request::Keep { reply, .. } => answer(&reply, Err(StoreError::Closed)),
+            Request::Keep { reply, .. } | Request::Hear { reply, .. } => answer(&reply, Err(StoreError::Closed)),
+            Request::Answer { reply, .. } => answer(&reply, Err(not_captured(error))),
             #[cfg(test)]
             Request::Rest { reply } => answer(&reply, ()),
             Request::Progressed | Request::Close => {}
@@ -535,9 +575,10 @@ impl Pending {
                 let outcomes = rows.into_iter().map(|row| stage.import(row, at)).collect();
                 Some(Pending::Outcomes(reply, outcomes))
             }
+            Request::Answer { id, answer, at, reply } => Some(Pending::Answered(reply, stage.answer(id, answer, at))),
             #[cfg(test)]
             Request::Rest { .. } => None,
-            Request::Keep { .. } | Request::Progressed | Request::Close => None,
+            Request::Hear { .. } | Request::Keep { .. } | Request::Progressed | Request::Close => None,
         }
     }
 
@@ -545,6 +586,7 @@ impl Pending {
         match self {
             Pending::Receipt(reply, result) => answer(&reply, result),
             Pending::Outcomes(reply, result) => answer(&reply, result),
+            Pending::Answered(reply, result) => answer(&reply, result),
         }
     }
 
@@ -553,6 +595,7 @@ impl Pending {
         match self {
             Pending::Receipt(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
             Pending::Outcomes(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
+            Pending::Answered(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
         }
     }
 }
@@ -570,7 +613,7 @@ fn answer<T>(reply: &Reply<T>, value: T) {
 }
 
 /// An error with its causes, for the log.
-fn describe(error: &StoreError) -> String {
+pub(super) fn describe(error: &StoreError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -46,6 +46,7 @@ fn day(outlet: &Outlet, is_pruned: bool) -> Captured {
         set: survey("半").set,
         author: "王芳".into(),
         changed_at: at(99).now,
+        seen: None,
     };
     store.save_draft(None, draft.clone()).unwrap();
     let mut filter = Filter { limit: 500, ..Filter::default() };

@@ -2,6 +2,7 @@
 
 mod copies;
 mod damage;
+mod down;
 mod faults;
 mod imports;
 mod model;
@@ -339,6 +340,7 @@ fn drafts_are_kept_until_dropped_and_are_no_entries() {
         set: survey("半").set,
         author: "王芳".into(),
         changed_at: at(now).now,
+        seen: None,
     };
     let first = store.save_draft(None, draft(1)).unwrap();
     let second = store.save_draft(None, draft(2)).unwrap();

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use waystation_protocol::batch::{Builder, Unpacked};
+use waystation_protocol::document::fold::{Writer, fold};
 use waystation_protocol::id::DocId;
 use waystation_protocol::message::Batch;
 
 use super::outlet::{Outlet, at, count, movement, run, survey, wish};
 use super::*;
-use crate::store::overlay::{Held, fold_own};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -79,14 +79,14 @@ impl Hub {
 
     /// Every document, folded from all entries.
     fn folded(&self) -> BTreeMap<DocId, [u8; 32]> {
-        let mut documents: BTreeMap<DocId, Held> = BTreeMap::new();
+        let mut documents: BTreeMap<DocId, Document> = BTreeMap::new();
         for bytes in &self.entries {
             let entry = Entry::from_bytes(bytes).unwrap();
             let before = documents.remove(&entry.document());
-            let document = fold_own(before.as_ref(), &entry).unwrap();
-            documents.insert(document.id, Held { document, seqs: Vec::new(), listed: None });
+            let document = fold(before.as_ref(), &entry, Writer::Agent(&Sites::All), &|_| true).unwrap();
+            documents.insert(document.id, document);
         }
-        documents.into_iter().map(|(id, held)| (id, held.document.digest())).collect()
+        documents.into_iter().map(|(id, document)| (id, document.digest())).collect()
     }
 }
 

@@ -1,0 +1,367 @@
+//! The engine with a store and a hub that is played: each row is a story about the downward journal.
+
+use std::collections::BTreeMap;
+
+use ed25519_dalek::SigningKey;
+use waystation_protocol::batch::{Builder, Unpacked};
+use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::down::{Command, CommandResult, Fate, Notice, Receipt, Rehydrated, Stamp};
+use waystation_protocol::entry::Entry;
+use waystation_protocol::frame::{Frame, FrameType, seal};
+use waystation_protocol::id::{EntryId, SessionId, StreamId};
+use waystation_protocol::message::{Ack, Batch, Hello, Ladder, Message, Welcome};
+use waystation_protocol::site::Sites;
+use waystation_protocol::sync::meeting::rungs;
+use waystation_protocol::time::{Tick, Timestamp, zone};
+use waystation_protocol::value::Value;
+
+use super::engine::{Action, Engine, Now};
+use super::status::LinkStatus;
+use crate::store::{At, CaptureError, OpenOptions, Store};
+
+const FIRST: u8 = 50;
+
+struct Bench {
+    engine: Engine,
+    store: Store,
+    key: SigningKey,
+    /// The hub's downward journal.
+    stream: u8,
+    told: Vec<Vec<u8>>,
+    tick: u64,
+    session: u8,
+    drawn: u8,
+    log: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions {
+            sites: Sites::Only(vec!["3702".parse().unwrap()]),
+            letter: 'A',
+            random: [7; 10],
+            boot: 1,
+            new_ids: [[1; 16], [2; 16]],
+            new_key: [3; 32],
+            zone: zone("").unwrap(),
+            reserve_bytes: 4_096,
+        };
+        let store = Store::open(&folder.path().join("data"), options).unwrap();
+        Bench {
+            engine: Engine::new(store.clone(), LinkStatus::new(true), 1),
+            store,
+            key: SigningKey::from_bytes(&[9; 32]),
+            stream: FIRST,
+            told: Vec::new(),
+            tick: 0,
+            session: 0,
+            drawn: 0,
+            log: Vec::new(),
+            _folder: folder,
+        }
+    }
+
+    /// Runs `script`: `up` and `down`; `notice` the hub writes one; `welcome 3` it has so much of its journal, `welcome` all,
+    /// `silent` it speaks of none; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
+    /// `acked 3` what came back to it; `wait 1000`.
+    fn run(&mut self, script: &str) -> &mut Bench {
+        for step in script.split(';').map(str::trim) {
+            let mut words = step.split_whitespace();
+            let word = words.next().unwrap();
+            let numbers: Vec<usize> = words.map(|word| word.parse().unwrap()).collect();
+            match word {
+                "up" => {
+                    self.session += 1;
+                    self.engine.handle_connected(self.session(), self.now());
+                }
+                "down" => self.engine.handle_disconnected(),
+                "wait" => self.tick += numbers[0] as u64,
+                "welcome" => self.welcome(Some(numbers.first().copied().unwrap_or(self.told.len()))),
+                "silent" => self.welcome(None),
+                "notice" => {
+                    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
+                    self.tell(|stamp| notice.entry(stamp));
+                }
+                "send" => self.send(numbers[0], numbers[1], true),
+                "forged" => self.send(numbers[0], numbers[1], false),
+                "other" => (self.stream, self.told) = (self.stream + 1, Vec::new()),
+                "acked" => self.ack(numbers[0]),
+                unknown => panic!("no step '{unknown}'"),
+            }
+            self.drain();
+        }
+        self
+    }
+
+    fn session(&self) -> SessionId {
+        SessionId::from_bytes([self.session; 16])
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: Timestamp(1_795_401_600_000 + self.tick as i64), tick: Tick(self.tick) }
+    }
+
+    fn stream(&self) -> StreamId {
+        StreamId::from_bytes([self.stream; 16])
+    }
+
+    fn tell(&mut self, entry: impl FnOnce(Stamp) -> Entry) -> EntryId {
+        self.drawn += 1;
+        let stamp = Stamp { id: EntryId::from_bytes([self.drawn; 16]), now: self.now().wall };
+        self.told.push(entry(stamp).to_bytes());
+        stamp.id
+    }
+
+    fn mark(&self, seq: u64) -> Mark {
+        self.told.iter().take(usize::try_from(seq).unwrap()).fold(Mark::ZERO, |mark, bytes| mark.extend(bytes))
+    }
+
+    fn welcome(&mut self, holds: Option<usize>) {
+        let rungs = |holds: usize| rungs(Seq(holds as u64)).into_iter().map(|seq| self.mark(seq.0)).collect();
+        let welcome = Welcome {
+            session: self.session(),
+            hub: vec![9].into(),
+            public_key: self.key.verifying_key().to_bytes().to_vec().into(),
+            hub_epoch: 0,
+            stream: self.store.identity().stream,
+            ladder: vec![self.store.head(), Mark::ZERO],
+            processed: self.store.head().seq,
+            prunable: Seq(0),
+            down: holds.map(|holds| Ladder { stream: self.stream(), rungs: rungs(holds) }),
+            down_prunable: Seq(0),
+            credit: 1_000_000,
+            letter: None,
+            challenge: None,
+            protocol: 1,
+            capabilities: Vec::new(),
+            t2: self.now().wall,
+            t3: self.now().wall,
+        };
+        let frame = seal(Welcome::FRAME, &welcome.to_body(), &self.key);
+        self.engine.handle_frame(&frame, self.now());
+    }
+
+    fn send(&mut self, first: usize, last: usize, is_ours: bool) {
+        let mut builder = Builder::new();
+        self.told[first - 1..last].iter().for_each(|bytes| assert!(builder.push(bytes)));
+        let batch = Batch {
+            stream: self.stream(),
+            parent: None,
+            first_seq: Seq(first as u64),
+            count: builder.count(),
+            prev_hash: self.mark(first as u64 - 1).hash,
+            base: None,
+            payload: builder.finish().into(),
+        };
+        let key = if is_ours { self.key.clone() } else { SigningKey::from_bytes(&[8; 32]) };
+        self.engine.handle_frame(&seal(Batch::FRAME, &batch.to_body(), &key), self.now());
+    }
+
+    fn ack(&mut self, seq: usize) {
+        let ack = Ack {
+            session: self.session(),
+            stream: self.stream(),
+            stored: self.mark(seq as u64),
+            processed: Seq(0),
+            prunable: Seq(0),
+            down_prunable: Seq(0),
+            missing: Vec::new(),
+            credit: 1_000_000,
+            retry_after_ms: 0,
+        };
+        self.engine.handle_frame(&seal(Ack::FRAME, &ack.to_body(), &self.key), self.now());
+    }
+
+    /// Writes down what the engine sends.
+    fn drain(&mut self) {
+        for _ in 0..20 {
+            let Some(action) = self.engine.poll(self.now()).unwrap() else { return };
+            let Action::Publish(bytes) = action else {
+                self.log.push("rebuild".into());
+                continue;
+            };
+            let frame = Frame::parse(&bytes).unwrap();
+            let body = frame.unverified_body();
+            match frame.kind {
+                FrameType::Hello => {
+                    let down = Hello::from_body(body).unwrap().down;
+                    self.log.push(down.map_or("hello".into(), |down| format!("hello:{}", down.head.seq)));
+                }
+                FrameType::Ack => {
+                    let ack = Ack::from_body(body).unwrap();
+                    let missing: Vec<String> =
+                        ack.missing.iter().map(|range| format!("-{}..{}", range.first, range.last)).collect();
+                    assert_eq!(ack.stored, self.mark(ack.stored.seq.0), "what is acknowledged is the hub's own");
+                    self.log.push(format!("ack:{}{}", ack.stored.seq, missing.concat()));
+                }
+                FrameType::Batch => {
+                    let batch = Batch::from_body(body).unwrap();
+                    let unpacked = Unpacked::open(&batch).unwrap();
+                    let is_down = batch.stream != self.store.identity().stream;
+                    let base = batch.base.map_or(String::new(), |base| format!("^{}", base.seq));
+                    let word = if is_down { "return" } else { "batch" };
+                    self.log.push(format!("{word}:{}-{}{base}", batch.first_seq, unpacked.last().seq));
+                }
+                FrameType::Heartbeat => {}
+                FrameType::Welcome | FrameType::Death => panic!("{:?} does not travel up", frame.kind),
+            }
+        }
+        panic!("the engine does not come to rest: {}", self.log.join(" "));
+    }
+
+    fn take_log(&mut self) -> String {
+        std::mem::take(&mut self.log).join(" ")
+    }
+}
+
+fn check(script: &str, expected: &str) {
+    assert_eq!(Bench::new().run(script).take_log(), expected, "{script}");
+}
+
+#[test]
+fn what_the_hub_sends_is_stored_then_acknowledged_and_named_in_the_next_hello() {
+    check("up; welcome; notice; send 1 1", "hello ack:1");
+    check("notice; notice; notice; up; welcome; send 1 2; send 3 3; down; up", "hello ack:2 ack:3 hello:3");
+    check("notice; up; welcome; send 1 1; send 1 1", "hello ack:1 ack:1");
+    check("notice; notice; notice; up; welcome; send 1 1; send 3 3; send 2 2", "hello ack:1 ack:1-2..2 ack:3");
+}
+
+#[test]
+fn nothing_counts_that_is_not_the_welcoming_hubs() {
+    check("notice; up; send 1 1; welcome; send 1 1", "hello ack:1");
+    check("notice; up; silent; send 1 1", "hello");
+    check("notice; up; welcome; forged 1 1", "hello");
+    check("notice; up; welcome; send 1 1; down; send 1 1; up; send 1 1; welcome", "hello ack:1 hello:1");
+}
+
+#[test]
+fn what_the_hub_forgot_is_returned_to_it() {
+    let three = "notice; notice; notice; up; welcome; send 1 3; down; up";
+    check(&format!("{three}; welcome 3"), "hello ack:3 hello:3");
+    check(&format!("{three}; welcome 1; acked 3; wait 5000"), "hello ack:3 hello:3 return:2-3");
+    check(&format!("{three}; welcome 0; acked 1; acked 3"), "hello ack:3 hello:3 return:1-3");
+    check(&format!("{three}; welcome 1; wait 1000"), "hello ack:3 hello:3 return:2-3 return:2-3");
+    check(&format!("{three}; notice; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
+}
+
+#[test]
+fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginning() {
+    let two = "notice; notice; up; welcome; send 1 2; down; up; other; notice; notice";
+    check(&format!("{two}; welcome; send 1 2"), "hello ack:2 hello:2 ack:2");
+    check(&format!("{two}; welcome; send 2 2; send 1 1"), "hello ack:2 hello:2 ack:1");
+    let mut bench = Bench::new();
+    bench.run(&format!("{two}; welcome; send 1 2"));
+    let (stream, told) = (bench.stream, bench.told.clone());
+    (bench.stream, bench.told) = (FIRST, bench.told[..1].to_vec());
+    bench.take_log();
+    bench.run("send 1 1");
+    assert_eq!(bench.take_log(), "", "an earlier journal does not begin again");
+    (bench.stream, bench.told) = (stream, told);
+    assert_eq!(bench.store.down().unwrap().stream, bench.stream());
+}
+
+fn survey(store: &Store) -> Result<Entry, CaptureError> {
+    let set = BTreeMap::from([("form".to_owned(), Value::from("访后")), ("score".to_owned(), Value::Int(90))]);
+    let wish =
+        Wish { document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None };
+    let receipt = store.capture(wish, At { now: Timestamp(1_795_401_600_000), mono_ms: 1 })?;
+    Ok(store.history(receipt.document.id)?.remove(0).1)
+}
+
+#[test]
+fn a_receipt_takes_an_entry_out_of_its_document_and_another_puts_it_back() {
+    let mut bench = Bench::new();
+    let entry = survey(&bench.store).unwrap();
+    let stream = bench.store.identity().stream;
+    let receipt = |fate| Receipt {
+        entry: None,
+        document: None,
+        stream,
+        seq: Seq(1),
+        fate,
+        code: "wrong_site".into(),
+        zh: "不代表该网点".into(),
+        en: "no site".into(),
+        amended: None,
+    };
+    bench.tell(|stamp| receipt(Fate::Quarantined).entry(stamp));
+    bench.tell(|stamp| receipt(Fate::Replayed).entry(stamp));
+    bench.run("up; welcome; send 1 1");
+    let id = entry.document();
+    assert_eq!(bench.store.document(id).unwrap(), None);
+    let aside = bench.store.set_aside(id).unwrap();
+    assert_eq!((aside[0].standing.name(), aside[0].en.as_str()), ("quarantined", "no site"));
+    assert_eq!((bench.store.count_set_aside().unwrap(), bench.store.whereabouts(id).unwrap().name()), (1, "aside"));
+    bench.run("send 2 2");
+    assert!(bench.store.document(id).unwrap().is_some());
+    assert_eq!((bench.store.count_set_aside().unwrap(), bench.store.whereabouts(id).unwrap().name()), (0, "processed"));
+}
+
+#[test]
+fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
+    let mut bench = Bench::new();
+    survey(&bench.store).unwrap();
+    let late = bench.now().wall;
+    for (name, not_after) in
+        [("report", late), ("fly", late), ("rebuild_cache", late), ("prune", Timestamp(0)), ("resend", late)]
+    {
+        bench.tell(|stamp| Command { name: name.into(), args: String::new(), not_after }.entry(stamp));
+    }
+    bench.run("up; welcome; send 1 5; send 1 5; down; up; welcome");
+    let seqs: Vec<Seq> = (2..=bench.store.head().seq.0).map(Seq).collect();
+    let mut builder = Builder::new();
+    let filled =
+        bench.store.fill_batch(waystation_protocol::chain::SeqRange { first: seqs[0], last: seqs[4] }, &mut builder);
+    let batch = Batch {
+        stream: bench.store.identity().stream,
+        parent: None,
+        first_seq: seqs[0],
+        count: builder.count(),
+        prev_hash: filled.unwrap().prev_hash,
+        base: None,
+        payload: builder.finish().into(),
+    };
+    let unpacked = Unpacked::open(&batch).unwrap();
+    let results =
+        unpacked.entries_from(Seq(0)).map(|(_, bytes)| CommandResult::read(&Entry::from_bytes(bytes).unwrap()));
+    let outcomes: Vec<&str> = results.map(|result| result.unwrap().outcome.name()).collect();
+    assert_eq!((outcomes.as_slice(), seqs.len()), (["done", "refused", "done", "expired", "done"].as_slice(), 5));
+    assert_eq!(bench.take_log(), "hello hello:5 ack:5 ack:5 hello:5", "a command to send again leads to a greeting");
+    assert!(bench.store.commands().unwrap().is_empty());
+}
+
+#[test]
+fn after_a_fork_older_documents_wait_for_the_hubs_copy_and_new_ones_do_not() {
+    let mut bench = Bench::new();
+    let old = survey(&bench.store).unwrap();
+    bench.store.fork_and_wait(bench.store.head()).unwrap();
+    let fork = bench.store.identity().stream;
+    let void = |store: &Store, id| {
+        let set = BTreeMap::from([("void_reason".to_owned(), Value::from("错"))]);
+        let wish = Wish {
+            document: Some(id),
+            kind: String::new(),
+            act: "void".into(),
+            set,
+            author: "王芳".into(),
+            cause: None,
+        };
+        store.capture(wish, At { now: Timestamp(1_795_401_600_001), mono_ms: 2 })
+    };
+    let refused = void(&bench.store, old.document()).unwrap_err();
+    assert!(refused.to_string().contains("waits for the hub's copy"), "{refused}");
+    let new = survey(&bench.store).unwrap();
+    void(&bench.store, new.document()).unwrap();
+    let at = Mark { seq: Seq(1), hash: bench.store.hash_at(Seq(1)).unwrap() };
+    bench.tell(|stamp| Rehydrated { stream: StreamId::from_bytes([77; 16]), at }.entry(stamp));
+    bench.tell(|stamp| Rehydrated { stream: fork, at }.entry(stamp));
+    bench.engine = Engine::new(bench.store.clone(), LinkStatus::new(true), 1);
+    bench.run("up; welcome; send 1 1");
+    assert!(bench.store.is_waiting_for_copy(), "another fork's marker says nothing");
+    bench.run("send 2 2");
+    assert!(!bench.store.is_waiting_for_copy());
+    void(&bench.store, old.document()).unwrap();
+}
