@@ -165,6 +165,11 @@ impl Driver {
         self.base.filter(|_| first == self.sender.floor().next())
     }
 
+    /// Whether the hub waits for an answer before it gives this session its downward journal.
+    pub(super) fn is_challenged(&self) -> bool {
+        self.challenge.is_some()
+    }
+
     /// The answer to the last challenge, once.
     pub(super) fn take_challenge(&mut self) -> Option<Bytes> {
         self.challenge.take()

@@ -52,6 +52,8 @@ pub struct Engine {
     pub(super) must_greet: bool,
     /// Whether a letter was asked for in this connection.
     has_asked: bool,
+    /// Whether a challenge is answered at once: one per heartbeat, so that two that answer do not chase each other.
+    may_answer: bool,
 }
 
 impl Engine {
@@ -70,6 +72,7 @@ impl Engine {
             chance: Chance::new(seed),
             must_greet: false,
             has_asked: false,
+            may_answer: true,
         }
     }
 
@@ -92,6 +95,7 @@ impl Engine {
     pub fn handle_connected(&mut self, session: SessionId, now: Now) {
         self.must_greet = false;
         self.has_asked = false;
+        self.may_answer = true;
         self.driver.handle_head(self.store.head().seq);
         self.driver.handle_connected(session, now.tick);
         self.down.handle_session(Some(session));
@@ -146,7 +150,8 @@ impl Engine {
             Some(Order::Rebuild) => Some(Action::Rebuild),
             Some(Order::Hello) => self.greet(now).map(Action::Publish),
             Some(Order::Heartbeat) => {
-                self.must_greet = self.driver.trouble().is_some();
+                self.must_greet = self.driver.trouble().is_some() || self.driver.is_challenged();
+                self.may_answer = true;
                 self.beat(now).map(Action::Publish)
             }
             Some(Order::Register(first)) => Some(Action::Publish(self.register(first, now)?)),
@@ -173,6 +178,7 @@ impl Engine {
                         self.driver.handle_trouble(Trouble::Store);
                     }
                 }
+                self.must_greet |= self.driver.is_challenged() && std::mem::take(&mut self.may_answer);
                 self.status.update(|state| state.counts.sessions += 1);
             }
             Heard::Batch(batch) => self.heed_batch(&batch, now),

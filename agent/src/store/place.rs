@@ -1,6 +1,6 @@
 //! Whether the store's file is still where this agent wrote it: a copied, moved or put-back store is noticed.
 //!
-//! META carries a token of the place (machine, device and inode of the file) and a turn that rises at each opening, first
+//! META carries a token of the place (machine, inode and birth of the file) and a turn that rises at each opening, first
 //! in the database, then in the small file `agent.turn` beside it; so the database may be one turn ahead after a crash.
 //! A copy may have a twin that prints and sends too: it goes on in a stream of its own, and until the hub has granted that
 //! stream a letter, its numbers carry a tag it drew. Captures go on all the same: a clerk whose disk was
@@ -144,11 +144,18 @@ fn turn_in(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Opt
     Ok(Some(u64::from_be_bytes(bytes.value().try_into().map_err(damaged)?)))
 }
 
-/// BLAKE3 of the machine's id, if it has one, and of the file's device and inode; none where the database is no file.
+/// BLAKE3 of the machine's id, if it has one, and of the file's inode and birth; none where the database is no file. An
+/// inode alone is soon given to another file, and a device's number may change when the machine starts; it stands in
+/// where the file system keeps no births.
 fn token(folder: &Folder) -> Option<Vec<u8>> {
     let file = folder.is_file.then(|| std::fs::metadata(folder.database()).ok()).flatten()?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&std::fs::read(MACHINE_ID).unwrap_or_default());
-    hasher.update(&file.dev().to_be_bytes()).update(&file.ino().to_be_bytes());
+    hasher.update(&file.ino().to_be_bytes());
+    let born = file.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    match born {
+        Some(born) => hasher.update(&born.as_nanos().to_be_bytes()),
+        None => hasher.update(&file.dev().to_be_bytes()),
+    };
     Some(hasher.finalize().as_bytes().to_vec())
 }
