@@ -25,8 +25,8 @@ pub(crate) struct Oracle {
     reader: Option<Connection>,
     /// How far each journal goes in some backup.
     covered: BTreeMap<[u8; 16], i64>,
-    /// While a restore is open: what might be deleted of each journal when it began, by restore.
-    frozen: BTreeMap<([u8; 16], i64), u64>,
+    /// The epoch of the restore that is open, and what might be deleted of each journal when it began.
+    frozen: (i64, BTreeMap<[u8; 16], i64>),
 }
 
 impl Oracle {
@@ -65,10 +65,7 @@ impl Oracle {
     pub(crate) fn note_backup(&mut self, folder: &Path) -> Result<(), Violation> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let backup = Connection::open_with_flags(folder.join("hub.sqlite"), flags).map_err(sql)?;
-        let mut query = backup.prepare("SELECT stream, stored_seq FROM stream").map_err(sql)?;
-        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
-        for row in rows {
-            let (stream, stored): ([u8; 16], i64) = row.map_err(sql)?;
+        for (stream, stored) in marks(&backup, "stored_seq")? {
             let covered = self.covered.entry(stream).or_default();
             *covered = stored.max(*covered);
         }
@@ -77,15 +74,20 @@ impl Oracle {
 
     /// What may be deleted is in a backup, once the books know one; and stands still while a restore is open.
     fn judge_cover(&mut self, folder: &Path, stream: [u8; 16], prunable: u64) -> Result<(), Violation> {
+        let prunable = i64::try_from(prunable).unwrap_or(i64::MAX);
         let books = self.books(folder)?;
         let ask = |query: &str| books.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(sql);
         let backups = ask("SELECT count(*) FROM backup")?;
-        let open = ask("SELECT coalesce(max(id), 0) FROM restore WHERE ended_at IS NULL")?;
+        let open = ask("SELECT coalesce(max(epoch), 0) FROM restore WHERE ended_at IS NULL")?;
+        let stream = holder(books, stream, prunable)?;
+        if self.frozen.0 != open {
+            self.frozen = (open, marks(self.books(folder)?, "prunable_seq")?);
+        }
         let covered = self.covered.get(&stream).copied().unwrap_or_default();
-        if backups > 0 && i64::try_from(prunable).unwrap_or(i64::MAX) > covered {
+        if backups > 0 && prunable > covered {
             return Err(broken("I9", format!("{prunable} may be deleted, backups hold {covered}")));
         }
-        if open > 0 && *self.frozen.entry((stream, open)).or_insert(prunable) < prunable {
+        if open > 0 && prunable > self.frozen.1.get(&stream).copied().unwrap_or_default() {
             return Err(broken("I9", format!("{prunable} may be deleted although a restore is open")));
         }
         Ok(())
@@ -110,6 +112,23 @@ impl Oracle {
             said => Err(broken("I5", format!("an agent moves its mark to {} because of {said:?}", after.seq))),
         }
     }
+}
+
+/// A mark of every journal.
+fn marks(books: &Connection, column: &str) -> Result<BTreeMap<[u8; 16], i64>, Violation> {
+    let mut query = books.prepare(&format!("SELECT stream, {column} FROM stream")).map_err(sql)?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
+    rows.collect::<Result<_, _>>().map_err(sql)
+}
+
+/// The journal in which the entry at `seq` of this one stands: itself, or one it came from.
+fn holder(books: &Connection, mut stream: [u8; 16], seq: i64) -> Result<[u8; 16], Violation> {
+    let query = "SELECT parent_stream FROM stream WHERE stream = ?1 AND floor_seq >= ?2 AND parent_stream IS NOT NULL";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    while let Some(parent) = query.query_row(params![&stream[..], seq], |row| row.get(0)).optional().map_err(sql)? {
+        stream = parent;
+    }
+    Ok(stream)
 }
 
 /// A mark the hub claims is one its database holds: in the journal itself, or below its floor in one it came from.
