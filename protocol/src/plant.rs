@@ -75,7 +75,7 @@ plants! {
     /// A batch is appended whatever the hash before it.
     AnyChain = "any-chain", "I3";
     /// The part of a batch that is stored already is stored again.
-    OverlapTwice = "overlap-twice", "I3 liveness";
+    OverlapTwice = "overlap-twice", "I1 I3";
     /// The hub acknowledges although its commit failed.
     AckBeforeCommit = "ack-before-commit", "I5";
     /// What the hub has in memory survives a failed commit.

@@ -78,7 +78,7 @@ fn go_on(world: &mut World) -> Result<(), Violation> {
 
 fn take(world: &mut World, step: &Step) -> Result<(), Violation> {
     let mut chance = Chance::new(step.salt);
-    match step.action {
+    match step.action.placed(world.stations.len()) {
         Action::Work(index, task) => world.work(index, |device, at| device.work(task, at, &mut chance))?,
         Action::Import(index) => world.work(index, |device, at| device.import(at, &mut chance))?,
         Action::Pause(index) => world.rest(index),

@@ -18,7 +18,7 @@ pub(crate) struct Step {
     pub(crate) salt: u64,
 }
 
-/// What can happen. Devices are counted from 0.
+/// What can happen. Devices are counted from 0; a place where there is none is the first one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// A clerk does something.
@@ -75,6 +75,30 @@ pub(crate) enum Action {
     PutBack(usize),
     /// Another device begins with a copy of it.
     Clone(usize),
+}
+
+impl Action {
+    /// The same where there are so many devices.
+    pub(crate) fn placed(self, devices: usize) -> Action {
+        let at = |place: usize| if place < devices { place } else { 0 };
+        match self {
+            Action::Work(place, task) => Action::Work(at(place), task),
+            Action::Import(place) => Action::Import(at(place)),
+            Action::Pause(place) => Action::Pause(at(place)),
+            Action::Disconnect(place, ms) => Action::Disconnect(at(place), ms),
+            Action::Partition(place, ms, is_half) => Action::Partition(at(place), ms, is_half),
+            Action::Kill(place, ms) => Action::Kill(at(place), ms),
+            Action::Cut(place, changes) => Action::Cut(at(place), changes),
+            Action::Restart(place) => Action::Restart(at(place)),
+            Action::SyncFails(place, is_on) => Action::SyncFails(at(place), is_on),
+            Action::Full(place, is_on) => Action::Full(at(place), is_on),
+            Action::Clock(place, ms) => Action::Clock(at(place), ms),
+            Action::Copy(place) => Action::Copy(at(place)),
+            Action::PutBack(place) => Action::PutBack(at(place)),
+            Action::Clone(place) => Action::Clone(at(place)),
+            elsewhere => elsewhere,
+        }
+    }
 }
 
 /// Which of the hub's commits.
@@ -152,14 +176,16 @@ impl Schedule {
         let devices = chance.weighted(&[(5, 1), (3, 2), (1, 3)]);
         let classes: Vec<Class> =
             CLASSES.iter().filter(|(share, _)| chance.percent(*share)).map(|(_, class)| *class).collect();
+        // one place more than there are devices: a clone takes it
+        let places = devices + usize::from(classes.iter().any(|class| matches!(class, Class::Clone)));
         let steps = chance.within(STEPS.0, STEPS.1);
-        let steps = (0..steps).map(|_| Step { action: action(&classes, devices, &mut chance), salt: chance.next() });
+        let steps = (0..steps).map(|_| Step { action: action(&classes, places, &mut chance), salt: chance.next() });
         Schedule { seed, devices, steps: steps.collect() }
     }
 }
 
-fn action(classes: &[Class], devices: usize, chance: &mut Chance) -> Action {
-    let device = usize::try_from(chance.below(devices as u64)).expect("devices are few");
+fn action(classes: &[Class], places: usize, chance: &mut Chance) -> Action {
+    let device = usize::try_from(chance.below(places as u64)).expect("devices are few");
     if classes.is_empty() || chance.percent(60) {
         return ordinary(device, chance);
     }

@@ -57,7 +57,8 @@ impl Lanes {
             let sql = "SELECT revision FROM stream WHERE stream = ?1 AND is_aside = 0";
             let now = conn.prepare_cached(sql)?.query_row([stream.as_bytes()], |row| row.get::<_, i64>(0));
             let now = now.optional()?;
-            if self.by_stream.get(&stream).map(|lane| lane.revision) != now && !is_planted(Plant::NoCompareAndSet) {
+            let is_blind = is_planted(Plant::NoCompareAndSet) || is_planted(Plant::KeepLanes);
+            if self.by_stream.get(&stream).map(|lane| lane.revision) != now && !is_blind {
                 self.by_stream.remove(&stream);
             }
             if now.is_some()

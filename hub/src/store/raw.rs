@@ -8,6 +8,7 @@ use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::id::StreamId;
 use waystation_protocol::message::Batch;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
@@ -53,7 +54,7 @@ pub(crate) fn insert(conn: &Connection, stream: i64, part: &Part<'_>) -> Result<
     let Part { entries, payload, range, arrival } = part;
     let mark = |seq| entries.mark_at(seq).ok_or_else(|| StoreError::damaged("a batch lost its own mark"));
     let (before, last) = (mark(Seq(range.first.0 - 1))?, mark(range.last)?);
-    let is_whole = before == entries.before() && last == entries.last();
+    let is_whole = before == entries.before() && last == entries.last() || is_planted(Plant::OverlapTwice);
     let packed = (!is_whole).then(|| pack(entries, *range));
     let payload: &[u8] = packed.as_deref().unwrap_or(payload);
     let sql = "INSERT INTO raw (stream, first_seq, last_seq, prev_hash, last_hash, received_at, payload, protocol)

@@ -108,7 +108,7 @@ impl Receiver {
         if last.seq == self.stored.seq {
             return Verdict::Known;
         }
-        let first = if is_planted(Plant::OverlapTwice) { before.seq.next() } else { self.stored.seq.next() };
+        let first = self.stored.seq.next();
         self.stored = last;
         let dropped = self.join();
         Verdict::Append { first, stored: self.stored, dropped }
