@@ -20,7 +20,7 @@ pub(crate) const RETENTION_MS: i64 = 14 * 24 * 3_600_000;
 /// Bytes an agent may have in flight.
 const CREDIT: u64 = 1 << 20;
 /// What stands in a hub's folder.
-const FILES: [&str; 4] = ["hub.sqlite", "hub.epoch", "hub.key", "hub.heads"];
+const FILES: [&str; 5] = ["hub.sqlite", "hub.epoch", "hub.key", "hub.heads", "hub.letters"];
 
 /// The hub and what is around it.
 pub(crate) struct Hub {
