@@ -159,19 +159,26 @@ impl Applier {
         })
     }
 
-    /// The next slice, where no thread works: none of ours is on the way. None where an earlier one failed, and the
-    /// applier must be loaded anew.
-    pub(crate) fn step(&mut self) -> Result<Option<Slice>, StoreError> {
+    /// The next slice, where no thread works and so many are on the way. None where the applier must be loaded anew: an
+    /// earlier slice failed, or what came must not meet those on the way.
+    pub(crate) fn step(&mut self, on_the_way: usize) -> Result<Option<Slice>, StoreError> {
+        self.freeze = Freeze::load(&self.conn)?;
+        let is_due = down::is_due(&self.conn)?;
         let mail = self.shared.mailbox.take(false);
-        if mail.has_failed {
+        let is_asked = self.taken_up.is_empty() && resolve::is_asked(&self.conn)?;
+        if mail.has_failed || (on_the_way > 0 && (mail.is_filled || is_asked)) {
             return Ok(None);
         }
+        if mail.is_filled {
+            self.fills = lost::fills(&self.conn)?.into();
+        }
         self.note_grown(&mail)?;
-        if self.shelf.is_full() {
+        if on_the_way == 0 && self.shelf.is_full() {
             self.shelf.clear();
         }
-        let is_asked = self.taken_up.is_empty() && resolve::is_asked(&self.conn)?;
-        if is_asked { self.resolve().map(Some) } else { self.build().map(Some) }
+        let mut slice = if is_asked { self.resolve()? } else { self.build()? };
+        slice.catches_up = is_due;
+        Ok(Some(slice))
     }
 
     /// Every error leaves with no slice of ours on the way.

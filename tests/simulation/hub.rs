@@ -240,6 +240,13 @@ impl Hub {
         if restored.epoch <= self.epoch { Err(broken("I9", "a restore does not raise the epoch")) } else { Ok(()) }
     }
 
+    /// Ops waits no longer for what a restore still misses. Whether anything was awaited.
+    pub(crate) fn release(&mut self, wall: i64) -> bool {
+        let released = self.workers.first_mut().is_some_and(|worker| worker.release_restore(Timestamp(wall)).is_ok());
+        self.is_due |= released;
+        released
+    }
+
     /// Puts a copy of the database aside, as it is now.
     pub(crate) fn copy(&mut self) -> Result<(), Violation> {
         self.kill();

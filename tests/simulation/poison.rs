@@ -17,19 +17,19 @@ use crate::chance::Chance;
 use crate::network::Way;
 use crate::world::World;
 
-/// Strangers' journals: one per poisoning in a schedule, the last for all further ones.
-pub(crate) const STREAMS: [[u8; 16]; 1] = [[0xee; 16]];
+/// Strangers: agents whose entries nobody promised to apply.
+pub(crate) const STRANGERS: [[u8; 16]; 1] = [[0xee; 16]];
 
 /// Sends a HELLO and a batch.
 pub(crate) fn send(world: &mut World, chance: &mut Chance) {
     let key = SigningKey::from_bytes(&[0xee; 32]);
-    let agent = AgentId::from_bytes([0xee; 16]);
+    let agent = AgentId::from_bytes(STRANGERS[0]);
     let hello = Hello {
         agent,
         public_key: key.verifying_key().to_bytes().to_vec().into(),
         session: SessionId::from_bytes(chance.bytes()),
         sites: Sites::All,
-        stream: StreamId::from_bytes(STREAMS[0]),
+        stream: StreamId::from_bytes(STRANGERS[0]),
         line: Vec::new(),
         head: Mark::ZERO,
         stored: Mark::ZERO,

@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) workers: usize,
     /// Entries that only the hub has: the disk they were captured on was put back.
     pub(crate) left_to_hub: Vec<[u8; 16]>,
+    /// Whether the hub ever came back older.
+    pub(crate) has_restores: bool,
     /// Whether some journal may have two branches: a disk was put back or copied.
     pub(crate) has_branches: bool,
     hub_back_at: u64,
@@ -74,6 +76,7 @@ impl World {
             process_fate: Fate::Well,
             workers: 1,
             left_to_hub: Vec::new(),
+            has_restores: false,
             has_branches: false,
             hub_back_at: 0,
             hub_due: 0,

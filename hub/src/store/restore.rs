@@ -196,14 +196,16 @@ impl Store {
     /// [`StoreError::NothingToRelease`] if none is open, or the database fails.
     pub fn release_restore(&self, by: &str, why: &str, now: Timestamp) -> Result<(), StoreError> {
         let (by, why) = (by.to_owned(), why.to_owned());
-        self.command(Box::new(move |conn| {
-            let sql = "UPDATE restore SET ended_at = ?1, ending = 'released', ended_by = ?2, why = ?3
-                       WHERE ended_at IS NULL";
-            match conn.execute(sql, params![now.0, by, why])? {
-                0 => Err(StoreError::NothingToRelease),
-                _ => Ok(()),
-            }
-        }))
+        self.command(Box::new(move |conn| release(conn, &by, &why, now)))
+    }
+}
+
+/// The same within a transaction.
+pub(crate) fn release(conn: &Connection, by: &str, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE restore SET ended_at = ?1, ending = 'released', ended_by = ?2, why = ?3 WHERE ended_at IS NULL";
+    match conn.execute(sql, params![now.0, by, why])? {
+        0 => Err(StoreError::NothingToRelease),
+        _ => Ok(()),
     }
 }
 

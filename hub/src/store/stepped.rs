@@ -115,10 +115,11 @@ impl Stepped {
         if self.is_visitor || self.built.len() >= SLICES {
             return Ok(false);
         }
+        let on_the_way = self.built.len();
         let stepped = match &mut self.applier {
-            Some(applier) => applier.step(),
+            Some(applier) => applier.step(on_the_way),
             none => Applier::load(&self.dir, Arc::clone(&self.shared), self.generation)
-                .and_then(|loaded| none.insert(loaded).step()),
+                .and_then(|loaded| none.insert(loaded).step(on_the_way)),
         };
         match stepped {
             Ok(Some(slice)) if slice.is_empty() => Ok(false),
@@ -228,6 +229,15 @@ impl Stepped {
         let checked = taken.manifest.as_checked(&taken.folder, now);
         self.run(|conn| add_backup(conn, &checked))?;
         Ok(taken)
+    }
+
+    /// Ops waits no longer for what a restore still misses.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is awaited, or the database fails.
+    pub fn release_restore(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.run(|conn| super::restore::release(conn, "ops", "waited long enough", now))
     }
 
     /// A clean end.

@@ -32,6 +32,8 @@ pub(crate) struct Books {
     aside: BTreeMap<(i64, i64), String>,
     /// Streams whose entries nobody promised to apply.
     strangers: BTreeSet<i64>,
+    /// Streams that are branches kept aside.
+    branches: BTreeSet<i64>,
     /// How many journals each agent has.
     journals: Vec<i64>,
     /// Whether some journal may have two branches.
@@ -48,6 +50,13 @@ pub(crate) fn ids(books: &Connection) -> Result<BTreeSet<Id>, Violation> {
         ids.extend(entries.iter().filter_map(|bytes| Act::read(bytes)).map(|act| act.id));
     }
     Ok(ids)
+}
+
+/// How many journals are not processed to their end, those of strangers aside.
+pub(crate) fn unprocessed(books: &Connection, strangers: &[Id]) -> Result<i64, Violation> {
+    let query = "SELECT count(*) FROM stream LEFT JOIN agent ON agent.id = stream.agent
+                 WHERE is_aside = 0 AND processed_seq < stored_seq AND agent.agent IS NOT ?1";
+    books.query_row(query, [&strangers[0][..]], |row| row.get(0)).map_err(sql)
 }
 
 /// Reads everything and judges it.
@@ -73,19 +82,24 @@ impl Books {
         let mut found = Books::default();
         let mut streams = books
             .prepare(
-                "SELECT id, stream, stored_seq, stored_hash, processed_seq, floor_seq, parent_hash FROM stream
-                 WHERE is_aside = 0",
+                "SELECT stream.id, agent.agent, stored_seq, stored_hash, processed_seq, floor_seq, parent_hash, is_aside
+                 FROM stream LEFT JOIN agent ON agent.id = stream.agent",
             )
             .map_err(sql)?;
         let mut rows = streams.query([]).map_err(sql)?;
         while let Some(row) = rows.next().map_err(sql)? {
-            let (id, stream): (i64, Id) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
-            let stored: (i64, [u8; 32]) = (row.get(2).map_err(sql)?, row.get(3).map_err(sql)?);
+            let (id, agent): (i64, Option<Id>) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+            let stored: Mark = (row.get(2).map_err(sql)?, row.get(3).map_err(sql)?);
             let processed: i64 = row.get(4).map_err(sql)?;
-            if strangers.contains(&stream) {
+            let is_stranger = agent.is_some_and(|agent| strangers.contains(&agent));
+            if is_stranger {
                 found.strangers.insert(id);
             }
-            if processed != stored.0 {
+            if row.get(7).map_err(sql)? {
+                found.read_branch(books, id)?;
+                continue;
+            }
+            if processed != stored.0 && !is_stranger {
                 return Err(broken("liveness", format!("{} entries are stored, {processed} processed", stored.0)));
             }
             let hash: Option<[u8; 32]> = row.get(6).map_err(sql)?;
@@ -142,6 +156,19 @@ impl Books {
         }
     }
 
+    /// What a journal could not take: rows by themselves.
+    fn read_branch(&mut self, books: &Connection, id: i64) -> Result<(), Violation> {
+        self.branches.insert(id);
+        let mut raw = books.prepare_cached("SELECT first_seq, payload FROM raw WHERE stream = ?1").map_err(sql)?;
+        let mut rows = raw.query([id]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let first: i64 = row.get(0).map_err(sql)?;
+            let entries = entries(&row.get::<_, Vec<u8>>(1).map_err(sql)?)?;
+            self.raw.extend((first..).zip(entries).map(|(seq, bytes)| ((id, seq), bytes)));
+        }
+        Ok(())
+    }
+
     fn read_documents(&mut self, books: &Connection) -> Result<(), Violation> {
         let mut query = books.prepare("SELECT id, body, history FROM document").map_err(sql)?;
         let mut rows = query.query([]).map_err(sql)?;
@@ -196,7 +223,8 @@ impl Books {
         let aside: BTreeSet<&Vec<u8>> = self.aside.keys().filter_map(|place| self.raw.get(place)).collect();
         for (place, bytes) in &self.raw {
             let is_applied = Act::read(bytes).is_some_and(|act| applied.contains(&act.id));
-            if !is_applied && !aside.contains(bytes) {
+            let is_awaited = self.strangers.contains(&place.0);
+            if !is_applied && !aside.contains(bytes) && !is_awaited {
                 return Err(broken("I1", format!("entry {place:?} is stored, and neither applied nor set aside")));
             }
         }
@@ -224,7 +252,8 @@ impl Books {
         let contested = if self.has_branches { self.contested() } else { BTreeSet::new() };
         for (place, code) in self.aside.iter().filter(|((stream, _), _)| !self.strangers.contains(stream)) {
             let act = self.raw.get(place).and_then(|bytes| Act::read(bytes));
-            if !act.is_some_and(|act| contested.contains(&act.document)) {
+            let is_branch = self.has_branches && self.branches.contains(&place.0);
+            if !is_branch && !act.is_some_and(|act| contested.contains(&act.document)) {
                 return Err(broken("I9", format!("a legal entry is set aside: {place:?}: {code}")));
             }
         }
