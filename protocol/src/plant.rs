@@ -110,12 +110,6 @@ plants! {
     PruneNotBackedUp = "prune-not-backed-up", "I9";
     /// The hub answers no heartbeat that is not at its mark.
     DeafToHeartbeats = "deaf-to-heartbeats", "I1";
-    /// A fork begins at a mark that the hub does not hold.
-    AnyBranchPoint = "any-branch-point", "I3";
-    /// A lost range is filled with bytes that its end does not prove.
-    FillUnproved = "fill-unproved", "I3";
-    /// A range is passed over from a mark that is not the stored one any more.
-    StaleBase = "stale-base", "I3";
     /// An agent whose disk was put back goes on in its old stream.
     NeverFork = "never-fork", "liveness";
     /// An agent begins a new stream at every meeting.

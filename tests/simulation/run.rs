@@ -54,9 +54,9 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
     world.note(|| "--- the faults end".into());
     world.end_faults();
     settle(world)?;
-    go_on(world)?;
     judge(world)?;
     flush(world)?;
+    go_on(world)?;
     judge(world)
 }
 
@@ -184,11 +184,7 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
 
 fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result<(), Violation> {
     match action {
-        Action::Copy(index) => {
-            let station = &mut world.stations[index];
-            let device = &station.device;
-            station.copies.push((device.disk.image(), device.desk.clone(), device.confirmed.len()));
-        }
+        Action::Copy(index) => copy(world, index),
         Action::PutBack(index) => {
             if let Some((image, desk, confirmed)) = world.stations[index].copies.last().cloned() {
                 world.count("device restored");
@@ -205,6 +201,9 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
             }
         }
         Action::Clone(index) => {
+            if world.stations[index].copies.is_empty() {
+                copy(world, index);
+            }
             if let Some((image, desk, _)) = world.stations[index].copies.last().cloned() {
                 world.count("device cloned");
                 world.has_branches = true;
@@ -217,6 +216,13 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
         _ => {}
     }
     Ok(())
+}
+
+/// Puts a copy of a device's disk aside.
+fn copy(world: &mut World, index: usize) {
+    let station = &mut world.stations[index];
+    let device = &station.device;
+    station.copies.push((device.disk.image(), device.desk.clone(), device.confirmed.len()));
 }
 
 fn amnesia(world: &mut World) {

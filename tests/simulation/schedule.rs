@@ -155,7 +155,7 @@ const CLASSES: &[(u64, Class)] = &[
     (15, Class::Workers),
     (10, Class::Poison),
     (12, Class::DeviceRestore),
-    (10, Class::Clone),
+    (15, Class::Clone),
 ];
 
 /// A schedule.

@@ -336,7 +336,7 @@ impl World {
             .filter(|other| self.stations[*other].agent() == agent)
             .collect();
         for other in others {
-            let pause = self.chance.within(2_000, 60_000);
+            let pause = self.chance.within(500, 20_000);
             self.disconnect(other, pause);
         }
         let session = SessionId::from_bytes(self.chance.bytes());

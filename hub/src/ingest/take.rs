@@ -6,7 +6,6 @@ use waystation_protocol::batch::Unpacked;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::{Batch, Parent};
-use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::sync::Verdict;
 use waystation_protocol::time::Timestamp;
 
@@ -98,9 +97,9 @@ impl Group<'_> {
     /// Whether a journal of this agent holds a branch point.
     fn is_held(&self, agent: i64, parent: &Parent) -> Result<bool, StoreError> {
         match line::find(self.conn, parent.stream)? {
-            Some(extent) if extent.agent == agent => Ok(line::mark_at(self.conn, &extent, parent.at.seq)?
-                == Some(parent.at)
-                || is_planted(Plant::AnyBranchPoint)),
+            Some(extent) if extent.agent == agent => {
+                Ok(line::mark_at(self.conn, &extent, parent.at.seq)? == Some(parent.at))
+            }
             Some(_) | None => Ok(false),
         }
     }
@@ -222,8 +221,7 @@ impl Group<'_> {
         let Some(lane) = self.lanes.find(self.conn, batch.stream)? else { return Ok(()) };
         let entries = coming.entries;
         for open in lost::open(self.conn, lane.row)? {
-            let is_proved = entries.mark_at(open.end.seq) == Some(open.end) || is_planted(Plant::FillUnproved);
-            if !is_proved || entries.before().seq >= open.end.seq {
+            if entries.mark_at(open.end.seq) != Some(open.end) || entries.before().seq >= open.end.seq {
                 continue;
             }
             let first = entries.before().seq.max(open.before.seq).next();

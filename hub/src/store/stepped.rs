@@ -112,8 +112,13 @@ impl Stepped {
     ///
     /// The database fails, or a stored journal is damaged. The next call begins anew.
     pub fn build(&mut self) -> Result<bool, StoreError> {
-        if self.is_visitor || self.built.len() >= SLICES {
+        // an applier is loaded anew only once what an earlier one built is committed or refused
+        let must_wait = self.applier.is_none() && !self.built.is_empty();
+        if self.is_visitor || must_wait || self.built.len() >= SLICES {
             return Ok(false);
+        }
+        if self.applier.is_none() {
+            self.shared.mailbox.take(false);
         }
         let on_the_way = self.built.len();
         let stepped = match &mut self.applier {
@@ -251,12 +256,10 @@ impl Stepped {
         Ok(epoch::write(&self.dir, stamp)?)
     }
 
-    /// What was built is forgotten, and the applier begins anew: another worker stored something.
+    /// The applier begins anew: another worker stored something.
     pub fn restart(&mut self) {
         self.applier = None;
-        self.built.clear();
         self.generation += 1;
-        self.shared.mailbox.take(false);
     }
 
     fn seal<M: Message>(&self, message: &M) -> Vec<u8> {

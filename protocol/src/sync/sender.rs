@@ -221,7 +221,8 @@ impl Sender {
             return AckOutcome::Ignored;
         }
         let is_ours = own_hash == Some(ack.stored.hash) || is_planted(Plant::AnyAckHash);
-        if !is_ours || ack.stored.seq < self.stored.seq || ack.stored.seq > self.head {
+        let is_ahead = ack.stored.seq > self.head && !is_planted(Plant::AnyAckHash);
+        if !is_ours || ack.stored.seq < self.stored.seq || is_ahead {
             self.greet(now);
             return AckOutcome::Doubt;
         }
