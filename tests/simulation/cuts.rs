@@ -156,11 +156,14 @@ fn rest(device: &Device, chance: &mut Chance) {
     store.pause_in_place();
 }
 
-/// A device's whole journal as batches would carry it.
-pub(crate) fn whole(device: &Device) -> Result<(Vec<u8>, Seq), Violation> {
+/// A device's journal as batches would carry it, as far as it is not deleted.
+pub(crate) fn kept(device: &Device) -> Result<(Vec<u8>, Seq), Violation> {
     let Some(store) = &device.store else { return Err(broken("harness", "the device is off")) };
     let mut builder = Builder::new();
-    let range = SeqRange { first: Seq(1), last: store.head().seq };
+    let range = SeqRange { first: store.pruned().next(), last: store.head().seq };
+    if range.first > range.last {
+        return Ok((builder.finish(), range.last));
+    }
     let filled = store.fill_batch(range, &mut builder);
     let filled = filled.map_err(|error| broken("I7", format!("the journal cannot be read: {error}")))?;
     Ok((builder.finish(), filled.last))

@@ -79,6 +79,8 @@ pub(crate) struct Confirmed {
 pub(crate) struct Desk {
     papers: BTreeMap<DocId, Paper>,
     imported: BTreeMap<u64, DocId>,
+    /// Whether another device may work on the same documents: its disk was put back or copied.
+    pub(crate) has_twin: bool,
 }
 
 impl Desk {
@@ -182,7 +184,10 @@ impl Desk {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
             };
-            paper.compare(document)?;
+            match paper.compare(document) {
+                Err(_) if self.has_twin => *paper = Paper::of(document),
+                compared => compared?,
+            }
         }
         for (id, document) in shown.iter().filter(|(_, document)| document.kind == "repair_order") {
             self.papers.entry(*id).or_insert_with(|| Paper::of(document));

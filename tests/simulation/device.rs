@@ -132,6 +132,11 @@ impl Device {
                 self.desk.note_doubt(wish.document);
                 Ok(Done::Failed)
             }
+            // what another device did has come down, or is waited for
+            Err(CaptureError::Problems(_) | CaptureError::Superseded) if self.desk.has_twin => {
+                self.compare()?;
+                Ok(Done::Nothing)
+            }
             // after a failed call the clerk's list may be behind
             Err(_) if self.is_in_doubt(wish.document) => Ok(Done::Nothing),
             Err(error) => Err(broken("I9", format!("a legal act is refused: {task:?}: {error}"))),

@@ -49,6 +49,8 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
     for step in &schedule.steps {
         world.note(|| format!("--- {:?}", step.action));
         take(world, step)?;
+        let has_branches = world.has_branches;
+        world.stations.iter_mut().for_each(|station| station.device.desk.has_twin = has_branches);
         world.advance(world.now + 40)?;
     }
     world.note(|| "--- the faults end".into());
@@ -271,6 +273,14 @@ fn unsettled(world: &mut World) -> Result<Option<String>, Violation> {
         }
     }
     let folder = world.hub.folder().to_owned();
+    for station in &world.stations {
+        let Some(store) = &station.device.store else { continue };
+        let (stream, head) = (store.identity().stream, store.head().seq.0);
+        let stored = books::stored(world.oracle.books(&folder)?, stream.as_bytes())?;
+        if stored < head {
+            return Ok(Some(format!("the hub has {stored} of {head} of device {}", station.device.index)));
+        }
+    }
     let unprocessed = books::unprocessed(world.oracle.books(&folder)?, &poison::STRANGERS)?;
     if unprocessed > 0 {
         return Ok(Some(format!("the hub has {unprocessed} journals not processed")));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::journal::{decode, entries, field, follow};
 use super::papers::{Act, Paper};
@@ -57,6 +57,13 @@ pub(crate) fn unprocessed(books: &Connection, strangers: &[Id]) -> Result<i64, V
     let query = "SELECT count(*) FROM stream LEFT JOIN agent ON agent.id = stream.agent
                  WHERE is_aside = 0 AND processed_seq < stored_seq AND agent.agent IS NOT ?1";
     books.query_row(query, [&strangers[0][..]], |row| row.get(0)).map_err(sql)
+}
+
+/// How far the hub has stored a journal.
+pub(crate) fn stored(books: &Connection, stream: &Id) -> Result<u64, Violation> {
+    let query = "SELECT stored_seq FROM stream WHERE stream = ?1";
+    let found = books.query_row(query, [&stream[..]], |row| row.get::<_, i64>(0)).optional().map_err(sql)?;
+    Ok(found.map_or(0, i64::unsigned_abs))
 }
 
 /// Reads everything and judges it.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use ciborium::Value;
+use waystation_protocol::chain::Seq;
 
-use crate::cuts::whole;
+use crate::cuts::kept;
 use crate::device::Device;
 use crate::violation::{Violation, broken};
 
@@ -53,19 +54,22 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Value> {
     ciborium::from_reader(bytes).ok()
 }
 
-/// The ids of the entries in a device's journal.
+/// The ids of the entries in a device's journal, and of those confirmed that it has deleted since.
 pub(crate) fn ids(device: &Device) -> Result<BTreeSet<[u8; 16]>, Violation> {
-    let found = entries(&whole(device)?.0)?;
-    Ok(found.iter().filter_map(|bytes| id(&decode(bytes)?, "id")).collect())
+    let found = entries(&kept(device)?.0)?;
+    let confirmed = device.confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes());
+    Ok(found.iter().filter_map(|bytes| id(&decode(bytes)?, "id")).chain(confirmed).collect())
 }
 
 /// A device's journal: its chain ends at its head, no entry and no printed number stands twice in it, and every
-/// confirmed act is there.
+/// confirmed act is there, unless entries were deleted: then the hub is asked for it.
 pub(crate) fn check(device: &Device) -> Result<(), Violation> {
-    let (payload, last) = whole(device)?;
+    let (payload, last) = kept(device)?;
     let Some(store) = &device.store else { return Ok(()) };
     let entries = entries(&payload)?;
-    let hash = entries.iter().fold([0; 32], |hash, entry| follow(hash, entry));
+    let pruned = store.pruned();
+    let before = store.hash_at(pruned).ok_or_else(|| broken("I3", format!("the hash at {pruned} is forgotten")))?;
+    let hash = entries.iter().fold(*before.as_bytes(), |hash, entry| follow(hash, entry));
     if last != store.head().seq || hash != *store.head().hash.as_bytes() {
         return Err(broken("I3", format!("the journal's chain ends at {last}, its head is {}", store.head().seq)));
     }
@@ -84,7 +88,9 @@ pub(crate) fn check(device: &Device) -> Result<(), Violation> {
         }
     }
     match device.confirmed.iter().find(|confirmed| !ids.contains(confirmed.entry.as_bytes())) {
-        Some(lost) => Err(broken("I1", format!("entry {} was confirmed and is not in the journal", lost.entry))),
-        None => Ok(()),
+        Some(lost) if pruned == Seq(0) => {
+            Err(broken("I1", format!("entry {} was confirmed and is not in the journal", lost.entry)))
+        }
+        Some(_) | None => Ok(()),
     }
 }

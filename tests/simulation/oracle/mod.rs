@@ -154,6 +154,9 @@ fn backed(books: &Connection, stream: &[u8; 16], mark: (u64, [u8; 32])) -> Resul
             .and_then(|mut query| query.query_row([&stream[..]], read).optional())
             .map_err(sql)?;
         let Some(journal) = found else {
+            if told(books, &stream, seq)? == Some(hash) {
+                return Ok(());
+            }
             return Err(broken("I5", format!("{seq} is claimed of an unknown journal")));
         };
         if seq > journal.stored {
@@ -165,6 +168,16 @@ fn backed(books: &Connection, stream: &[u8; 16], mark: (u64, [u8; 32])) -> Resul
             _ => return holds(books, journal.row, seq, hash),
         }
     }
+}
+
+/// The chain's hash in a downward journal.
+fn told(books: &Connection, stream: &[u8; 16], seq: i64) -> Result<Option<[u8; 32]>, Violation> {
+    let query = "SELECT hash FROM down_entry JOIN down_stream ON down_stream.id = down_entry.stream
+                 WHERE down_stream.stream = ?1 AND seq = ?2";
+    let hash = books
+        .prepare_cached(query)
+        .and_then(|mut query| query.query_row(params![&stream[..], seq], |row| row.get::<_, [u8; 32]>(0)).optional());
+    hash.map_err(sql)
 }
 
 struct Journal {
