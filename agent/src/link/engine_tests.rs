@@ -10,7 +10,7 @@ use waystation_protocol::down::{Command, CommandResult, Fate, Notice, Receipt, R
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame::{Frame, FrameType, seal};
 use waystation_protocol::id::{EntryId, SessionId, StreamId};
-use waystation_protocol::message::{Ack, Batch, Hello, Ladder, Message, Welcome};
+use waystation_protocol::message::{Ack, Batch, Bytes, Hello, Ladder, Message, Welcome};
 use waystation_protocol::site::Sites;
 use waystation_protocol::sync::meeting::rungs;
 use waystation_protocol::time::{Tick, Timestamp, zone};
@@ -65,7 +65,7 @@ impl Bench {
     }
 
     /// Runs `script`: `up` and `down`; `notice` the hub writes one; `welcome 3` it has so much of its journal, `welcome` all,
-    /// `silent` it speaks of none; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
+    /// `silent` it speaks of none, `challenge` not before an answer; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
     /// `acked 3` what came back to it; `wait 1000`.
     fn run(&mut self, script: &str) -> &mut Bench {
         for step in script.split(';').map(str::trim) {
@@ -79,8 +79,9 @@ impl Bench {
                 }
                 "down" => self.engine.handle_disconnected(),
                 "wait" => self.tick += numbers[0] as u64,
-                "welcome" => self.welcome(Some(numbers.first().copied().unwrap_or(self.told.len()))),
-                "silent" => self.welcome(None),
+                "welcome" => self.welcome(Some(numbers.first().copied().unwrap_or(self.told.len())), None),
+                "silent" => self.welcome(None, None),
+                "challenge" => self.welcome(None, Some(vec![5].into())),
                 "notice" => {
                     let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
                     self.tell(|stamp| notice.entry(stamp));
@@ -119,7 +120,7 @@ impl Bench {
         self.told.iter().take(usize::try_from(seq).unwrap()).fold(Mark::ZERO, |mark, bytes| mark.extend(bytes))
     }
 
-    fn welcome(&mut self, holds: Option<usize>) {
+    fn welcome(&mut self, holds: Option<usize>, challenge: Option<Bytes>) {
         let rungs = |holds: usize| rungs(Seq(holds as u64)).into_iter().map(|seq| self.mark(seq.0)).collect();
         let welcome = Welcome {
             session: self.session(),
@@ -134,7 +135,7 @@ impl Bench {
             down_prunable: Seq(0),
             credit: 1_000_000,
             letter: None,
-            challenge: None,
+            challenge,
             protocol: 1,
             capabilities: Vec::new(),
             t2: self.now().wall,
@@ -187,8 +188,9 @@ impl Bench {
             let body = frame.unverified_body();
             match frame.kind {
                 FrameType::Hello => {
-                    let down = Hello::from_body(body).unwrap().down;
-                    self.log.push(down.map_or("hello".into(), |down| format!("hello:{}", down.head.seq)));
+                    let Hello { down, challenge_answer, .. } = Hello::from_body(body).unwrap();
+                    let down = down.map_or(String::new(), |down| format!(":{}", down.head.seq));
+                    self.log.push(format!("hello{down}{}", if challenge_answer.is_some() { "!" } else { "" }));
                 }
                 FrameType::Ack => {
                     let ack = Ack::from_body(body).unwrap();
@@ -221,6 +223,7 @@ fn check(script: &str, expected: &str) {
     assert_eq!(Bench::new().run(script).take_log(), expected, "{script}");
 }
 
+/// Proves R-DOWN-3, R-BATCH-3, R-BATCH-4, R-BATCH-5.
 #[test]
 fn what_the_hub_sends_is_stored_then_acknowledged_and_named_in_the_next_hello() {
     check("up; welcome; notice; send 1 1", "hello ack:1");
@@ -229,6 +232,7 @@ fn what_the_hub_sends_is_stored_then_acknowledged_and_named_in_the_next_hello() 
     check("notice; notice; notice; up; welcome; send 1 1; send 3 3; send 2 2", "hello ack:1 ack:1-2..2 ack:3");
 }
 
+/// Proves R-FRAME-2, R-KEY-2.
 #[test]
 fn nothing_counts_that_is_not_the_welcoming_hubs() {
     check("notice; up; send 1 1; welcome; send 1 1", "hello ack:1");
@@ -237,6 +241,15 @@ fn nothing_counts_that_is_not_the_welcoming_hubs() {
     check("notice; up; welcome; send 1 1; down; send 1 1; up; send 1 1; welcome", "hello ack:1 hello:1");
 }
 
+/// Proves R-FENCE-1.
+#[test]
+fn a_challenge_is_answered_at_once_and_once_per_connection() {
+    check("notice; up; challenge; send 1 1; welcome; send 1 1", "hello hello! ack:1");
+    check("up; challenge; challenge; challenge", "hello hello!");
+    check("up; challenge; down; up; challenge", "hello hello! hello hello!");
+}
+
+/// Proves R-OLDER-3.
 #[test]
 fn what_the_hub_forgot_is_returned_to_it() {
     let three = "notice; notice; notice; up; welcome; send 1 3; down; up";
@@ -247,6 +260,7 @@ fn what_the_hub_forgot_is_returned_to_it() {
     check(&format!("{three}; notice; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
 }
 
+/// Proves R-DOWN-6.
 #[test]
 fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginning() {
     let two = "notice; notice; up; welcome; send 1 2; down; up; other; notice; notice";
@@ -271,6 +285,7 @@ fn survey(store: &Store) -> Result<Entry, CaptureError> {
     Ok(store.history(receipt.document.id)?.remove(0).1)
 }
 
+/// Proves R-DOWN-2, R-DOWN-4.
 #[test]
 fn a_receipt_takes_an_entry_out_of_its_document_and_another_puts_it_back() {
     let mut bench = Bench::new();
@@ -300,6 +315,7 @@ fn a_receipt_takes_an_entry_out_of_its_document_and_another_puts_it_back() {
     assert_eq!((bench.store.count_set_aside().unwrap(), bench.store.whereabouts(id).unwrap().name()), (0, "processed"));
 }
 
+/// Proves R-DOWN-5.
 #[test]
 fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
     let mut bench = Bench::new();
@@ -333,6 +349,7 @@ fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
     assert!(bench.store.commands().unwrap().is_empty());
 }
 
+/// Proves R-FORK-4.
 #[test]
 fn after_a_fork_older_documents_wait_for_the_hubs_copy_and_new_ones_do_not() {
     let mut bench = Bench::new();
