@@ -6,7 +6,7 @@ use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{self, Command, CommandResult, Notice, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{self, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Held, Parent};
@@ -479,6 +479,8 @@ fn commands_and_notices_go_down_and_results_come_up() {
     let result = CommandResult { command: given, outcome: Outcome::Done, text: "好".into() };
     let stamp = Stamp { id: EntryId::from_bytes([8; 16]), now: START };
     agent.push(result.entry(stamp).to_bytes());
+    let read = NoticeAck { notice: told.read()[1].id };
+    agent.push(read.entry(Stamp { id: EntryId::from_bytes([9; 16]), now: START }).to_bytes());
     hub.take_all(&agent);
     let rows = hub.store.commands(agent.id).unwrap().unwrap();
     assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));
