@@ -97,6 +97,7 @@ fn what_nobody_contradicts_stands() {
     check("a B<a c<b", "c c 0");
 }
 
+/// Proves R-TIME-1.
 #[test]
 fn the_order_of_arrival_plays_no_part() {
     check("c<b b<a n a", "c c 1");
@@ -104,6 +105,7 @@ fn the_order_of_arrival_plays_no_part() {
     check("b<a", "nothing; b parked");
 }
 
+/// Proves R-DOWN-4, I8.
 #[test]
 fn a_relayed_entry_stands_before_one_captured_here() {
     check("a b<a C<a", "c c 0; b superseded");
@@ -111,6 +113,7 @@ fn a_relayed_entry_stands_before_one_captured_here() {
     check("a b<a B<a", "b b 0");
 }
 
+/// Proves R-DOWN-4.
 #[test]
 fn what_the_hub_set_aside_does_not_stand_nor_does_what_follows_it() {
     check("a b<a?", "a - 0; b quarantined");

@@ -430,6 +430,7 @@ impl Bench {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
+    /// Proves R-DOWN-4, I4, I8.
     #[test]
     fn any_history_folds_to_what_its_sets_say_and_in_the_end_to_what_the_hub_has(
         steps in prop::collection::vec(step(), 1..70),
