@@ -63,7 +63,6 @@ pub(super) struct Down {
     welcomed: Option<StreamId>,
     has_switched: bool,
     has_doubted: bool,
-    has_answered: bool,
     stream: Option<StreamId>,
     receiver: Receiver,
     ahead: BTreeMap<Seq, Unpacked>,
@@ -79,7 +78,6 @@ impl Down {
             welcomed: None,
             has_switched: false,
             has_doubted: false,
-            has_answered: false,
             stream: held.map(|held| held.stream),
             receiver: Receiver::new(held.map_or(Mark::ZERO, |held| held.head)),
             ahead: BTreeMap::new(),
@@ -117,11 +115,6 @@ impl Down {
         let base = must_register.then_some(common);
         tracing::warn!(stream = %held.stream, common = common.seq.0, head = held.head.seq.0, "the hub forgot entries it had sent; they are returned");
         self.returning = Some(Returning { stream: held.stream, head: held.head.seq, sender, base });
-    }
-
-    /// The hub wants an answer first: whether to greet it at once. Once per connection, for a twin may be asked as well.
-    pub(super) fn handle_challenge(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_answered, true)
     }
 
     /// A verified batch arrived. `is_known`: whether anything of its stream is here, be it an earlier one.

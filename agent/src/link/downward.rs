@@ -19,11 +19,7 @@ pub(super) const DOWN_CREDIT_BYTES: u64 = limits::FIRST_CREDIT_BYTES;
 impl Engine {
     /// Finds out what the hub has of the downward journal.
     pub(super) fn meet_down(&mut self, welcomed: &Welcomed, now: Now) {
-        let Some(ladder) = &welcomed.down else {
-            // The answer is in the next HELLO, and nothing else may cause one for days.
-            self.must_greet |= welcomed.has_down && self.down.handle_challenge();
-            return;
-        };
+        let Some(ladder) = &welcomed.down else { return };
         let held = match self.store.down_of(ladder.stream) {
             Ok(held) => held,
             Err(error) => {

@@ -62,7 +62,7 @@ pub(super) struct Driver {
     parent: Option<Parent>,
     /// The common mark below a lost range, until the hub acknowledges what follows.
     base: Option<Mark>,
-    /// To be answered in the next HELLO.
+    /// To be answered in every HELLO until the hub admits this session.
     challenge: Option<Bytes>,
 }
 
@@ -170,9 +170,9 @@ impl Driver {
         self.challenge.is_some()
     }
 
-    /// The answer to the last challenge, once.
-    pub(super) fn take_challenge(&mut self) -> Option<Bytes> {
-        self.challenge.take()
+    /// The answer to the last challenge, until a WELCOME comes without one.
+    pub(super) fn challenge(&self) -> Option<Bytes> {
+        self.challenge.clone()
     }
 
     /// A batch of no entries left, before `first`.

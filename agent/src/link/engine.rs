@@ -150,8 +150,9 @@ impl Engine {
             Some(Order::Rebuild) => Some(Action::Rebuild),
             Some(Order::Hello) => self.greet(now).map(Action::Publish),
             Some(Order::Heartbeat) => {
-                self.must_greet = self.driver.trouble().is_some() || self.driver.is_challenged();
-                self.may_answer = true;
+                let must_answer = self.driver.is_challenged() && self.may_answer;
+                self.must_greet = self.driver.trouble().is_some() || must_answer;
+                self.may_answer = !must_answer;
                 self.beat(now).map(Action::Publish)
             }
             Some(Order::Register(first)) => Some(Action::Publish(self.register(first, now)?)),
@@ -270,7 +271,7 @@ impl Engine {
             pruned: self.store.pruned(),
             down: self.store.down(),
             last_session: self.driver.last_session(),
-            challenge_answer: self.driver.take_challenge(),
+            challenge_answer: self.driver.challenge(),
             credit: DOWN_CREDIT_BYTES,
             forms: KINDS.iter().map(|kind| (kind.name.to_owned(), kind.form)).collect(),
             protocols: (PROTOCOL_VERSION, PROTOCOL_VERSION),

@@ -243,9 +243,9 @@ fn nothing_counts_that_is_not_the_welcoming_hubs() {
 
 /// Proves R-FENCE-1.
 #[test]
-fn a_challenge_is_answered_at_once_and_once_per_connection() {
+fn a_challenge_is_answered_at_once_and_then_with_heartbeats() {
     check("notice; up; challenge; send 1 1; welcome; send 1 1", "hello hello! ack:1");
-    check("up; challenge; challenge; challenge", "hello hello!");
+    check("up; challenge; challenge; challenge", "hello hello! hello!");
     check("up; challenge; down; up; challenge", "hello hello! hello hello!");
 }
 
