@@ -118,6 +118,7 @@ impl Driver {
     /// A connection stands; `session` is new.
     pub(super) fn handle_connected(&mut self, session: SessionId, now: Tick) {
         self.session = Some(session);
+        self.challenge = None;
         self.trouble = None;
         self.heartbeats = None;
         self.sender.handle_connected(session, now);
