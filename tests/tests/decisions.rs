@@ -154,8 +154,12 @@ fn a_command_is_carried_out_once_and_answers() {
     let rig = Rig::start();
     clerk::capture(&rig.agent.http(), "first").expect("it is confirmed");
     let hub = rig.hub.http();
-    let agents = hub.try_get("/api/v1/agents").expect("the hub answers").body;
-    let agent = agents[0]["agent"].as_str().expect("an agent has an id").to_owned();
+    let mut agent = String::new();
+    eventually(SETTLE, "the hub to know the agent", || {
+        let agents = hub.try_get("/api/v1/agents")?.body;
+        agent = agents[0]["agent"].as_str().ok_or_else(|| agents.to_string())?.to_owned();
+        Ok(())
+    });
     let path = format!("/api/v1/agents/{agent}/commands");
     let give = |name: &str, not_after: &str| {
         let body = json!({"by": "赵敏", "name": name, "args": "", "not_after": not_after});

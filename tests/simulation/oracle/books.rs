@@ -36,6 +36,8 @@ pub(crate) struct Books {
     branches: BTreeSet<i64>,
     /// How many journals each agent has.
     journals: Vec<i64>,
+    /// How many entries are named lost.
+    lost: usize,
     /// Whether some journal may have two branches.
     has_branches: bool,
 }
@@ -87,6 +89,9 @@ pub(crate) fn check(
 impl Books {
     fn read(books: &Connection, strangers: &[Id]) -> Result<Books, Violation> {
         let mut found = Books::default();
+        let lost = "SELECT coalesce(sum(open_last - first_seq + 1), 0) FROM lost_range WHERE filled_at IS NULL";
+        let lost: i64 = books.query_row(lost, [], |row| row.get(0)).map_err(sql)?;
+        found.lost = usize::try_from(lost).unwrap_or_default();
         let mut streams = books
             .prepare(
                 "SELECT stream.id, agent.agent, stored_seq, stored_hash, processed_seq, floor_seq, parent_hash, is_aside
@@ -238,12 +243,15 @@ impl Books {
         Ok(papers)
     }
 
-    /// I1: every confirmed act arrived.
+    /// I1: every confirmed act arrived, or was deleted at its device and lies within a named lost range.
     fn nothing_lost(&self, devices: &[&Device]) -> Result<(), Violation> {
         let ids: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        let mut named = BTreeSet::new();
         for device in devices {
-            for confirmed in &device.confirmed {
-                if !ids.contains(confirmed.entry.as_bytes()) {
+            let has_deleted = device.store.as_ref().is_some_and(|store| store.pruned().0 > 0);
+            for confirmed in device.confirmed.iter().filter(|confirmed| !ids.contains(confirmed.entry.as_bytes())) {
+                named.insert(confirmed.entry);
+                if !has_deleted || named.len() > self.lost {
                     return Err(broken("I1", format!("entry {} was confirmed and never arrived", confirmed.entry)));
                 }
             }
