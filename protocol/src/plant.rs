@@ -62,8 +62,6 @@ plants! {
     StaleAck = "stale-ack", "I5";
     /// A WELCOME of an earlier session counts.
     StaleWelcome = "stale-welcome", "I5";
-    /// An ACK counts whatever its hash.
-    AnyAckHash = "any-ack-hash", "I5";
     /// What is not acknowledged is never sent again.
     NeverResend = "never-resend", "liveness";
     /// A WELCOME does not set the stored mark back.
@@ -72,8 +70,6 @@ plants! {
     SkipOne = "skip-one", "liveness";
     /// A batch ahead of a gap moves the stored mark.
     GapIsStored = "gap-is-stored", "I5 I3";
-    /// A batch is appended whatever the hash before it.
-    AnyChain = "any-chain", "I3";
     /// The part of a batch that is stored already is stored again.
     OverlapTwice = "overlap-twice", "I1 I3";
     /// The hub acknowledges although its commit failed.
@@ -86,8 +82,6 @@ plants! {
     NoCompareAndSet = "no-compare-and-set", "I3 I5";
     /// The processed mark moves although the documents were not written.
     ProcessedBeforeApplied = "processed-before-applied", "I1";
-    /// A slice is written although the one before it failed.
-    ApplyAfterFailure = "apply-after-failure", "I1";
     /// An entry that stands on its document is applied again.
     NoDuplicateCheck = "no-duplicate-check", "I2";
     /// A state entry is applied whatever it follows.

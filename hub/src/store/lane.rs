@@ -150,11 +150,7 @@ fn load(conn: &Connection, stream: StreamId) -> Result<Option<Lane>, StoreError>
 
 /// Moves a stream's processed mark by compare-and-set, and with it how far the stream is complete.
 pub(crate) fn move_processed(conn: &Connection, row: i64, from: Seq, to: Seq) -> Result<(), StoreError> {
-    let sql = if is_planted(Plant::ApplyAfterFailure) {
-        "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND ?3 = ?3"
-    } else {
-        "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND processed_seq = ?3"
-    };
+    let sql = "UPDATE stream SET processed_seq = ?2 WHERE id = ?1 AND processed_seq = ?3";
     match conn.prepare_cached(sql)?.execute(params![row, int(to), int(from)])? {
         1 => super::heard::complete(conn, row, to),
         _ => Err(StoreError::Overtaken { stream: row }),

@@ -152,7 +152,7 @@ impl Writer {
 
     pub(super) fn apply(&mut self, slice: Slice) {
         let has_failed = self.failed_generation.is_some_and(|failed| slice.generation <= failed);
-        if has_failed && !is_planted(Plant::ApplyAfterFailure) {
+        if has_failed {
             self.shared.mailbox.tell_applied(false);
             return;
         }

@@ -220,8 +220,8 @@ impl Sender {
         if self.phase != Phase::Open || !is_current {
             return AckOutcome::Ignored;
         }
-        let is_ours = own_hash == Some(ack.stored.hash) || is_planted(Plant::AnyAckHash);
-        let is_ahead = ack.stored.seq > self.head && !is_planted(Plant::AnyAckHash);
+        let is_ours = own_hash == Some(ack.stored.hash);
+        let is_ahead = ack.stored.seq > self.head;
         if !is_ours || ack.stored.seq < self.stored.seq || is_ahead {
             self.greet(now);
             return AckOutcome::Doubt;
