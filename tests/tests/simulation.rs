@@ -1,6 +1,6 @@
 //! The simulator holds, and would notice if it did not: thousands of schedules and power cuts, and every planted bug.
 //!
-//! In the release profile this takes under three minutes on two cores; without optimisation it is left out.
+//! In the release profile this takes minutes on two cores; without optimisation it is left out.
 
 use std::process::Command;
 
