@@ -86,7 +86,7 @@ impl Store {
         let Some(agent) = found else { return Ok(None) };
         let sql =
             "SELECT entry, name, args, not_after, given_by, given_at, outcome, text, reported_at FROM down_command
-                   WHERE agent = ?1 ORDER BY given_at DESC, reported_at DESC, entry";
+                   WHERE agent = ?1 ORDER BY given_at DESC, rowid DESC";
         let mut statement = conn.prepare_cached(sql)?;
         let rows = statement.query_map([agent], command_row)?;
         Ok(Some(rows.collect::<Result<_, _>>()?))

@@ -68,8 +68,9 @@ CREATE TRIGGER fork_is_known AFTER UPDATE OF parent_stream ON stream
 WHEN old.parent_stream IS NULL AND new.parent_stream IS NOT NULL
 BEGIN INSERT OR IGNORE INTO down_fork (stream) VALUES (new.id); END;
 
+-- rows stand in the order in which commands were given
 CREATE TABLE down_command (
-    entry       BLOB PRIMARY KEY,
+    entry       BLOB NOT NULL PRIMARY KEY,
     agent       INTEGER NOT NULL,
     name        TEXT,               -- null where only its result is known
     args        TEXT,
@@ -79,6 +80,6 @@ CREATE TABLE down_command (
     outcome     TEXT,
     text        TEXT,
     reported_at INTEGER
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX down_command_of_agent ON down_command (agent);
