@@ -16,7 +16,7 @@ use crate::store::lane::Lanes;
 use crate::store::presence::{self, Greeted};
 use crate::store::raw::Arrival;
 use crate::store::session::{self, Admission};
-use crate::store::{Counters, Retention, StoreError, envelope, heard, line, prune, restore};
+use crate::store::{Counters, Retention, StoreError, envelope, heard, line, lost, prune, restore};
 
 /// What a group changed; to be told only after its commit.
 #[derive(Debug, Default)]
@@ -212,7 +212,9 @@ impl<'a> Group<'a> {
             return Ok(());
         };
         let moved = prune::advance(self.conn, &own, self.retention, now)?;
-        if moved || (beat.stored != own.stored.seq && !is_planted(Plant::DeafToHeartbeats)) {
+        // whoever still holds what is named lost is asked for it
+        let is_asked = !lost::of_line(self.conn, &own)?.is_empty();
+        if moved || is_asked || (beat.stored != own.stored.seq && !is_planted(Plant::DeafToHeartbeats)) {
             self.to_acknowledge.entry(beat.stream).or_default().insert(Some(beat.session));
         }
         self.down_beat((row, agent), beat, beat.stored == own.stored.seq, now)

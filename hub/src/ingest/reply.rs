@@ -3,13 +3,14 @@
 use rusqlite::Connection;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
+use waystation_protocol::limits;
 use waystation_protocol::message::{Bytes, Hello, Ladder};
 use waystation_protocol::sync::meeting;
 use waystation_protocol::time::Timestamp;
 
 use crate::down::{self, Downward, Meeting};
 use crate::store::lane::Lanes;
-use crate::store::{StoreError, hash_at, line, seq_at, session};
+use crate::store::{StoreError, hash_at, line, lost, seq_at, session};
 
 /// What the link sends after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub struct Acknowledgement {
     pub prunable: Seq,
     /// What it may delete of its downward journal.
     pub down_prunable: Seq,
-    /// What is missing below what arrived.
+    /// What is missing below what arrived, then what is named lost.
     pub missing: Vec<SeqRange>,
 }
 
@@ -99,8 +100,12 @@ pub(crate) fn acknowledge(
 ) -> Result<Option<Reply>, StoreError> {
     let Some(lane) = lanes.find(conn, stream)? else { return Ok(None) };
     let Marks { stored, processed, prunable } = marks(conn, lane.row)?;
-    let (agent, missing) = (lane.agent, lane.receiver.missing());
-    let agent_row = line::of_row(conn, lane.row)?.agent;
+    let (agent, mut missing) = (lane.agent, lane.receiver.missing());
+    let extent = line::of_row(conn, lane.row)?;
+    let agent_row = extent.agent;
+    let lost = lost::of_line(conn, &extent)?.into_iter();
+    missing.extend(lost.map(|(_, open)| SeqRange { first: open.before.seq.next(), last: open.end.seq }));
+    missing.truncate(limits::MISSING_RANGES);
     let session = match session {
         Some(session) => Some(session),
         None => session::of_stream(conn, agent_row, stream)?,

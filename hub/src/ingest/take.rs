@@ -4,7 +4,7 @@
 
 use waystation_protocol::batch::Unpacked;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
-use waystation_protocol::id::AgentId;
+use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::message::{Batch, Parent};
 use waystation_protocol::sync::Verdict;
 use waystation_protocol::time::Timestamp;
@@ -218,9 +218,9 @@ impl Group<'_> {
 
     /// Fills lost ranges whose ends a batch knows: then its entries are the true ones.
     fn fill(&mut self, batch: &Batch, coming: Coming<'_>, left: &mut Vec<Came>) -> Result<(), StoreError> {
-        let Some(lane) = self.lanes.find(self.conn, batch.stream)? else { return Ok(()) };
+        let Some(own) = line::find(self.conn, batch.stream)? else { return Ok(()) };
         let entries = coming.entries;
-        for open in lost::open(self.conn, lane.row)? {
+        for (row, open) in lost::of_line(self.conn, &own)? {
             if entries.mark_at(open.end.seq) != Some(open.end) || entries.before().seq >= open.end.seq {
                 continue;
             }
@@ -228,21 +228,30 @@ impl Group<'_> {
             let range = SeqRange { first, last: open.end.seq };
             let Some(after) = entries.mark_at(Seq(first.0 - 1)) else { continue };
             let part = Part { entries, payload: coming.payload, range, arrival: coming.arrival };
-            raw::insert(self.conn, lane.row, &part)?;
-            let is_whole = lost::shrink(self.conn, lane.row, &open, after, coming.arrival.received_at)?;
+            raw::insert(self.conn, row, &part)?;
+            let is_whole = lost::shrink(self.conn, row, &open, after, coming.arrival.received_at)?;
+            let stream = line::id_of(self.conn, row)?;
+            let Some(lane) = self.lanes.find(self.conn, stream)? else { continue };
             lane.is_changed = true;
+            let agent = lane.agent;
+            self.commit_elsewhere(batch.stream, stream, coming.arrival.received_at)?;
             self.is_filled = true;
             self.tally.filled += range.last.0 + 1 - range.first.0;
-            tracing::info!(agent = %lane.agent, stream = %batch.stream, first = %range.first, last = %range.last, is_whole,
+            tracing::info!(%agent, %stream, first = %range.first, last = %range.last, is_whole,
                 "entries that were named lost came back");
             if is_whole {
                 continue;
             }
             let rest = lost::Open { end: after, ..open };
-            if let Some((stored, payload)) = branch::reaching(self.conn, batch.stream, &rest)? {
+            if let Some((stored, payload)) = branch::reaching(self.conn, stream, &rest)? {
                 left.push(Came::kept(stored, payload));
             }
         }
         Ok(())
+    }
+
+    /// Writes what changed of a journal that a batch of another one filled.
+    fn commit_elsewhere(&mut self, own: StreamId, stream: StreamId, now: Timestamp) -> Result<(), StoreError> {
+        if own == stream { Ok(()) } else { self.commit(stream, now) }
     }
 }

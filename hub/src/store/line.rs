@@ -72,6 +72,18 @@ fn owner(conn: &Connection, own: &Extent, seq: Seq) -> Result<Option<Extent>, St
     Ok(None)
 }
 
+/// The journal and those it came from, each with the last seq that lies in it as seen from this one.
+pub(crate) fn family(conn: &Connection, own: &Extent) -> Result<Vec<(Extent, Seq)>, StoreError> {
+    let (mut family, mut last, mut top) = (Vec::new(), *own, Seq(u64::MAX));
+    while family.len() < ANCESTORS {
+        family.push((last, top));
+        top = top.min(last.floor.seq);
+        let Some(parent) = last.parent.map(|parent| find(conn, parent)).transpose()?.flatten() else { break };
+        last = parent;
+    }
+    Ok(family)
+}
+
 /// The chain's hash at `seq` as this journal has it; none beyond what is stored, in a lost range, or where the stored
 /// bytes are damaged.
 pub(crate) fn mark_at(conn: &Connection, own: &Extent, seq: Seq) -> Result<Option<Mark>, StoreError> {

@@ -9,6 +9,7 @@ use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::StreamId;
 use waystation_protocol::time::Timestamp;
 
+use super::line::{self, Extent};
 use super::{Store, StoreError, array_at, hash_at, int, seq_at};
 
 /// What is still missing of a lost range.
@@ -70,6 +71,16 @@ pub(crate) fn open(conn: &Connection, stream: i64) -> Result<Vec<Open>, StoreErr
         Ok(Open { id: row.get(0)?, before, end: Mark { seq: seq_at(row, 3)?, hash: hash_at(row, 4)? } })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The open ranges of a journal and of those it came from, with the rows they stand in; the nearest journal's first.
+pub(crate) fn of_line(conn: &Connection, own: &Extent) -> Result<Vec<(i64, Open)>, StoreError> {
+    let mut ranges = Vec::new();
+    for (extent, top) in line::family(conn, own)? {
+        let within = open(conn, extent.row)?.into_iter().filter(|open| open.end.seq <= top);
+        ranges.extend(within.map(|open| (extent.row, open)));
+    }
+    Ok(ranges)
 }
 
 /// The open range that begins with `first`, if one does.

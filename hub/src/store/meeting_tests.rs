@@ -279,7 +279,7 @@ fn what_was_deleted_and_is_not_here_is_named_and_passed_over() {
     let mut hub = hub_with(&agent.fork(1, 2), 2);
     hub.send(&agent, &with_base(&agent, 2, 6, 7));
     let ack = hub.ack();
-    assert_eq!((ack.stored, ack.missing.len()), (agent.mark(7), 0));
+    assert_eq!((ack.stored, ack.missing), (agent.mark(7), vec![SeqRange { first: Seq(3), last: Seq(5) }]));
     hub.send(&agent, &agent.batch(8, 9));
     hub.settle();
     let totals = hub.store.totals().unwrap();
@@ -357,6 +357,34 @@ fn whoever_holds_the_bytes_fills_a_lost_range_from_its_end() {
     check_fill("6-8 2-5", "missing, 10 documents");
     check_fill("6-8 6-8 4-6", "3..3 missing, 9 documents");
     check_fill("3-7!", "3..7 missing, 5 documents");
+}
+
+/// Proves R-LOST-4.
+#[test]
+fn what_is_named_lost_is_asked_of_all_who_may_hold_it_forks_included() {
+    let agent = agent(9);
+    let mut hub = hub_with(&agent.fork(1, 2), 2);
+    hub.send(&agent, &with_base(&agent, 2, 6, 9));
+    let mut fork = agent.fork(7, 8);
+    more(&mut fork, 1);
+    hub.send(&fork, &fork.fork_batch(9, 9));
+    hub.settle();
+    for asked in [&agent, &fork] {
+        while hub.replies.try_recv().is_ok() {}
+        hub.send(asked, &asked.heartbeat(9));
+        assert_eq!(hub.ack().missing, [SeqRange { first: Seq(3), last: Seq(5) }]);
+    }
+    hub.send(&fork, &fork.batch(4, 5));
+    assert_eq!(hub.ack().missing, [SeqRange { first: Seq(3), last: Seq(3) }]);
+    hub.send(&fork, &fork.batch(1, 3));
+    hub.settle();
+    assert_eq!((open_ranges(&hub).as_str(), hub.store.totals().unwrap().documents), ("", 10));
+    assert_eq!(verify(&hub), Ok(()));
+    rebuilds(&mut hub);
+    while hub.replies.try_recv().is_ok() {}
+    hub.send(&agent, &agent.heartbeat(9));
+    hub.barrier();
+    assert!(hub.replies.try_recv().is_err(), "nothing is missing any more");
 }
 
 #[test]

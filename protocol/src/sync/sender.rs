@@ -3,7 +3,7 @@
 //! Bytes in flight are bounded by the receiver's credit and by nothing else; a full batch may overshoot it once.
 //! Silence is answered in rounds of a doubling timer: resend, resend, a new HELLO, and at last a new connection.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::chain::{Hash, Mark, Seq, SeqRange};
 use crate::id::SessionId;
@@ -18,6 +18,11 @@ const RESEND_MIN_MS: u64 = 1_000;
 const RESEND_MAX_MS: u64 = 30_000;
 /// While anything is in flight, fewer new entries than this wait for its acknowledgement: they share a batch.
 const COALESCE_ENTRIES: u64 = 256;
+
+/// Entries of a named lost range sent at once, from its end: the receiver takes only those that reach it.
+const FILL_ENTRIES: u64 = 256;
+/// Most pieces of lost ranges sent in one session; a longer one goes on in the next.
+const FILLS: usize = 65_536;
 
 /// What the shell is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +96,10 @@ pub struct Sender {
     sent_before: Seq,
     flights: VecDeque<Flight>,
     missing: VecDeque<SeqRange>,
+    /// Pieces of what the receiver named lost and this journal still holds.
+    fills: VecDeque<SeqRange>,
+    /// The ends of those queued in this session, and when: each is sent again only if it is still asked for much later.
+    filled: BTreeMap<Seq, Tick>,
     credit: u64,
     round_trip_ms: Option<u64>,
     silent_rounds: u32,
@@ -112,6 +121,8 @@ impl Sender {
             sent_before: stored.seq,
             flights: VecDeque::new(),
             missing: VecDeque::new(),
+            fills: VecDeque::new(),
+            filled: BTreeMap::new(),
             credit: 0,
             round_trip_ms: None,
             silent_rounds: 0,
@@ -154,6 +165,7 @@ impl Sender {
     /// A connection stands; `session` is new.
     pub fn handle_connected(&mut self, session: SessionId, now: Tick) {
         self.session = Some(session);
+        self.filled.clear();
         self.greet(now);
         self.silent_rounds = 0;
     }
@@ -201,6 +213,13 @@ impl Sender {
                 self.missing.pop_front();
             }
         }
+        if let Some(piece) = self.fills.front().copied().filter(|piece| piece.first == range.first) {
+            self.fills.pop_front();
+            // what did not fit one batch: the part that reaches the end comes last
+            if range.last < piece.last {
+                self.fills.push_front(SeqRange { first: range.last.next(), ..piece });
+            }
+        }
         self.next = self.next.max(range.last.next());
         self.sent_before = self.sent_before.max(range.last);
     }
@@ -235,6 +254,7 @@ impl Sender {
         self.land(ack.stored.seq, now);
         self.next = self.next.max(ack.stored.seq.next());
         self.note_missing(&ack.missing, now);
+        self.note_lost(&ack.missing, now);
         if progress {
             self.silent_rounds = 0;
             AckOutcome::Progress
@@ -264,7 +284,9 @@ impl Sender {
             Phase::Greeting { sent: false } => Some(self.heard_at),
             Phase::Greeting { sent: true } => Some(self.deadline()),
             Phase::Open if !self.flights.is_empty() || self.is_stopped_by_credit() => Some(self.deadline()),
-            Phase::Open if self.head >= self.next || self.must_register => Some(self.hold_until),
+            Phase::Open if self.head >= self.next || self.must_register || !self.fills.is_empty() => {
+                Some(self.hold_until)
+            }
             Phase::Open => None,
         }
     }
@@ -278,6 +300,7 @@ impl Sender {
     fn forget_flights(&mut self) {
         self.flights.clear();
         self.missing.clear();
+        self.fills.clear();
         self.next = self.stored.seq.max(self.floor).next().plus(u64::from(is_planted(Plant::SkipOne)));
     }
 
@@ -323,7 +346,7 @@ impl Sender {
         if now < self.hold_until || self.in_flight_bytes() >= self.credit {
             return None;
         }
-        if let Some(range) = self.missing.front() {
+        if let Some(range) = self.missing.front().or(self.fills.front()) {
             return Some(Command::Batch(*range));
         }
         let waiting = (self.head.0 + 1).saturating_sub(self.next.0);
@@ -363,6 +386,23 @@ impl Sender {
             let queued = self.missing.iter().any(|queued| queued.first <= range.last && queued.last >= range.first);
             if sane && !under_way && !queued {
                 self.missing.push_back(*range);
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// Queues the end of what the receiver names lost, where it is still held here. As it shrinks, the rest follows.
+    fn note_lost(&mut self, missing: &[SeqRange], now: Tick) {
+        for range in missing.iter().take(limits::MISSING_RANGES) {
+            let held = range.first.max(self.floor.next());
+            if range.last > self.stored.seq || held > range.last || self.filled.len() >= FILLS {
+                continue;
+            }
+            let first = held.max(Seq(range.last.0.saturating_sub(FILL_ENTRIES - 1)));
+            if self.filled.get(&range.last).is_none_or(|queued| now.since(*queued) >= RESEND_MAX_MS) {
+                self.filled.insert(range.last, now);
+                self.fills.push_back(SeqRange { first, last: range.last });
             }
         }
     }

@@ -155,6 +155,20 @@ fn what_the_receiver_lacks_is_resent_alone_and_once() {
     check("+9; up; welcome 0; wait 300; ack 0 miss 5..4; ack 0 miss 1..99", "hello 1-9");
 }
 
+/// Proves R-LOST-4.
+#[test]
+fn what_is_named_lost_and_still_held_is_sent_from_its_end() {
+    check("+900; up; welcome 900; ack 900 miss 1..4", "hello 1-4");
+    check(
+        "+900; up; welcome 900; ack 900 miss 1..600; ack 900 miss 1..344; ack 900 miss 1..88",
+        "hello 345-600 89-344 1-88",
+    );
+    check("+900; up; welcome 900; ack 900 miss 1..4; ack 900 miss 1..4", "hello 1-4");
+    check("+900; up; welcome 900; ack 900 miss 1..4; wait 30000; ack 900 miss 1..4", "hello 1-4 1-4");
+    check("+900; up; lost 900 3; ack 900 miss 1..5", "hello 901- 4-5");
+    check("+900; up; lost 900 5; ack 900 miss 1..5", "hello 901-");
+}
+
 /// Proves R-ACK-2, R-ACK-3.
 #[test]
 fn only_a_fitting_acknowledgement_counts() {
