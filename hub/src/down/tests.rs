@@ -9,14 +9,14 @@ use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::down::{self, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
-use waystation_protocol::message::{Ack, Batch, Held, Parent};
+use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::{ActError, Downward, Meeting};
 use crate::ingest::{Greeting, Reply};
 use crate::store::fixture::{Agent, Hub, START};
-use crate::store::{Action, Ask, Change, DATABASE, EntryPlace};
+use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Store};
 
 /// What one agent holds of its downward journal.
 #[derive(Debug, Default, Clone)]
@@ -464,6 +464,96 @@ fn ops_may_release_a_site_whose_agent_never_returns() {
 
 #[test]
 fn commands_and_notices_go_down_and_results_come_up() {
+/// Proves R-OLDER-3, R-LOST-1.
+#[test]
+fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let publish = |hub: &Hub, title: &str| {
+        let notice = Notice { title: title.into(), text: String::new(), until: None };
+        assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+    };
+    hub.tell(&agent, &mut told);
+    publish(&hub, "一");
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    for title in ["二", "三", "四"] {
+        publish(&hub, title);
+    }
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.put_back(&copy);
+    // up to the third it is deleted at the agent; only the fourth can come back
+    let held = Held { pruned: Seq(3), ..told.held().unwrap() };
+    let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(0) });
+    hub.send(&agent, &hello);
+    assert_eq!(hub.welcome().meeting, None, "it has something to bring back");
+    publish(&hub, "五");
+    for (base, stored, missing) in [
+        (None, 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
+        (Some(Mark::ZERO), 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
+        (Some(told.marks[2]), 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
+        (Some(told.marks[0]), 4, vec![]),
+    ] {
+        hub.forget_replies();
+        let returned = agent.seal(&Batch { base, ..told.batch(4) });
+        hub.send(&agent, &returned);
+        let ack = hub.ack();
+        assert_eq!((ack.stored, ack.missing), (told.marks[stored - 1], missing), "{base:?}");
+    }
+    let sql = "SELECT group_concat(seq) = '1,4,5' FROM (SELECT seq FROM down_entry ORDER BY seq)";
+    assert_eq!(hub.number(sql), 1, "the range is gone, the rest stands where it stood, and what waited follows");
+    let stream = told.stream.unwrap();
+    let conn = hub.store.reader().unwrap();
+    let row = super::journal::find(&conn, stream).unwrap().unwrap();
+    super::journal::verify(&conn, row.row).unwrap();
+    drop(conn);
+    told.take(&hub, stream);
+    assert_eq!((told.head().seq, Notice::read(&told.read()[4]).unwrap().title), (Seq(5), "五".to_owned()));
+}
+
+/// Proves R-OLDER-2.
+#[test]
+fn nothing_is_resolved_while_a_sites_agents_are_awaited_not_even_what_was_asked_before() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join(DATABASE);
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    for score in ["x", "y"] {
+        let poison = agent.survey_entry(|entry| drop(entry.set.insert("score".into(), score.into())));
+        agent.push(poison.to_bytes());
+    }
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let hub = hub.copy(&copy);
+    // asked for on the copy, where nobody carries it out
+    let place = |seq| EntryPlace { stream: agent.stream, seq: Seq(seq) };
+    let ask = |action| Ask { action, who: "王芳".into(), why: "录错".into() };
+    let visitor = Options { is_visitor: true, ..Options::new([7; 16]) };
+    let beside = Store::open(copies.path(), visitor).unwrap();
+    let before = beside.ask(place(1), ask(Action::Waive)).unwrap();
+    beside.close();
+
+    let mut hub = hub.put_back(&copy);
+    for action in [Action::Waive, Action::Replay, Action::Fix(Change { act: Some("note".into()), ..Change::default() })]
+    {
+        let refused = hub.store.ask(place(2), ask(action));
+        assert!(matches!(refused, Err(AskError::Frozen(_))), "{refused:?}");
+    }
+    let all = hub.store.ask_replay_all("王芳", "再判").unwrap();
+    assert_eq!((all.requests.len(), all.frozen), (0, 2));
+    assert!(hub.store.quarantine_case(place(2)).unwrap().unwrap().is_frozen);
+    // the applier looks into the trail before it processes what another site sends
+    let mut new = Agent::new(9, &["3799"]);
+    new.survey(1);
+    hub.take_all(&new);
+    assert_eq!(hub.store.resolution(before).unwrap().outcome, None, "it waits");
+
+    hub.meet_knowing(&agent, &told, 2);
+    assert_eq!(hub.store.wait_decided(before, 20_000).unwrap().outcome.as_deref(), Some("waived"));
+    let after = hub.store.ask(place(2), ask(Action::Waive)).unwrap();
+    assert_eq!(hub.store.wait_decided(after, 20_000).unwrap().outcome.as_deref(), Some("waived"));
+}
+
     let mut hub = Hub::open();
     let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
     let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(START.0 + 1) };

@@ -68,7 +68,7 @@ use queue::{Command, Queues};
 
 pub use backups::{CheckedBackup, Retention};
 pub use case::{
-    Action, Amendment, Ask, AskError, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
+    Action, Amendment, Ask, AskError, AskedAll, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
     QuarantineRow, ReasonText, ResolutionRow, WHY_BYTES,
 };
 pub use counters::{Count, Counters};
