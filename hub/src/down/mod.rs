@@ -18,6 +18,8 @@ pub(crate) mod relay;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workers_tests;
 
 pub use act::ActError;
 pub use meet::{Downward, Meeting};
