@@ -42,6 +42,18 @@ pub const AHEAD_BATCHES: usize = 256;
 /// What a sender may have in flight when its receiver has said nothing yet.
 pub const FIRST_CREDIT_BYTES: u64 = 256 * 1024;
 
+/// The longest pause a receiver may ask for, in milliseconds: what it has to do then is done, or it asks again.
+pub const RETRY_AFTER_MS: u64 = 120_000;
+
+/// Longest label, choice and pattern of a defined field, in bytes.
+pub const LABEL_BYTES: usize = 200;
+
+/// Most choices of a defined field.
+pub const CHOICES: usize = 200;
+
+/// Most fields the hub defines for one kind.
+pub const DEFINITIONS: usize = 200;
+
 /// Longest site name in bytes.
 pub const SITE_BYTES: usize = 128;
 

@@ -156,6 +156,11 @@ impl Driver {
         self.trouble = Some(trouble);
     }
 
+    /// Until when the hub wants to hear no HELLO.
+    pub(super) fn hold_until(&self) -> Tick {
+        self.sender.hold_until()
+    }
+
     /// Where this stream branched off, while the hub may not know it.
     pub(super) fn parent(&self) -> Option<Parent> {
         self.parent.clone()
@@ -293,6 +298,10 @@ impl Driver {
         let is_current = is_session && self.is_open();
         if !is_current || self.trouble.is_some() {
             return Ok(Heard::Stale);
+        if is_session && is_busy(&ack) {
+            self.sender.handle_busy(ack.retry_after_ms, now);
+            return Ok(Heard::Busy);
+        }
         }
         let own_hash = (journal.hash_at)(ack.stored.seq);
         match self.sender.handle_ack(&ack, own_hash, now) {
@@ -369,3 +378,8 @@ fn offset_ms(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> i64 
     let back = i128::from(t4.0) - i128::from(t3.0);
     i64::try_from((there + back) / 2).unwrap_or(i64::MAX)
 }
+/// Whether it only asks for a pause: it acknowledges nothing.
+fn is_busy(ack: &Ack) -> bool {
+    ack.retry_after_ms > 0 && ack.stored == Mark::ZERO
+}
+

@@ -139,7 +139,8 @@ impl Engine {
     ///
     /// The journal cannot be read; the connection is to be given up and tried again.
     pub fn poll(&mut self, now: Now) -> Result<Option<Action>, StoreError> {
-        if std::mem::take(&mut self.must_greet) {
+        if self.must_greet && now.tick >= self.driver.hold_until() {
+            self.must_greet = false;
             return Ok(self.greet(now).map(Action::Publish));
         }
         if let Some(frame) = self.poll_down(now)? {
@@ -162,10 +163,8 @@ impl Engine {
 
     /// When to ask again at the latest, absent other events.
     pub fn poll_timer(&self) -> Option<Tick> {
-        match (self.driver.poll_timer(), self.down.poll_timer()) {
-            (Some(main), Some(down)) => Some(main.min(down)),
-            (one, other) => one.or(other),
-        }
+        let greeting = self.must_greet.then(|| self.driver.hold_until());
+        [self.driver.poll_timer(), self.down.poll_timer(), greeting].into_iter().flatten().min()
     }
 
     /// Keeps and counts what was heard.
@@ -193,6 +192,7 @@ impl Engine {
                 });
                 self.ask_for_letter();
             }
+            Heard::Busy => tracing::debug!("the hub asks for a pause before the next HELLO"),
             Heard::Doubt => tracing::warn!("an acknowledgement contradicts this journal; greeting the hub again"),
             Heard::Stale => tracing::debug!("a frame of an earlier session"),
             Heard::Dropped(reason) => {

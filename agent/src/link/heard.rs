@@ -65,6 +65,8 @@ pub(super) enum Heard {
     /// An acknowledgement contradicts this journal; a HELLO follows.
     Doubt,
     /// Of an earlier session, or late: no harm.
+    /// The hub has no room for a HELLO now; it is said again after a pause.
+    Busy,
     Stale,
     /// Damaged, wrongly signed, or out of place.
     Dropped(String),

@@ -210,6 +210,19 @@ impl Store {
 
     /// The pinned keys of all agents.
     ///
+    /// HELLOs that wait for the writer.
+    pub(crate) fn hellos_waiting(&self) -> usize {
+        self.inner.shared.queues.hellos()
+    }
+
+    /// Answers what never reached the writer.
+    pub(crate) fn reply(&self, reply: Reply) {
+        if let Some(replies) = &*self.inner.shared.replies.lock().unwrap_or_else(PoisonError::into_inner) {
+            // without a receiver the link is stopping
+            let _ = replies.send(reply);
+        }
+    }
+
     /// # Errors
     ///
     /// The database fails, or a key in it is none.
