@@ -63,6 +63,9 @@ pub const AUTHOR_BYTES: usize = 128;
 /// An act may lie this far in the future of the clock that records it.
 pub const CLOCK_LEAD_MS: i64 = 5 * 60 * 1000;
 
+/// A jump of the wall clock against the monotonic one beyond this is a step, and journalled.
+pub const CLOCK_STEP_MS: u64 = 2_000;
+
 /// Largest quantity (thousandths), amount (minor units) or count a field holds: a billion units, ten billion yuan. Nine
 /// million such values still add up within 64 bits.
 pub const NUMBER: i64 = 1_000_000_000_000;

@@ -142,6 +142,11 @@ impl Driver {
         self.sender.handle_hello_sent(now);
     }
 
+    /// The clock made a step: what was compared before says nothing, nor does a HELLO that is under way.
+    pub(super) fn handle_clock_step(&mut self) {
+        (self.hello_left_at, self.clock_offset_ms) = (None, None);
+    }
+
     /// What a WELCOME led to is on the disk: entries flow, in `stream`.
     pub(super) fn handle_met(&mut self, met: &Met, stream: StreamId, parent: Option<Parent>, credit: u64, now: Tick) {
         self.trouble = None;
@@ -151,14 +156,14 @@ impl Driver {
         self.sender.handle_resume(Resume { stored: met.common, floor: met.floor, must_register, credit }, now);
     }
 
-    /// Nothing is sent until the next meeting.
-    pub(super) fn handle_trouble(&mut self, trouble: Trouble) {
-        self.trouble = Some(trouble);
-    }
-
     /// Until when the hub wants to hear no HELLO.
     pub(super) fn hold_until(&self) -> Tick {
         self.sender.hold_until()
+    }
+
+    /// Nothing is sent until the next meeting.
+    pub(super) fn handle_trouble(&mut self, trouble: Trouble) {
+        self.trouble = Some(trouble);
     }
 
     /// Where this stream branched off, while the hub may not know it.
@@ -253,6 +258,7 @@ impl Driver {
         }
         Ok(Heard::Welcomed(Box::new(Welcomed {
             met: met.ok(),
+            hub_time: welcome.t3,
             processed: welcome.processed,
             prunable: welcome.prunable,
             pin,
@@ -292,16 +298,16 @@ impl Driver {
         let key = self.hub_key.ok_or("an ACK before any WELCOME")?;
         let ack = Ack::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
         let is_session = self.session == Some(ack.session) || is_planted(Plant::StaleAck);
+        if is_session && is_busy(&ack) {
+            self.sender.handle_busy(ack.retry_after_ms, now);
+            return Ok(Heard::Busy);
+        }
         if is_session && ack.stream != self.stream {
             return Ok(Heard::Returned(Box::new(ack)));
         }
         let is_current = is_session && self.is_open();
         if !is_current || self.trouble.is_some() {
             return Ok(Heard::Stale);
-        if is_session && is_busy(&ack) {
-            self.sender.handle_busy(ack.retry_after_ms, now);
-            return Ok(Heard::Busy);
-        }
         }
         let own_hash = (journal.hash_at)(ack.stored.seq);
         match self.sender.handle_ack(&ack, own_hash, now) {
@@ -372,14 +378,14 @@ fn verified<'a>(frame: &Frame<'a>, key: &VerifyingKey) -> Result<&'a [u8], Strin
     frame.verified_body(key).map_err(|error| error.to_string())
 }
 
+/// Whether it only asks for a pause: it acknowledges nothing.
+fn is_busy(ack: &Ack) -> bool {
+    ack.retry_after_ms > 0 && ack.stored == Mark::ZERO
+}
+
 /// This clock minus the hub's: half the difference of the two ways (RFC 5905, section 8), with its sign turned.
 fn offset_ms(t1: Timestamp, t2: Timestamp, t3: Timestamp, t4: Timestamp) -> i64 {
     let there = i128::from(t1.0) - i128::from(t2.0);
     let back = i128::from(t4.0) - i128::from(t3.0);
     i64::try_from((there + back) / 2).unwrap_or(i64::MAX)
 }
-/// Whether it only asks for a pause: it acknowledges nothing.
-fn is_busy(ack: &Ack) -> bool {
-    ack.retry_after_ms > 0 && ack.stored == Mark::ZERO
-}
-

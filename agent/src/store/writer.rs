@@ -76,6 +76,11 @@ pub(super) enum Request {
         at: At,
         reply: Reply<Result<bool, CaptureError>>,
     },
+    /// The clock was read and shows a step.
+    ClockRead {
+        at: At,
+        reply: Reply<Result<bool, CaptureError>>,
+    },
     /// The hub's marks moved; they are saved at the next pause.
     Progressed,
     /// To rest at once.
@@ -239,7 +244,8 @@ impl WriterThread {
             match request {
                 Request::Keep { what, reply } => answer(&reply, self.keep(what)),
                 Request::Hear { stream, entries, reply } => answer(&reply, self.hear(stream, entries)),
-                Request::Capture { .. } | Request::Import { .. } | Request::Answer { .. } => acts.push(request),
+                Request::Capture { .. } | Request::Import { .. } => acts.push(request),
+                Request::Answer { .. } | Request::ClockRead { .. } => acts.push(request),
                 Request::Progressed => self.may_prune = true,
                 #[cfg(test)]
                 Request::Rest { reply } => {
@@ -462,13 +468,22 @@ impl WriterThread {
             return;
         }
         let through = down.current.map(|current| (current.stream, current.head.seq));
+        let hub_time = shared.timepiece().unsaved();
         let written = commit(&shared, |write| {
             progress.save(write, &ends)?;
+            if let Some(time) = hub_time {
+                open::put_hub_time(write, time)?;
+            }
             down::save_prunable(write, down.prunable)?;
             if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq, through) } else { Ok(()) }
         });
         match written {
-            Ok(()) => shared.handle_cached(&progress, &ends, &down),
+            Ok(()) => {
+                if let Some(time) = hub_time {
+                    shared.timepiece().handle_saved(time);
+                }
+                shared.handle_cached(&progress, &ends, &down);
+            }
             Err(error) => {
                 tracing::error!(error = %describe(&error), entries, "the document cache could not be written");
                 self.may_prune = false;
@@ -558,7 +573,9 @@ impl Request {
             Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Keep { reply, .. } | Request::Hear { reply, .. } => answer(&reply, Err(StoreError::Closed)),
-            Request::Answer { reply, .. } => answer(&reply, Err(not_captured(error))),
+            Request::Answer { reply, .. } | Request::ClockRead { reply, .. } => {
+                answer(&reply, Err(not_captured(error)))
+            }
             #[cfg(test)]
             Request::Rest { reply } => answer(&reply, ()),
             Request::Progressed | Request::Close => {}
@@ -576,6 +593,7 @@ impl Pending {
                 Some(Pending::Outcomes(reply, outcomes))
             }
             Request::Answer { id, answer, at, reply } => Some(Pending::Answered(reply, stage.answer(id, answer, at))),
+            Request::ClockRead { at, reply } => Some(Pending::Answered(reply, Ok(stage.note_step(at)))),
             #[cfg(test)]
             Request::Rest { .. } => None,
             Request::Hear { .. } | Request::Keep { .. } | Request::Progressed | Request::Close => None,

@@ -6,7 +6,9 @@ use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{self, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{
+    self, ClockStep, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp,
+};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
@@ -612,3 +614,33 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(told.entries[0], agent.entry(3));
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
+/// Proves R-TIME-2.
+#[test]
+fn steps_of_an_agents_clock_are_seen_once_and_are_no_documents() {
+    let mut hub = Hub::open();
+    let mut agent = Agent::new(1, &["3702"]);
+    agent.survey(1);
+    for (n, step) in [
+        (8, ClockStep { by_ms: 3_600_000, offset_ms: None }),
+        (9, ClockStep { by_ms: -5_000, offset_ms: Some(-4_000) }),
+    ] {
+        let stamp = Stamp { id: EntryId::from_bytes([n; 16]), now: Timestamp(START.0 + i64::from(n)) };
+        agent.push(step.entry(stamp).to_bytes());
+    }
+    hub.take_all(&agent);
+    let seen = |hub: &Hub| {
+        let row = hub.store.agents().unwrap().remove(0);
+        let last = row.last_clock_step.unwrap();
+        (row.clock_steps, last.by_ms, last.offset_ms, last.at.0 - START.0)
+    };
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9));
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9), "processing again counts nothing again");
+    let totals = hub.store.totals().unwrap();
+    assert_eq!((totals.documents, totals.quarantined, totals.parked), (1, 0, 0));
+    let board = crate::board::sites(&hub.store.sites().unwrap(), &hub.store.agents().unwrap(), hub.now);
+    assert_eq!((board[0].clock_steps, board[0].last_clock_step.map(|step| step.by_ms)), (2, Some(-5_000)));
+    let metrics = crate::metrics::text(&hub.store, true, None, hub.now).unwrap();
+    assert!(metrics.contains("waystation_hub_site_clock_steps{site=\"3702\"} 2"), "{metrics}");
+}
+

@@ -6,6 +6,7 @@
 mod backups;
 pub(crate) mod branch;
 mod case;
+pub(crate) mod clock_step;
 mod connection;
 mod counters;
 pub(crate) mod envelope;
@@ -71,6 +72,7 @@ pub use case::{
     Action, Amendment, Ask, AskError, AskedAll, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
     QuarantineRow, ReasonText, ResolutionRow, WHY_BYTES,
 };
+pub use clock_step::ClockStepRow;
 pub use counters::{Count, Counters};
 pub use error::StoreError;
 pub use journals::{Absent, JournalRow};
