@@ -14,9 +14,9 @@ use super::error::{CaptureError, StoreError};
 use super::hearing::Answer;
 use super::journal::{self, Filled};
 use super::settle::{Origin, SetAside};
+use super::request::{Keep, Request};
 use super::tables::ASIDE;
 use super::told::{self, Due, Posted};
-use super::writer::{Keep, Request};
 use super::{At, Store, down};
 
 /// Most documents that [`Store::documents_set_aside`] names.

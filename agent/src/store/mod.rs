@@ -28,15 +28,17 @@ mod place;
 mod prune;
 mod rebuild;
 mod refold;
+mod request;
+mod rest;
 mod salvage;
 mod sealed;
 mod settle;
 mod shared;
 mod stage;
 mod tables;
+mod timepiece;
 mod told;
 mod turn;
-mod timepiece;
 mod writer;
 
 #[cfg(test)]
@@ -81,8 +83,9 @@ use held::Held;
 use list::{Fresh, Wanted};
 use numbers::Leases;
 use open::Birth;
+use request::{Keep, Reply, Request};
 use shared::Shared;
-use writer::{Keep, QUEUE, Reply, Request, WriterThread};
+use writer::{QUEUE, WriterThread};
 
 /// When an act is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
