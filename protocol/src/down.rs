@@ -16,7 +16,7 @@ use crate::value::Value;
 pub const RECEIPT: &str = "receipt";
 /// The kind of a notice.
 pub const NOTICE: &str = "notice";
-/// The kind of a form definition, which is opaque here.
+/// The kind of a form definition ([`crate::definition`]).
 pub const FORM: &str = "form";
 /// The kind of a command.
 pub const COMMAND: &str = "command";

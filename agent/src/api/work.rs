@@ -297,7 +297,7 @@ impl Work {
             "set_aside": self.store.count_set_aside()?,
             "waits_for_copy": self.store.is_waiting_for_copy(),
             "unread_notices": self.current_notices()?.iter().filter(|posted| posted.read.is_none()).count(),
-            "form_definitions": self.store.forms()?,
+            "form_definitions": self.store.definitions()?.len(),
             "unsent": backlog.entries,
             "unsent_bytes": backlog.bytes,
             "oldest_unsent_age_s": backlog.oldest_at.map_or(0, age_s),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ed25519_dalek::SigningKey;
 use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::definition::{Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::down::{ClockStep, Command, CommandResult, Fate, Notice, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
@@ -447,6 +448,37 @@ fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
     assert_eq!((outcomes.as_slice(), seqs.len()), (["done", "refused", "done", "expired", "done"].as_slice(), 5));
     assert_eq!(bench.take_log(), "hello hello:5 ack:5 ack:5 hello:5", "a command to send again leads to a greeting");
     assert!(bench.store.commands().unwrap().is_empty());
+}
+
+/// Proves R-DOWN-7.
+#[test]
+fn definitions_are_kept_and_come_to_the_same_whatever_comes_twice() {
+    let mut bench = Bench::new();
+    let field = |version, is_retired| Definition {
+        id: "colour".into(),
+        kind: "survey".into(),
+        zh: "颜色".into(),
+        en: "Colour".into(),
+        ty: FieldType::Text,
+        choices: Vec::new(),
+        range: None,
+        pattern: None,
+        required_in_state: Vec::new(),
+        is_retired,
+        version,
+    };
+    bench.tell(|stamp| field(1, false).entry(stamp));
+    bench.tell(|stamp| field(2, true).entry(stamp));
+    bench.run("up; welcome; send 1 2; send 1 2");
+    let standing = bench.store.definitions().unwrap();
+    assert_eq!((standing.len(), standing[0].since, standing[0].retired), (1, 1, Some(2)));
+    // another downward journal, as a restored hub begins it, tells them again
+    let told = bench.told.clone();
+    bench.run("down; up; other");
+    bench.told = told;
+    bench.run("welcome; send 1 2");
+    assert_eq!(bench.store.definitions().unwrap(), standing);
+    assert_eq!(bench.store.documents(&Default::default()).unwrap().items.len(), 0);
 }
 
 /// Proves R-FORK-4.

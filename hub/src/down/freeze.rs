@@ -98,6 +98,11 @@ pub(crate) fn is_case_frozen(conn: &Connection, stream: i64, site: Option<&str>)
     }
 }
 
+/// Whether any agent may still be awaited.
+pub(super) fn is_open(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(open_restore(conn)?.is_some())
+}
+
 fn open_restore(conn: &Connection) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT id FROM restore WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)

@@ -14,7 +14,7 @@ use waystation_protocol::message::Batch;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item, Stream};
-use super::{Meeting, meet, own, post};
+use super::{Meeting, forms, meet, own, post};
 use crate::clock;
 use crate::store::{StoreError, int};
 
@@ -142,7 +142,7 @@ fn take(
         match read.as_ref().map(|entry| (entry, Command::read(entry))) {
             Ok(_) if item.is_on_document => on_documents.push(item.entry),
             Ok((entry, Some(command))) => post::remember(conn, stream.agent, entry, &command)?,
-            Ok((_, None)) => {}
+            Ok((entry, None)) => forms::learn(conn, entry, &item.entry, now)?,
             Err(error) => tracing::warn!(%error, stream = %stream.stream, "a returned entry cannot be read"),
         }
     }

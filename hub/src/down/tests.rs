@@ -4,6 +4,7 @@ use std::path::Path;
 
 use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
+use waystation_protocol::definition::{self, Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::down::{
@@ -15,7 +16,7 @@ use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
-use super::{ActError, Downward, Meeting};
+use super::{ActError, DefineError, Downward, Meeting};
 use crate::ingest::{Greeting, Reply};
 use crate::store::fixture::{Agent, Hub, START};
 use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Store};
@@ -464,8 +465,6 @@ fn ops_may_release_a_site_whose_agent_never_returns() {
     assert!(anew.words().contains("count_sheet approve"), "{} {first:?}", anew.words());
 }
 
-#[test]
-fn commands_and_notices_go_down_and_results_come_up() {
 /// Proves R-OLDER-3, R-LOST-1.
 #[test]
 fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
@@ -556,6 +555,69 @@ fn nothing_is_resolved_while_a_sites_agents_are_awaited_not_even_what_was_asked_
     assert_eq!(hub.store.wait_decided(after, 20_000).unwrap().outcome.as_deref(), Some("waived"));
 }
 
+fn colour(zh: &str) -> Definition {
+    Definition {
+        id: "colour".into(),
+        kind: "survey".into(),
+        zh: zh.into(),
+        en: "Colour".into(),
+        ty: FieldType::Text,
+        choices: Vec::new(),
+        range: None,
+        pattern: None,
+        required_in_state: Vec::new(),
+        is_retired: false,
+        version: 0,
+    }
+}
+
+/// Proves R-DOWN-7.
+#[test]
+fn definitions_reach_every_agent_also_those_that_enrol_later_and_those_of_a_restored_hub() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (first, second, late) = (Agent::new(1, &["3702"]), Agent::new(2, &["3703"]), Agent::new(3, &["3704"]));
+    let [mut told, mut others, mut lates] = [Told::default(), Told::default(), Told::default()];
+    hub.tell(&first, &mut told);
+    hub.tell(&second, &mut others);
+    hub.store.define(colour("颜色"), "王芳").unwrap();
+    hub.tell(&first, &mut told);
+    hub.tell(&second, &mut others);
+    assert_eq!((told.words().as_str(), &told.entries), ("form define", &others.entries));
+    assert_eq!(told.read()[0].author, "王芳");
+
+    // only the first hears of the rest before the hub comes back older
+    let mut hub = hub.copy(&copy);
+    let more = Definition { id: "size".into(), ..colour("尺寸") };
+    assert_eq!(hub.store.define(more, "王芳").unwrap().since, 2);
+    hub.store.define(Definition { is_retired: true, ..colour("色") }, "王芳").unwrap();
+    let before = hub.store.definitions().unwrap();
+    hub.tell(&first, &mut told);
+    let mut hub = hub.put_back(&copy);
+    assert_eq!(hub.store.definitions().unwrap().len(), 1);
+    assert!(matches!(hub.store.define(colour("x"), "王芳"), Err(DefineError::Frozen)));
+    hub.meet(&first, &told);
+    let returned = first.seal(&told.batch(1));
+    hub.send(&first, &returned);
+    hub.barrier();
+    hub.tell(&second, &mut others);
+    assert_eq!((hub.store.definitions().unwrap(), others.entries.len()), (before.clone(), 3));
+    hub.tell(&late, &mut lates);
+    assert_eq!(lates.words(), "form define, form define, form define");
+    for told in [&told, &others, &lates] {
+        assert_eq!(definition::fold(&told.read()), before, "all know the same");
+    }
+    let wrong = hub.store.define(Definition { ty: FieldType::Flag, ..colour("x") }, "王芳");
+    assert!(matches!(&wrong, Err(DefineError::Problems(problems)) if problems.len() == 2), "{wrong:?}");
+    let size = hub.store.define(Definition { id: "size".into(), ..colour("大小") }, "王芳").unwrap();
+    assert_eq!((size.since, size.definition.version, size.retired), (2, 4, None));
+    let count = told.entries.len();
+    hub.tell(&first, &mut told);
+    assert_eq!(told.entries.len(), count + 1, "nothing is told twice");
+}
+
+#[test]
+fn commands_and_notices_go_down_and_results_come_up() {
     let mut hub = Hub::open();
     let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
     let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(START.0 + 1) };
@@ -578,6 +640,36 @@ fn nothing_is_resolved_while_a_sites_agents_are_awaited_not_even_what_was_asked_
     assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));
     assert_eq!(rows[0].command, Some(command));
     assert_eq!((hub.store.totals().unwrap().documents, hub.store.quarantine(9).unwrap().len()), (0, 0));
+}
+
+/// Proves R-TIME-2.
+#[test]
+fn steps_of_an_agents_clock_are_seen_once_and_are_no_documents() {
+    let mut hub = Hub::open();
+    let mut agent = Agent::new(1, &["3702"]);
+    agent.survey(1);
+    for (n, step) in [
+        (8, ClockStep { by_ms: 3_600_000, offset_ms: None }),
+        (9, ClockStep { by_ms: -5_000, offset_ms: Some(-4_000) }),
+    ] {
+        let stamp = Stamp { id: EntryId::from_bytes([n; 16]), now: Timestamp(START.0 + i64::from(n)) };
+        agent.push(step.entry(stamp).to_bytes());
+    }
+    hub.take_all(&agent);
+    let seen = |hub: &Hub| {
+        let row = hub.store.agents().unwrap().remove(0);
+        let last = row.last_clock_step.unwrap();
+        (row.clock_steps, last.by_ms, last.offset_ms, last.at.0 - START.0)
+    };
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9));
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9), "processing again counts nothing again");
+    let totals = hub.store.totals().unwrap();
+    assert_eq!((totals.documents, totals.quarantined, totals.parked), (1, 0, 0));
+    let board = crate::board::sites(&hub.store.sites().unwrap(), &hub.store.agents().unwrap(), hub.now);
+    assert_eq!((board[0].clock_steps, board[0].last_clock_step.map(|step| step.by_ms)), (2, Some(-5_000)));
+    let metrics = crate::metrics::text(&hub.store, true, None, hub.now).unwrap();
+    assert!(metrics.contains("waystation_hub_site_clock_steps{site=\"3702\"} 2"), "{metrics}");
 }
 
 #[test]
@@ -614,33 +706,3 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(told.entries[0], agent.entry(3));
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
-/// Proves R-TIME-2.
-#[test]
-fn steps_of_an_agents_clock_are_seen_once_and_are_no_documents() {
-    let mut hub = Hub::open();
-    let mut agent = Agent::new(1, &["3702"]);
-    agent.survey(1);
-    for (n, step) in [
-        (8, ClockStep { by_ms: 3_600_000, offset_ms: None }),
-        (9, ClockStep { by_ms: -5_000, offset_ms: Some(-4_000) }),
-    ] {
-        let stamp = Stamp { id: EntryId::from_bytes([n; 16]), now: Timestamp(START.0 + i64::from(n)) };
-        agent.push(step.entry(stamp).to_bytes());
-    }
-    hub.take_all(&agent);
-    let seen = |hub: &Hub| {
-        let row = hub.store.agents().unwrap().remove(0);
-        let last = row.last_clock_step.unwrap();
-        (row.clock_steps, last.by_ms, last.offset_ms, last.at.0 - START.0)
-    };
-    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9));
-    hub.store.rebuild(&mut |_, _| {}).unwrap();
-    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9), "processing again counts nothing again");
-    let totals = hub.store.totals().unwrap();
-    assert_eq!((totals.documents, totals.quarantined, totals.parked), (1, 0, 0));
-    let board = crate::board::sites(&hub.store.sites().unwrap(), &hub.store.agents().unwrap(), hub.now);
-    assert_eq!((board[0].clock_steps, board[0].last_clock_step.map(|step| step.by_ms)), (2, Some(-5_000)));
-    let metrics = crate::metrics::text(&hub.store, true, None, hub.now).unwrap();
-    assert!(metrics.contains("waystation_hub_site_clock_steps{site=\"3702\"} 2"), "{metrics}");
-}
-

@@ -210,8 +210,6 @@ impl Store {
         self.inner.shared.queues.push_message(incoming);
     }
 
-    /// The pinned keys of all agents.
-    ///
     /// HELLOs that wait for the writer.
     pub(crate) fn hellos_waiting(&self) -> usize {
         self.inner.shared.queues.hellos()
@@ -225,6 +223,8 @@ impl Store {
         }
     }
 
+    /// The pinned keys of all agents.
+    ///
     /// # Errors
     ///
     /// The database fails, or a key in it is none.
