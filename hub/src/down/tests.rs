@@ -465,7 +465,7 @@ fn ops_may_release_a_site_whose_agent_never_returns() {
     assert!(anew.words().contains("count_sheet approve"), "{} {first:?}", anew.words());
 }
 
-/// Proves R-OLDER-3, R-LOST-1.
+/// Proves R-OLDER-3.
 #[test]
 fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());

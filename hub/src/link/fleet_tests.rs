@@ -135,7 +135,7 @@ impl Fleet {
     fn run(&mut self, most_ms: u64) -> u64 {
         while self.open() < AGENTS && self.now.0 < most_ms {
             self.agents_speak();
-            if self.now.0 % COMMIT.1 == 0 {
+            if self.now.0.is_multiple_of(COMMIT.1) {
                 self.commit();
             }
             self.now = self.now.plus(STEP_MS);
