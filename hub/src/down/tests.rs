@@ -492,7 +492,6 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     publish(&hub, "五");
     for (base, stored, missing) in [
         (None, 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
-        (Some(Mark::ZERO), 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
         (Some(told.marks[2]), 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
         (Some(told.marks[0]), 4, vec![]),
     ] {
@@ -511,6 +510,51 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     drop(conn);
     told.take(&hub, stream);
     assert_eq!((told.head().seq, Notice::read(&told.read()[4]).unwrap().title), (Seq(5), "五".to_owned()));
+}
+
+/// Proves R-OLDER-3.
+#[test]
+fn where_the_agent_knows_no_hash_any_more_its_base_lies_below_and_nothing_is_withheld() {
+    for is_acknowledged in [true, false] {
+        let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+        let copy = copies.path().join("copy");
+        let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+        let publish = |hub: &Hub, title: &str| {
+            let notice = Notice { title: title.into(), text: String::new(), until: None };
+            assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+        };
+        let titles =
+            |told: &Told| told.read().iter().map(|entry| Notice::read(entry).unwrap().title).collect::<String>();
+        hub.tell(&agent, &mut told);
+        publish(&hub, "一");
+        hub.tell(&agent, &mut told);
+        if is_acknowledged {
+            hub.send(&agent, &ack(&agent, &told, told.head()));
+            hub.barrier();
+        }
+        let mut hub = hub.copy(&copy);
+        ["二", "三", "四"].iter().for_each(|title| publish(&hub, title));
+        hub.tell(&agent, &mut told);
+        let mut hub = hub.put_back(&copy);
+        let held = Held { pruned: Seq(3), ..told.held().unwrap() };
+        let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(0) });
+        hub.send(&agent, &hello);
+        assert_eq!(hub.welcome().meeting, None, "it has something to bring back");
+        publish(&hub, "五");
+        hub.forget_replies();
+        let returned = agent.seal(&Batch { base: Some(Mark::ZERO), ..told.batch(4) });
+        hub.send(&agent, &returned);
+        assert_eq!(hub.ack().stored.seq, Seq(4));
+        let current = hub.number("SELECT id FROM down_stream WHERE is_current = 1");
+        let conn = hub.store.reader().unwrap();
+        let current = conn.query_row("SELECT stream FROM down_stream WHERE id = ?1", [current], |row| row.get(0));
+        drop(conn);
+        let current = StreamId::from_bytes(current.unwrap());
+        assert_eq!(current == told.stream.unwrap(), is_acknowledged);
+        told.take(&hub, current);
+        // what waited comes first, then what the other stream may have held back
+        assert_eq!(titles(&told), if is_acknowledged { "一二三四五" } else { "五一" });
+    }
 }
 
 /// Proves R-OLDER-2.
