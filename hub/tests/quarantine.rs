@@ -20,8 +20,6 @@ use waystation_protocol::time::Timestamp;
 const HUB: &str = env!("CARGO_BIN_EXE_waystation-hub");
 /// The database in a data folder.
 const DATABASE: &str = "hub.sqlite";
-/// The database in a data folder.
-const DATABASE: &str = "hub.sqlite";
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 /// A running hub, killed at the end of its test.
