@@ -6,6 +6,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use waystation_protocol::time::{Tick, Timestamp};
 
+/// Two readings further apart than this were not taken at one instant.
+const INSTANT_MS: u64 = 50;
+/// Most attempts to take both readings at one instant.
+const ATTEMPTS: usize = 5;
+
+/// When this program was built: no clock can rightly show less.
+pub fn build_time() -> Timestamp {
+    Timestamp(env!("WAYSTATION_BUILD_SECONDS").parse::<i64>().map_or(i64::MIN, |seconds| seconds.saturating_mul(1_000)))
+}
+
 /// Wall time, and the time since this process started.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -26,6 +36,17 @@ impl Clock {
             Ok(since) => Timestamp(ms(since)),
             Err(before) => Timestamp(-ms(before.duration())),
         }
+    }
+
+    /// Wall time and the monotonic reading at one instant, also where this thread was put to sleep in between.
+    pub fn both(&self) -> (Timestamp, Tick) {
+        for _ in 1..ATTEMPTS {
+            let (before, now, after) = (self.tick(), self.now(), self.tick());
+            if after.since(before) <= INSTANT_MS {
+                return (now, after);
+            }
+        }
+        (self.now(), self.tick())
     }
 
     /// The monotonic reading for state machines.
@@ -55,5 +76,6 @@ mod tests {
         assert!(now > Timestamp(1_600_000_000_000), "{now:?}");
         assert!(clock.mono_ms() >= mono && clock.tick() >= Tick(mono));
         assert_eq!(clock.boot(), 7);
+        assert!(clock.both().1 >= Tick(mono) && clock.now() >= build_time(), "{:?}", build_time());
     }
 }

@@ -47,6 +47,7 @@ fn text(shared: &Shared) -> String {
     }
     let mut counter = |name: &str, help: &str, value: u64| registry.register(name, help, ConstCounter::new(value));
     counter("captured_entries", "Entries captured since the start", made.entries);
+    counter("clock_steps", "Steps of the clock since the start", store.clock_steps());
     counter("commits", "Durable commits since the start", made.commits);
     counter("pruned_entries", "Entries deleted that the hub has and needs no more", made.pruned);
     counter("connections", "Connections that stood", sent.connections);

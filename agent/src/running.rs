@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use waystation_protocol::id::IdSource;
 
 use crate::api::{Shared, Work, router};
-use crate::clock::Clock;
+use crate::clock::{Clock, build_time};
 use crate::config::Config;
 use crate::link::{Link, LinkOptions, LinkStatus, NetworkSwitch};
 use crate::presence::Presence;
@@ -120,7 +120,9 @@ pub fn open_store(config: &Config) -> Result<Store, StoreError> {
         zone: config.zone.clone(),
         reserve_bytes: config.reserve_bytes,
     };
-    Store::open(&config.data, options)
+    let store = Store::open(&config.data, options)?;
+    store.set_build_time(build_time());
+    Ok(store)
 }
 
 /// The clock of this process start.

@@ -8,6 +8,7 @@ pub mod acts;
 #[cfg(test)]
 mod acts_tests;
 pub mod documents;
+pub mod forms;
 pub mod health;
 pub mod journals;
 pub mod kinds;

@@ -9,7 +9,7 @@ use waystation_protocol::id::AgentId;
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{self, Timestamp};
 
-use crate::store::{AgentRow, SiteRow};
+use crate::store::{AgentRow, ClockStepRow, SiteRow};
 
 /// An agent speaks at least every 66 seconds; after this long without a word it is silent.
 pub const SILENT_AFTER_MS: i64 = 90_000;
@@ -69,6 +69,10 @@ pub struct Site {
     pub is_doubled: bool,
     /// The clock of the agent that stands for it now, minus the hub's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
+    /// How often its agents' clocks made a step.
+    pub clock_steps: u64,
+    /// The step heard of last.
+    pub last_clock_step: Option<ClockStepRow>,
     /// Its agents.
     pub agents: Vec<AgentId>,
     /// How many documents it has.
@@ -165,6 +169,8 @@ fn site(row: &SiteRow, agents: &[AgentRow], now: Timestamp) -> Site {
         absent: own.iter().flat_map(|agent| agent.absent.iter().copied()).collect(),
         is_doubled: own.iter().any(|agent| agent.is_doubled),
         clock_offset_ms: current.and_then(|agent| agent.clock_offset_ms),
+        clock_steps: sum(|agent| agent.clock_steps),
+        last_clock_step: own.iter().filter_map(|agent| agent.last_clock_step).max_by_key(|step| step.received_at),
         agents: own.iter().map(|agent| agent.agent).collect(),
         documents: row.documents,
     }
@@ -204,6 +210,8 @@ pub(crate) mod tests {
             absent: Vec::new(),
             is_doubled: false,
             clock_offset_ms: Some(12),
+            clock_steps: 0,
+            last_clock_step: None,
             disk_free: 1,
             caught_up_at: Some(NOW),
         }

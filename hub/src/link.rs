@@ -3,8 +3,11 @@
 //! One task polls and never waits for anything else; verification has threads of its own; replies leave from a second
 //! task, the downward journals from a third. What cannot be queued is dropped and counted: agents resend. Back-pressure is the credit in each reply.
 
+mod admission;
 mod credit;
 mod downward;
+#[cfg(test)]
+mod fleet_tests;
 mod intake;
 pub(crate) mod outbox;
 #[cfg(test)]

@@ -95,13 +95,14 @@ impl Collector for Snapshot {
 impl Snapshot {
     fn encode_sites(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         type Read = fn(&Site, Timestamp) -> Option<i64>;
-        let columns: [(&str, &str, Read); 5] = [
+        let columns: [(&str, &str, Read); 6] = [
             ("site_backlog", "Entries announced and not yet here", |site, _| Some(site.backlog as i64)),
             ("site_oldest_unsent_seconds", "Age of the oldest of them", |site, _| {
                 Some(site.oldest_unsent_ms as i64 / 1000)
             }),
             ("site_quarantined", "Entries in quarantine", |site, _| Some(site.quarantined as i64)),
             ("site_clock_offset_ms", "The agent's clock minus the hub's", |site, _| site.clock_offset_ms),
+            ("site_clock_steps", "Steps of its agents' clocks", |site, _| Some(site.clock_steps as i64)),
             ("site_silence_seconds", "Time since anything was heard", |site, now| {
                 site.last_seen.map(|at| (now.0 - at.0).max(0) / 1000)
             }),

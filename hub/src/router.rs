@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::api::problem::Problem;
-use crate::api::{App, acts, documents, health, journals, kinds, openapi, quarantine, reports, restore, sites};
+use crate::api::{App, acts, documents, forms, health, journals, kinds, openapi, quarantine, reports, restore, sites};
 use crate::{events, pages};
 
 /// Nothing inline, nothing from elsewhere, in nobody's frame.
@@ -40,6 +40,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/documents/{id}/acts/{act}", post(acts::act))
         .route("/api/v1/agents/{agent}/commands", get(acts::commands).post(acts::give_command))
         .route("/api/v1/notices", post(acts::publish_notice))
+        .route("/api/v1/forms", get(forms::forms).post(forms::define))
         .route("/api/v1/quarantine", get(quarantine::list))
         .route("/api/v1/quarantine/{id}", get(quarantine::case))
         .route("/api/v1/quarantine/{id}/fix", post(quarantine::fix))

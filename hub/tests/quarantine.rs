@@ -18,6 +18,8 @@ use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 
 const HUB: &str = env!("CARGO_BIN_EXE_waystation-hub");
+/// The database in a data folder.
+const DATABASE: &str = "hub.sqlite";
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 /// A running hub, killed at the end of its test.
@@ -198,4 +200,37 @@ fn commands_resolve_beside_a_running_hub_and_without_one() {
     {
         assert!(shown.contains(part), "{part} is missing in {shown}");
     }
+}
+
+/// Proves R-OLDER-2.
+#[test]
+fn commands_resolve_nothing_while_a_restored_hub_waits_for_its_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let stream = poison(dir);
+    let older = std::fs::read(dir.join(DATABASE)).unwrap();
+    Store::open(dir, Options::new([9; 16])).unwrap().close();
+    std::fs::write(dir.join(DATABASE), older).unwrap();
+    let file = dir.join("fix.json");
+    std::fs::write(&file, r#"{"set": {"score": 80}}"#).unwrap();
+    let (place, person) = (format!("{stream}.1"), ["--by", "王芳", "--why", "录错"]);
+    let file = ["--json", file.to_str().unwrap()];
+    for arguments in
+        [["fix", &place].iter().chain(&file).chain(&person).collect::<Vec<_>>(), vec![&"replay", &place.as_str()]]
+    {
+        let arguments: Vec<&str> = arguments.into_iter().copied().collect();
+        refused(dir, &arguments, "read-only");
+    }
+    refused(dir, &[&["waive", &place], &person[..]].concat(), "read-only");
+    refused(dir, &["replay", "--all"], "more are read-only");
+    let released = Command::new(HUB).args(["release-restore", "--data"]).arg(dir).args(person).output().unwrap();
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    let waived = said(dir, &[&["waive", &place], &person[..]].concat());
+    assert_eq!(waived, format!("entry {place} is given up"));
+}
+
+fn refused(dir: &Path, arguments: &[&str], why: &str) {
+    let output = command(dir, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && error.contains(why), "{arguments:?}: {error}");
 }

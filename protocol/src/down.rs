@@ -1,7 +1,8 @@
-//! Entries that stand on no document: receipts, notices, commands and their results, and the marker of a rehydration.
+//! Entries that stand on no document: receipts, notices, commands and their results, the marker of a rehydration, and steps
+//! of a clock.
 //!
-//! Each is an opening entry of a kind that no build folds. They travel in the downward journal, results in the upward
-//! one. Both ends build and read them here, so that names are shared; what does not read is for a newer build.
+//! Each is an opening entry of a kind that no build folds. They travel in the downward journal, results and steps in the
+//! upward one. Both ends build and read them here, so that names are shared; what does not read is for a newer build.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::value::Value;
 pub const RECEIPT: &str = "receipt";
 /// The kind of a notice.
 pub const NOTICE: &str = "notice";
-/// The kind of a form definition, which is opaque here.
+/// The kind of a form definition ([`crate::definition`]).
 pub const FORM: &str = "form";
 /// The kind of a command.
 pub const COMMAND: &str = "command";
@@ -23,6 +24,8 @@ pub const COMMAND: &str = "command";
 pub const COMMAND_RESULT: &str = "command_result";
 /// The kind of a person's word that a notice was read; it travels upward.
 pub const NOTICE_ACK: &str = "notice_ack";
+/// The kind of an event: the clock of the capturing machine made a step. It travels upward.
+pub const CLOCK_STEP: &str = "clock_step";
 /// The kind of the marker after a rehydration.
 pub const REHYDRATED: &str = "rehydrated";
 
@@ -34,7 +37,7 @@ const FIXED_FIELDS: &str = "fields.";
 
 /// Whether an entry of this kind stands on a document.
 pub fn is_on_document(kind: &str) -> bool {
-    ![RECEIPT, NOTICE, FORM, COMMAND, COMMAND_RESULT, NOTICE_ACK, REHYDRATED].contains(&kind)
+    ![RECEIPT, NOTICE, FORM, COMMAND, COMMAND_RESULT, NOTICE_ACK, CLOCK_STEP, REHYDRATED].contains(&kind)
 }
 
 /// The id and the time of an entry about to be built.
@@ -144,6 +147,15 @@ pub struct CommandResult {
 pub struct NoticeAck {
     /// The notice's entry.
     pub notice: EntryId,
+}
+
+/// The wall clock of the capturing machine jumped against its monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Milliseconds by which it now shows more; less if negative.
+    pub by_ms: i64,
+    /// Milliseconds by which it then is thought to be ahead of the hub's; none where they had not been compared.
+    pub offset_ms: Option<i64>,
 }
 
 /// All that other branches of a journal hold was relayed before this: the agent of the fork may act again.
@@ -294,6 +306,22 @@ impl NoticeAck {
     }
 }
 
+impl ClockStep {
+    /// Its entry, to be captured in the upward journal.
+    pub fn entry(&self, stamp: Stamp) -> Entry {
+        let mut set = BTreeMap::from([("by_ms".to_owned(), Value::Int(self.by_ms))]);
+        set.extend(self.offset_ms.map(|offset| ("offset_ms".to_owned(), Value::Int(offset))));
+        build(CLOCK_STEP, "step", set, stamp)
+    }
+
+    /// Reads one; none if it is no step of this build's.
+    pub fn read(entry: &Entry) -> Option<ClockStep> {
+        let reader = Reader::of(entry, CLOCK_STEP)?;
+        let number = |key| reader.0.get(key).and_then(Value::as_int);
+        Some(ClockStep { by_ms: number("by_ms")?, offset_ms: number("offset_ms") })
+    }
+}
+
 impl Rehydrated {
     /// Its entry.
     pub fn entry(&self, stamp: Stamp) -> Entry {
@@ -408,6 +436,10 @@ mod tests {
         }
         let ack = NoticeAck { notice: STAMP.id };
         assert_eq!(NoticeAck::read(&sent(ack.entry(STAMP))), Some(ack));
+        for offset_ms in [None, Some(-7), Some(i64::MAX)] {
+            let step = ClockStep { by_ms: -3_600_000, offset_ms };
+            assert_eq!(ClockStep::read(&sent(step.entry(STAMP))), Some(step));
+        }
         let marker = Rehydrated { stream: StreamId::from_bytes([4; 16]), at: Mark::ZERO.extend(b"a") };
         assert_eq!(Rehydrated::read(&sent(marker.entry(STAMP))), Some(marker));
     }

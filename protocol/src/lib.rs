@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod chain;
 pub mod codec;
+pub mod definition;
 pub mod document;
 pub mod down;
 pub mod entry;

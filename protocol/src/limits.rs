@@ -42,6 +42,18 @@ pub const AHEAD_BATCHES: usize = 256;
 /// What a sender may have in flight when its receiver has said nothing yet.
 pub const FIRST_CREDIT_BYTES: u64 = 256 * 1024;
 
+/// The longest pause a receiver may ask for, in milliseconds: what it has to do then is done, or it asks again.
+pub const RETRY_AFTER_MS: u64 = 120_000;
+
+/// Longest label, choice and pattern of a defined field, in bytes.
+pub const LABEL_BYTES: usize = 200;
+
+/// Most choices of a defined field.
+pub const CHOICES: usize = 200;
+
+/// Most fields the hub defines for one kind.
+pub const DEFINITIONS: usize = 200;
+
 /// Longest site name in bytes.
 pub const SITE_BYTES: usize = 128;
 
@@ -50,6 +62,9 @@ pub const AUTHOR_BYTES: usize = 128;
 
 /// An act may lie this far in the future of the clock that records it.
 pub const CLOCK_LEAD_MS: i64 = 5 * 60 * 1000;
+
+/// A jump of the wall clock against the monotonic one beyond this is a step, and journalled.
+pub const CLOCK_STEP_MS: u64 = 2_000;
 
 /// Largest quantity (thousandths), amount (minor units) or count a field holds: a billion units, ten billion yuan. Nine
 /// million such values still add up within 64 bits.

@@ -41,6 +41,24 @@ pub enum ClockQuality {
 }
 
 impl ClockQuality {
+    /// The quality of this code; nothing is known of codes that are none.
+    pub const fn of_code(code: u8) -> ClockQuality {
+        match code {
+            1 => Self::FreeRunning,
+            2 => Self::Compared,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::FreeRunning => "free_running",
+            Self::Compared => "compared",
+        }
+    }
+
     /// The code stored in an entry.
     pub const fn code(self) -> u8 {
         match self {
@@ -165,6 +183,19 @@ mod tests {
 
     fn shanghai() -> TimeZone {
         zone("").expect("the bundled database has the default zone")
+    }
+
+    /// Proves R-TIME-4.
+    #[test]
+    fn every_clock_quality_has_its_code_and_word() {
+        for (code, quality, word) in [
+            (0, ClockQuality::Unknown, "unknown"),
+            (1, ClockQuality::FreeRunning, "free_running"),
+            (2, ClockQuality::Compared, "compared"),
+        ] {
+            assert_eq!((quality.code(), ClockQuality::of_code(code), quality.name()), (code, quality, word));
+        }
+        assert_eq!(ClockQuality::of_code(3), ClockQuality::Unknown);
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod clerk;
 pub mod fuzzing;
 pub mod golden;
+pub mod golden_stores;
 pub mod http;
 pub mod import;
 pub mod oracle;

@@ -82,6 +82,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/lookup", get(lookup))
         .route("/api/v1/salvage", delete(dismiss_salvage))
         .route("/api/v1/aside", get(aside))
+        .route("/api/v1/forms", get(forms))
         .route("/api/v1/notices", get(notices))
         .route("/api/v1/notices/{id}/ack", post(acknowledge))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
@@ -179,6 +180,10 @@ async fn dismiss_salvage(State(shared): State<Arc<Shared>>) -> Result<StatusCode
 
 async fn aside(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {
     blocking(&shared, |shared| shared.work.set_aside()).await.map(Json)
+}
+
+async fn forms(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {
+    blocking(&shared, |shared| shared.work.definitions()).await.map(Json)
 }
 
 async fn notices(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {

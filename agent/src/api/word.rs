@@ -1,6 +1,7 @@
-//! What the hub had to say, as JSON: entries set aside, notices.
+//! What the hub had to say, as JSON: entries set aside, notices, definitions of fields.
 
 use serde_json::{Value as Json, json};
+use waystation_protocol::definition::{Choice, Defined};
 use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
@@ -104,6 +105,29 @@ impl Work {
                 "text": posted.notice.text,
                 "until": posted.notice.until.map(|until| until.rfc3339(&self.zone)),
                 "read": read,
+            })
+        });
+        Ok(json!({ "items": items.collect::<Vec<_>>() }))
+    }
+
+    /// The fields that the hub has defined, as they stand here.
+    pub fn definitions(&self) -> Result<Json, Fault> {
+        let labels = |zh: &str, en: &str| json!({ "zh-CN": zh, "en": en });
+        let items = self.store.definitions()?.into_iter().map(|defined| {
+            let Defined { definition, since, retired } = defined;
+            let choice = |choice: &Choice| json!({ "value": choice.value, "labels": labels(&choice.zh, &choice.en) });
+            json!({
+                "id": definition.id,
+                "kind": definition.kind,
+                "labels": labels(&definition.zh, &definition.en),
+                "type": definition.ty.name(),
+                "choices": definition.choices.iter().map(choice).collect::<Vec<_>>(),
+                "range": definition.range.map(|(min, max)| json!({ "min": min, "max": max })),
+                "pattern": definition.pattern,
+                "required_in_state": definition.required_in_state,
+                "since": since,
+                "retired": retired,
+                "version": definition.version,
             })
         });
         Ok(json!({ "items": items.collect::<Vec<_>>() }))

@@ -297,7 +297,7 @@ impl Work {
             "set_aside": self.store.count_set_aside()?,
             "waits_for_copy": self.store.is_waiting_for_copy(),
             "unread_notices": self.current_notices()?.iter().filter(|posted| posted.read.is_none()).count(),
-            "form_definitions": self.store.forms()?,
+            "form_definitions": self.store.definitions()?.len(),
             "unsent": backlog.entries,
             "unsent_bytes": backlog.bytes,
             "oldest_unsent_age_s": backlog.oldest_at.map_or(0, age_s),
@@ -307,6 +307,8 @@ impl Work {
             "last_ack_at": link.last_ack_at.map(|at| at.rfc3339(&self.zone)),
             "last_error": link.last_error,
             "clock_offset_ms": link.clock_offset_ms,
+            "clock_quality": self.store.clock_quality(now).name(),
+            "clock_steps": self.store.clock_steps(),
             "disk_free": self.store.disk_free()?,
             "build": BUILD,
             "problem": self.problem(link).map(|problem| problem.en),
@@ -391,8 +393,14 @@ impl Work {
         Ok(draft.map_or(Ok(()), |draft| self.store.drop_draft(draft))?)
     }
 
+    /// The clock as it is now; a step since it was last read is in the journal before anything that happens after it.
     pub(super) fn at(&self) -> At {
-        At { now: self.clock.now(), mono_ms: self.clock.mono_ms() }
+        let (now, tick) = self.clock.both();
+        let at = At { now, mono_ms: tick.0 };
+        if let Err(error) = self.store.observe_clock(at) {
+            tracing::warn!(%error, "a step of the clock could not be journalled");
+        }
+        at
     }
 }
 

@@ -142,6 +142,11 @@ impl Driver {
         self.sender.handle_hello_sent(now);
     }
 
+    /// The clock made a step: what was compared before says nothing, nor does a HELLO that is under way.
+    pub(super) fn handle_clock_step(&mut self) {
+        (self.hello_left_at, self.clock_offset_ms) = (None, None);
+    }
+
     /// What a WELCOME led to is on the disk: entries flow, in `stream`.
     pub(super) fn handle_met(&mut self, met: &Met, stream: StreamId, parent: Option<Parent>, credit: u64, now: Tick) {
         self.trouble = None;
@@ -149,6 +154,11 @@ impl Driver {
         self.base = met.lost().map(|_| met.common);
         (self.stream, self.parent) = (stream, parent);
         self.sender.handle_resume(Resume { stored: met.common, floor: met.floor, must_register, credit }, now);
+    }
+
+    /// Until when the hub wants to hear no HELLO.
+    pub(super) fn hold_until(&self) -> Tick {
+        self.sender.hold_until()
     }
 
     /// Nothing is sent until the next meeting.
@@ -248,6 +258,7 @@ impl Driver {
         }
         Ok(Heard::Welcomed(Box::new(Welcomed {
             met: met.ok(),
+            hub_time: welcome.t3,
             processed: welcome.processed,
             prunable: welcome.prunable,
             pin,
@@ -287,6 +298,10 @@ impl Driver {
         let key = self.hub_key.ok_or("an ACK before any WELCOME")?;
         let ack = Ack::from_body(verified(frame, &key)?).map_err(|error| error.to_string())?;
         let is_session = self.session == Some(ack.session) || is_planted(Plant::StaleAck);
+        if is_session && is_busy(&ack) {
+            self.sender.handle_busy(ack.retry_after_ms, now);
+            return Ok(Heard::Busy);
+        }
         if is_session && ack.stream != self.stream {
             return Ok(Heard::Returned(Box::new(ack)));
         }
@@ -361,6 +376,11 @@ fn verified<'a>(frame: &Frame<'a>, key: &VerifyingKey) -> Result<&'a [u8], Strin
         return Err(FrameError::Signature.to_string());
     }
     frame.verified_body(key).map_err(|error| error.to_string())
+}
+
+/// Whether it only asks for a pause: it acknowledges nothing.
+fn is_busy(ack: &Ack) -> bool {
+    ack.retry_after_ms > 0 && ack.stored == Mark::ZERO
 }
 
 /// This clock minus the hub's: half the difference of the two ways (RFC 5905, section 8), with its sign turned.

@@ -30,7 +30,8 @@ fn mark(chain: u8, seq: u64) -> Mark {
 
 impl Story {
     /// Runs `script`: `+3` the journal grows, `up`, `down`, `wait 900`, `welcome 2`, `ack 3`, `other 5` a WELCOME of a
-    /// hub whose chain differs, `prune 2`, `protocol 9`, `forged 3` an ACK by another key, `old 3` an ACK of another session.
+    /// hub whose chain differs, `prune 2`, `protocol 9`, `forged 3` an ACK by another key, `old 3` an ACK of another session,
+    /// `busy 500` no room for a HELLO.
     fn run(script: &str) -> Story {
         let mut story = Story {
             driver: Driver::new(STREAM, Seq(0), Mark::ZERO, None),
@@ -58,6 +59,7 @@ impl Story {
                 "prune" => story.pruned = number,
                 "protocol" => story.welcome(Mark::ZERO, 9),
                 "ack" => story.ack(number, story.session, 1),
+                "busy" => story.busy(number),
                 "old" => story.ack(number, story.session + 1, 1),
                 "forged" => story.ack(number, story.session, 2),
                 grow => {
@@ -115,6 +117,21 @@ impl Story {
         self.hear(&frame);
     }
 
+    fn busy(&mut self, retry_after_ms: u64) {
+        let ack = Ack {
+            session: SessionId::from_bytes([self.session; 16]),
+            stream: self.stream,
+            stored: Mark::ZERO,
+            processed: Seq(0),
+            prunable: Seq(0),
+            down_prunable: Seq(0),
+            missing: Vec::new(),
+            credit: 0,
+            retry_after_ms,
+        };
+        self.hear(&seal(Ack::FRAME, &ack.to_body(), &SigningKey::from_bytes(&[1; 32])));
+    }
+
     fn hear(&mut self, frame: &[u8]) {
         let hash_at = |seq: Seq| (seq.0 <= self.head).then(|| mark(b'e', seq.0).hash);
         let journal = Journal { pruned: Seq(self.pruned), line: &self.line, must_fork: false, hash_at: &hash_at };
@@ -126,6 +143,7 @@ impl Story {
             Heard::Acked { stored, .. } => format!("stored:{}", stored.seq),
             Heard::Returned(_) => "returned".to_owned(),
             Heard::Batch(_) => "batch".to_owned(),
+            Heard::Busy => "busy".to_owned(),
             Heard::Doubt => "doubt".to_owned(),
             Heard::Stale => "stale".to_owned(),
             Heard::Dropped(_) => "dropped".to_owned(),
@@ -241,6 +259,18 @@ fn a_meeting_that_needs_a_person_stops_sending_and_is_tried_again() {
     check("+3; up; protocol 9; welcome 2", "hello trouble beat open:2 3-3");
     let story = Story::run("+3; up; protocol 9");
     assert!(story.driver.trouble().is_some_and(|trouble| trouble.en().contains("needs ops")));
+}
+
+/// Proves R-FLOW-5, R-FLOW-6.
+#[test]
+fn a_hub_without_room_is_greeted_again_after_the_pause_and_nothing_else_follows() {
+    check("+3; up; welcome 2; down; up; busy 9000; wait 8999", "hello open:2 3-3 beat hello busy");
+    check(
+        "+3; up; welcome 2; down; up; busy 9000; wait 9000; welcome 2",
+        "hello open:2 3-3 beat hello busy hello open:2 3-3 beat",
+    );
+    check("+3; up; welcome 2; busy 500; wait 499; ack 3", "hello open:2 3-3 beat busy stored:3");
+    check("up; busy 9000; wait 1000", "hello dropped hello");
 }
 
 #[test]

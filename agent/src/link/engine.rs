@@ -8,7 +8,7 @@ use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::kind::KINDS;
 use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::number::Tag;
-use waystation_protocol::time::{ClockQuality, Tick, Timestamp};
+use waystation_protocol::time::{Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
 
 use super::BUILD;
@@ -19,7 +19,7 @@ use super::driver::{Driver, Journal, Order};
 use super::heard::{Heard, Met, Welcomed};
 use super::status::LinkStatus;
 use super::trouble::Trouble;
-use crate::store::{Filled, Identity, Store, StoreError};
+use crate::store::{At, Filled, Identity, Store, StoreError};
 
 /// Both readings of the clock at one instant.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,8 @@ pub struct Engine {
     has_asked: bool,
     /// Whether a challenge is answered at once: one per heartbeat, so that two that answer do not chase each other.
     may_answer: bool,
+    /// Steps of the clock that are known here.
+    clock_steps: u64,
 }
 
 impl Engine {
@@ -73,6 +75,7 @@ impl Engine {
             must_greet: false,
             has_asked: false,
             may_answer: true,
+            clock_steps: 0,
         }
     }
 
@@ -114,6 +117,7 @@ impl Engine {
 
     /// A frame arrived on the down topic.
     pub fn handle_frame(&mut self, bytes: &[u8], now: Now) {
+        self.observe_clock(now);
         let store = self.store.clone();
         let hash_at = |seq| store.hash_at(seq);
         let line = store.line();
@@ -139,7 +143,9 @@ impl Engine {
     ///
     /// The journal cannot be read; the connection is to be given up and tried again.
     pub fn poll(&mut self, now: Now) -> Result<Option<Action>, StoreError> {
-        if std::mem::take(&mut self.must_greet) {
+        self.observe_clock(now);
+        if self.must_greet && now.tick >= self.driver.hold_until() {
+            self.must_greet = false;
             return Ok(self.greet(now).map(Action::Publish));
         }
         if let Some(frame) = self.poll_down(now)? {
@@ -162,9 +168,20 @@ impl Engine {
 
     /// When to ask again at the latest, absent other events.
     pub fn poll_timer(&self) -> Option<Tick> {
-        match (self.driver.poll_timer(), self.down.poll_timer()) {
-            (Some(main), Some(down)) => Some(main.min(down)),
-            (one, other) => one.or(other),
+        let greeting = self.must_greet.then(|| self.driver.hold_until());
+        [self.driver.poll_timer(), self.down.poll_timer(), greeting].into_iter().flatten().min()
+    }
+
+    /// A step of the clock makes what was compared worthless: it is journalled, and compared again by a new HELLO.
+    fn observe_clock(&mut self, now: Now) {
+        if let Err(error) = self.store.observe_clock(At { now: now.wall, mono_ms: now.tick.0 }) {
+            tracing::debug!(%error, "a step of the clock is not journalled yet");
+        }
+        let steps = self.store.clock_steps();
+        if std::mem::replace(&mut self.clock_steps, steps) != steps {
+            self.driver.handle_clock_step();
+            self.status.update(|state| state.clock_offset_ms = None);
+            self.must_greet = self.is_connected();
         }
     }
 
@@ -193,6 +210,7 @@ impl Engine {
                 });
                 self.ask_for_letter();
             }
+            Heard::Busy => tracing::debug!("the hub asks for a pause before the next HELLO"),
             Heard::Doubt => tracing::warn!("an acknowledgement contradicts this journal; greeting the hub again"),
             Heard::Stale => tracing::debug!("a frame of an earlier session"),
             Heard::Dropped(reason) => {
@@ -204,7 +222,7 @@ impl Engine {
 
     /// Does what a WELCOME leads to. The new stream of a fork is on the disk before it is used.
     fn meet(&mut self, welcomed: &Welcomed, now: Now) -> Result<(), StoreError> {
-        self.store.set_clock_quality(ClockQuality::Compared);
+        self.store.handle_compared(welcomed.hub_time, self.driver.clock_offset_ms());
         if let Some(key) = welcomed.pin {
             tracing::info!("the hub's key is trusted from now on");
             self.store.pin_hub_key(key)?;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use ed25519_dalek::SigningKey;
 use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::definition::{Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, CommandResult, Fate, Notice, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{ClockStep, Command, CommandResult, Fate, Notice, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame::{Frame, FrameType, seal};
 use waystation_protocol::id::{EntryId, SessionId, StreamId};
@@ -32,24 +33,29 @@ struct Bench {
     tick: u64,
     session: u8,
     drawn: u8,
+    /// By how much the wall clock was stepped.
+    stepped: i64,
     log: Vec<String>,
     _folder: tempfile::TempDir,
+}
+
+fn options() -> OpenOptions {
+    OpenOptions {
+        sites: Sites::Only(vec!["3702".parse().unwrap()]),
+        letter: 'A',
+        random: [7; 10],
+        boot: 1,
+        new_ids: [[1; 16], [2; 16]],
+        new_key: [3; 32],
+        zone: zone("").unwrap(),
+        reserve_bytes: 4_096,
+    }
 }
 
 impl Bench {
     fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let options = OpenOptions {
-            sites: Sites::Only(vec!["3702".parse().unwrap()]),
-            letter: 'A',
-            random: [7; 10],
-            boot: 1,
-            new_ids: [[1; 16], [2; 16]],
-            new_key: [3; 32],
-            zone: zone("").unwrap(),
-            reserve_bytes: 4_096,
-        };
-        let store = Store::open(&folder.path().join("data"), options).unwrap();
+        let store = Store::open(&folder.path().join("data"), options()).unwrap();
         Bench {
             engine: Engine::new(store.clone(), LinkStatus::new(true), 1),
             store,
@@ -59,6 +65,7 @@ impl Bench {
             tick: 0,
             session: 0,
             drawn: 0,
+            stepped: 0,
             log: Vec::new(),
             _folder: folder,
         }
@@ -66,7 +73,8 @@ impl Bench {
 
     /// Runs `script`: `up` and `down`; `notice` the hub writes one; `welcome 3` it has so much of its journal, `welcome` all,
     /// `silent` it speaks of none, `challenge` not before an answer; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
-    /// `acked 3` what came back to it; `wait 1000`.
+    /// `acked 3` what came back to it; `prune 2` the agent deletes so much; `wait 1000`; `step 3000` the
+    /// wall clock alone goes on.
     fn run(&mut self, script: &str) -> &mut Bench {
         for step in script.split(';').map(str::trim) {
             let mut words = step.split_whitespace();
@@ -89,7 +97,13 @@ impl Bench {
                 "send" => self.send(numbers[0], numbers[1], true),
                 "forged" => self.send(numbers[0], numbers[1], false),
                 "other" => (self.stream, self.told) = (self.stream + 1, Vec::new()),
+                "step" => self.stepped += numbers[0] as i64,
                 "acked" => self.ack(numbers[0]),
+                "prune" => {
+                    self.store.record_down_prunable(Seq(numbers[0] as u64));
+                    self.store.rest();
+                    assert_eq!(self.store.down().unwrap().pruned, Seq(numbers[0] as u64));
+                }
                 unknown => panic!("no step '{unknown}'"),
             }
             self.drain();
@@ -102,7 +116,7 @@ impl Bench {
     }
 
     fn now(&self) -> Now {
-        Now { wall: Timestamp(1_795_401_600_000 + self.tick as i64), tick: Tick(self.tick) }
+        Now { wall: Timestamp(1_795_401_600_000 + self.tick as i64 + self.stepped), tick: Tick(self.tick) }
     }
 
     fn stream(&self) -> StreamId {
@@ -260,6 +274,18 @@ fn what_the_hub_forgot_is_returned_to_it() {
     check(&format!("{three}; notice; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
 }
 
+/// Proves R-OLDER-3, R-FORK-3.
+#[test]
+fn what_is_deleted_here_and_forgotten_there_is_passed_over_by_its_base() {
+    // what is deleted has no hash here any more, but the last: the base is the last mark both can know
+    let pruned = "notice; notice; notice; notice; up; welcome; send 1 4; prune 3; down; up";
+    check(&format!("{pruned}; welcome 1; acked 4; wait 5000"), "hello ack:4 hello:4 return:4-4^0");
+    check(&format!("{pruned}; welcome 0; acked 4"), "hello ack:4 hello:4 return:4-4^0");
+    check(&format!("{pruned}; welcome 3; acked 4"), "hello ack:4 hello:4 return:4-4");
+    let all = "notice; notice; up; welcome; send 1 2; prune 2; down; up";
+    check(&format!("{all}; welcome 1; acked 2; wait 5000"), "hello ack:2 hello:2 return:3-2^0");
+}
+
 /// Proves R-DOWN-6.
 #[test]
 fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginning() {
@@ -277,11 +303,89 @@ fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginnin
     assert_eq!(bench.store.down().unwrap().stream, bench.stream());
 }
 
+/// Proves R-TIME-2, R-TIME-4.
+#[test]
+fn a_step_of_the_clock_is_journalled_and_the_clock_compared_again() {
+    let mut bench = Bench::new();
+    let of_last = |bench: &Bench| {
+        let seq = bench.store.head().seq;
+        let mut builder = Builder::new();
+        let range = waystation_protocol::chain::SeqRange { first: seq, last: seq };
+        let prev_hash = bench.store.fill_batch(range, &mut builder).unwrap().prev_hash;
+        let batch = Batch {
+            stream: bench.store.identity().stream,
+            parent: None,
+            first_seq: seq,
+            count: builder.count(),
+            prev_hash,
+            base: None,
+            payload: builder.finish().into(),
+        };
+        Entry::from_bytes(Unpacked::open(&batch).unwrap().entries_from(seq).next().unwrap().1).unwrap()
+    };
+    let first = survey_at(&bench.store, bench.now()).unwrap();
+    assert_eq!(first.clock, 0, "never compared");
+    bench.run("up; welcome; wait 10; step 2000; wait 10");
+    assert_eq!((bench.take_log().as_str(), bench.store.clock_steps()), ("hello", 0), "two seconds are no step");
+    assert_eq!(survey_at(&bench.store, bench.now()).unwrap().clock, 2);
+    bench.take_log();
+    bench.run("step 2001");
+    let step = of_last(&bench);
+    assert_eq!(ClockStep::read(&step), Some(ClockStep { by_ms: 2_001, offset_ms: Some(2_001) }));
+    assert_eq!((step.author.as_str(), step.clock, step.occurred_at), ("agent", 1, bench.now().wall));
+    assert!(bench.take_log().contains("hello"), "it is compared again");
+    assert_eq!(
+        (
+            survey_at(&bench.store, bench.now()).unwrap().clock,
+            bench.store.documents(&Default::default()).unwrap().items.len()
+        ),
+        (1, 3)
+    );
+    bench.run("welcome");
+    assert_eq!(survey_at(&bench.store, bench.now()).unwrap().clock, 2);
+    bench.stepped -= 10 * 365 * 86_400_000;
+    bench.run("wait 1");
+    let step = ClockStep::read(&of_last(&bench)).unwrap();
+    assert_eq!(step.by_ms, -10 * 365 * 86_400_000);
+}
+
+/// Proves R-TIME-3.
+#[test]
+fn what_the_hub_told_of_its_time_holds_captured_times_from_below_also_after_a_restart() {
+    let mut bench = Bench::new();
+    bench.run("wait 5000; up; welcome");
+    let told = bench.now().wall;
+    let capture = |store: &Store, now: i64| {
+        let set = BTreeMap::from([("form".to_owned(), Value::from("访后"))]);
+        let wish =
+            Wish {
+                document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None
+            };
+        let receipt = store.capture(wish, At { now: Timestamp(now), mono_ms: 9_000 }).unwrap();
+        let entry = store.history(receipt.document.id).unwrap().remove(0).1;
+        (entry.occurred_at, receipt.document.opened_at, entry.clock)
+    };
+    assert_eq!(capture(&bench.store, 0), (told, told, 0), "a clock that is plainly wrong");
+    assert_eq!(capture(&bench.store, told.0 + 7), (Timestamp(told.0 + 7), Timestamp(told.0 + 7), 2));
+    bench.store.set_build_time(Timestamp(told.0 + 1_000));
+    assert_eq!(capture(&bench.store, told.0 + 7).0, Timestamp(told.0 + 1_000));
+    let Bench { engine, store, _folder: folder, .. } = bench;
+    store.close();
+    drop((engine, store));
+    let store = Store::open(&folder.path().join("data"), OpenOptions { random: [8; 10], ..options() }).unwrap();
+    assert_eq!(capture(&store, 0), (told, told, 0));
+    assert_eq!(capture(&store, told.0 + 7).2, 1, "compared, but not in this process start");
+}
+
 fn survey(store: &Store) -> Result<Entry, CaptureError> {
+    survey_at(store, Now { wall: Timestamp(1_795_401_600_000), tick: Tick(1) })
+}
+
+fn survey_at(store: &Store, now: Now) -> Result<Entry, CaptureError> {
     let set = BTreeMap::from([("form".to_owned(), Value::from("访后")), ("score".to_owned(), Value::Int(90))]);
     let wish =
         Wish { document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None };
-    let receipt = store.capture(wish, At { now: Timestamp(1_795_401_600_000), mono_ms: 1 })?;
+    let receipt = store.capture(wish, At { now: now.wall, mono_ms: now.tick.0 })?;
     Ok(store.history(receipt.document.id)?.remove(0).1)
 }
 
@@ -347,6 +451,37 @@ fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
     assert_eq!((outcomes.as_slice(), seqs.len()), (["done", "refused", "done", "expired", "done"].as_slice(), 5));
     assert_eq!(bench.take_log(), "hello hello:5 ack:5 ack:5 hello:5", "a command to send again leads to a greeting");
     assert!(bench.store.commands().unwrap().is_empty());
+}
+
+/// Proves R-DOWN-7.
+#[test]
+fn definitions_are_kept_and_come_to_the_same_whatever_comes_twice() {
+    let mut bench = Bench::new();
+    let field = |version, is_retired| Definition {
+        id: "colour".into(),
+        kind: "survey".into(),
+        zh: "颜色".into(),
+        en: "Colour".into(),
+        ty: FieldType::Text,
+        choices: Vec::new(),
+        range: None,
+        pattern: None,
+        required_in_state: Vec::new(),
+        is_retired,
+        version,
+    };
+    bench.tell(|stamp| field(1, false).entry(stamp));
+    bench.tell(|stamp| field(2, true).entry(stamp));
+    bench.run("up; welcome; send 1 2; send 1 2");
+    let standing = bench.store.definitions().unwrap();
+    assert_eq!((standing.len(), standing[0].since, standing[0].retired), (1, 1, Some(2)));
+    // another downward journal, as a restored hub begins it, tells them again
+    let told = bench.told.clone();
+    bench.run("down; up; other");
+    bench.told = told;
+    bench.run("welcome; send 1 2");
+    assert_eq!(bench.store.definitions().unwrap(), standing);
+    assert_eq!(bench.store.documents(&Default::default()).unwrap().items.len(), 0);
 }
 
 /// Proves R-FORK-4.

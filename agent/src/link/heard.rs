@@ -3,6 +3,7 @@
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::StreamId;
 use waystation_protocol::message::{Ack, Batch, Ladder};
+use waystation_protocol::time::Timestamp;
 
 /// What a meeting decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(super) struct Met {
 pub(super) struct Welcomed {
     /// What follows from it; none where a person must look. To be done, then told to [`Driver::handle_met`].
     pub(super) met: Option<Met>,
+    /// The hub's clock as it left.
+    pub(super) hub_time: Timestamp,
     /// How far the hub has processed the stream it spoke of.
     pub(super) processed: Seq,
     /// What may be deleted.
@@ -62,6 +65,8 @@ pub(super) enum Heard {
     Returned(Box<Ack>),
     /// A batch of a downward journal, in a session the hub welcomed.
     Batch(Box<Batch>),
+    /// The hub has no room for a HELLO now; it is said again after a pause.
+    Busy,
     /// An acknowledgement contradicts this journal; a HELLO follows.
     Doubt,
     /// Of an earlier session, or late: no harm.

@@ -251,7 +251,8 @@ impl Runner {
     }
 
     fn now(&self) -> Now {
-        Now { wall: self.options.clock.now(), tick: self.options.clock.tick() }
+        let (wall, tick) = self.options.clock.both();
+        Now { wall, tick }
     }
 }
 

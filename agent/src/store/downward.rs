@@ -5,6 +5,7 @@ use redb::{ReadableDatabase, ReadableTable};
 
 use waystation_protocol::batch;
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
+use waystation_protocol::definition::Defined;
 use waystation_protocol::down::Outcome;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
@@ -13,10 +14,10 @@ use waystation_protocol::message::{self, Parent};
 use super::error::{CaptureError, StoreError};
 use super::hearing::Answer;
 use super::journal::{self, Filled};
+use super::request::{Keep, Request};
 use super::settle::{Origin, SetAside};
 use super::tables::ASIDE;
 use super::told::{self, Due, Posted};
-use super::writer::{Keep, Request};
 use super::{At, Store, down};
 
 /// Most documents that [`Store::documents_set_aside`] names.
@@ -231,9 +232,9 @@ impl Store {
         self.ask(|reply| Request::Answer { id, answer, at, reply })?
     }
 
-    /// How many form definitions the hub has sent.
-    pub fn forms(&self) -> Result<usize, StoreError> {
-        told::forms(&*self.shared.database()?)
+    /// The fields that the hub has defined, as they stand, by kind and name.
+    pub fn definitions(&self) -> Result<Vec<Defined>, StoreError> {
+        told::definitions(&*self.shared.database()?)
     }
 }
 

@@ -13,10 +13,11 @@ use waystation_protocol::id::EntryId;
 use super::At;
 use super::error::{CaptureError, StoreError};
 use super::stage::Stage;
+use super::timepiece::Reading;
 use super::told::{Answered, Told, is_told};
 
 /// Who is named as the author of what the agent itself says.
-const AGENT_AUTHOR: &str = "agent";
+pub(super) const AGENT_AUTHOR: &str = "agent";
 
 /// What is answered to something the hub told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,7 @@ impl Stage<'_> {
         if told.answer.is_some() {
             return Ok(false);
         }
+        let Reading { at, clock } = self.read_clock(at);
         let stamp = Stamp { id: self.shared.draw_entry(), now: at.now };
         let (mut entry, author) = match (answer, told.entry.kind.as_str()) {
             (Answer::Read { author }, down::NOTICE) => (NoticeAck { notice: id }.entry(stamp), author),
@@ -87,7 +89,7 @@ impl Stage<'_> {
             (Answer::Read { .. } | Answer::Done { .. }, _) => return Err(CaptureError::NotFound),
         };
         entry.author.clone_from(&author);
-        (entry.mono_ms, entry.boot, entry.clock) = (at.mono_ms, self.shared.boot, self.shared.clock_code());
+        (entry.mono_ms, entry.boot, entry.clock) = (at.mono_ms, self.shared.boot, clock);
         entry.cause = Some(id);
         self.push_row(&entry);
         self.gained.entries += 1;

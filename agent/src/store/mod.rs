@@ -28,12 +28,15 @@ mod place;
 mod prune;
 mod rebuild;
 mod refold;
+mod request;
+mod rest;
 mod salvage;
 mod sealed;
 mod settle;
 mod shared;
 mod stage;
 mod tables;
+mod timepiece;
 mod told;
 mod turn;
 mod writer;
@@ -80,8 +83,9 @@ use held::Held;
 use list::{Fresh, Wanted};
 use numbers::Leases;
 use open::Birth;
+use request::{Keep, Reply, Request};
 use shared::Shared;
-use writer::{Keep, QUEUE, Reply, Request, WriterThread};
+use writer::{QUEUE, WriterThread};
 
 /// When an act is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,9 +403,46 @@ impl Store {
         if self.salvage().is_none() { Ok(()) } else { self.keep(Keep::Dismissal) }
     }
 
-    /// Notes what this machine's clock is worth; entries captured from now on say so.
-    pub fn set_clock_quality(&self, quality: ClockQuality) {
-        self.shared.set_clock_quality(quality);
+    /// When this program was built: nothing is captured with an earlier time.
+    pub fn set_build_time(&self, build: Timestamp) {
+        self.shared.timepiece().set_build(build);
+    }
+
+    /// The hub told its time: nothing is captured with an earlier one. `offset_ms`: this clock minus the hub's, where they
+    /// were compared. It reaches the disk within seconds.
+    pub fn handle_compared(&self, hub: Timestamp, offset_ms: Option<i64>) {
+        self.shared.timepiece().handle_compared(hub, offset_ms);
+        if self.shared.note_hub_time() {
+            // A full queue wakes the writer all the same.
+            let _ = self.calls.requests.try_send(Request::Progressed);
+        }
+    }
+
+    /// The clock was read. A step since its last reading becomes an entry, durably, before this returns; true then.
+    pub fn observe_clock(&self, at: At) -> Result<bool, CaptureError> {
+        {
+            let mut timepiece = self.shared.timepiece();
+            if timepiece.step(at).is_none() {
+                timepiece.handle_read(at);
+                return Ok(false);
+            }
+        }
+        self.ask(|reply| Request::ClockRead { at, reply })?
+    }
+
+    /// Steps of the clock since opening.
+    pub fn clock_steps(&self) -> u64 {
+        self.shared.timepiece().steps()
+    }
+
+    /// What the clock is worth when it reads `now`.
+    pub fn clock_quality(&self, now: Timestamp) -> ClockQuality {
+        self.shared.timepiece().quality(now)
+    }
+
+    /// Nothing is captured with an earlier time: the build's, or the hub's as last told.
+    pub fn clock_floor(&self) -> Timestamp {
+        self.shared.timepiece().floor()
     }
 
     /// Bytes free on the store's disk.
@@ -438,7 +479,7 @@ impl Store {
 
     /// Has the writer do what it does when nobody waits, and waits for it.
     #[cfg(test)]
-    fn rest(&self) {
+    pub(crate) fn rest(&self) {
         let _ = self.ask(|reply| Request::Rest { reply });
     }
 

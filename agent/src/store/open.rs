@@ -12,6 +12,7 @@ use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::limits;
 use waystation_protocol::message::Parent;
 use waystation_protocol::site::Sites;
+use waystation_protocol::time::Timestamp;
 
 use super::damage::{self, Compared};
 use super::disk::{Folder, Opener};
@@ -27,6 +28,7 @@ const STREAM: &str = "stream";
 const KEY: &str = "key";
 const LETTER: &str = "letter";
 const HUB_KEY: &str = "hub_key";
+const HUB_TIME: &str = "hub_time";
 
 /// Who this agent is. Persisted before its first use.
 #[derive(Clone)]
@@ -194,6 +196,18 @@ pub(super) fn hub_key(database: &Database) -> Result<Option<[u8; 32]>, StoreErro
 
 pub(super) fn put_hub_key(write: &WriteTransaction, key: &[u8; 32]) -> Result<(), StoreError> {
     write.open_table(META)?.insert(HUB_KEY, key.as_slice())?;
+    Ok(())
+}
+
+/// The hub's time as last told and saved: milliseconds, big-endian.
+pub(super) fn hub_time(database: &Database) -> Result<Option<Timestamp>, StoreError> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let row = meta.get(HUB_TIME)?;
+    Ok(row.and_then(|time| time.value().try_into().ok()).map(|time| Timestamp(i64::from_be_bytes(time))))
+}
+
+pub(super) fn put_hub_time(write: &WriteTransaction, time: Timestamp) -> Result<(), StoreError> {
+    write.open_table(META)?.insert(HUB_TIME, time.0.to_be_bytes().as_slice())?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::tz::TimeZone;
@@ -20,7 +20,6 @@ use waystation_protocol::message::Parent;
 use waystation_protocol::number::Tag;
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::Sites;
-use waystation_protocol::time::ClockQuality;
 
 use super::damage::Salvage;
 use super::down::{DownState, Waits};
@@ -32,6 +31,7 @@ use super::place::{self, Meet};
 use super::prune::Pruned;
 use super::refold::Loaded;
 use super::stage::Committed;
+use super::timepiece::Timepiece;
 use super::{Counts, OpenOptions, damage, disk};
 
 pub(super) struct Shared {
@@ -52,7 +52,7 @@ pub(super) struct Shared {
     hub_key: Mutex<Option<[u8; 32]>>,
     ids: Mutex<IdSource>,
     head: watch::Sender<Seq>,
-    clock: AtomicU8,
+    timepiece: Mutex<Timepiece>,
     is_short: AtomicBool,
     entries: AtomicU64,
     commits: AtomicU64,
@@ -82,6 +82,7 @@ impl Shared {
         let line = open::line(&database, identity.stream)?;
         let meet = place::meet(&database)?;
         let salvage = damage::note(&database)?;
+        let timepiece = Timepiece::new(open::hub_time(&database)?);
         let (head, _) = watch::channel(loaded.progress.head.seq);
         Ok(Shared {
             zone: options.zone,
@@ -100,7 +101,7 @@ impl Shared {
             hub_key: Mutex::new(hub_key),
             ids: Mutex::new(IdSource::new(if is_planted(Plant::SameIds) { [0; 10] } else { options.random })),
             head,
-            clock: AtomicU8::new(ClockQuality::default().code()),
+            timepiece: Mutex::new(timepiece),
             is_short: AtomicBool::new(is_short),
             entries: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -201,12 +202,15 @@ impl Shared {
         self.head.subscribe()
     }
 
-    pub(super) fn clock_code(&self) -> u8 {
-        self.clock.load(Ordering::Relaxed)
+    pub(super) fn timepiece(&self) -> MutexGuard<'_, Timepiece> {
+        self.timepiece.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_clock_quality(&self, quality: ClockQuality) {
-        self.clock.store(quality.code(), Ordering::Relaxed);
+    /// The hub's time is to be saved with its marks, where it moved enough; whether it is.
+    pub(super) fn note_hub_time(&self) -> bool {
+        let is_unsaved = self.timepiece().unsaved().is_some();
+        self.progress().is_unsaved |= is_unsaved;
+        is_unsaved
     }
 
     pub(super) fn is_short(&self) -> bool {
@@ -235,7 +239,10 @@ impl Shared {
 
     /// Entries are durable: everyone may see them.
     pub(super) fn handle_committed(&self, committed: Committed) {
-        let Committed { gained, progress: reached, down, is_rehydrated, disowns_cache: _ } = committed;
+        let Committed { gained, progress: reached, down, is_rehydrated, disowns_cache: _, clock_read } = committed;
+        if let Some(at) = clock_read {
+            self.timepiece().handle_read(at);
+        }
         let count = {
             self.overlay.write().unwrap_or_else(PoisonError::into_inner).merge(gained);
             let mut state = self.down();

@@ -15,6 +15,7 @@ use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::{Books, Captured, Effect, Moment, Problem, Wish, capture};
 use waystation_protocol::document::fold::Writer;
+use waystation_protocol::down::Stamp;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::{self, header, stock_movement};
@@ -28,7 +29,7 @@ use super::cache::{self, Snapshot};
 use super::down::{self, DownState, DownStream};
 use super::error::{CaptureError, StoreError};
 use super::ground::Ground;
-use super::hearing::Heard;
+use super::hearing::{AGENT_AUTHOR, Heard};
 use super::held::Held;
 use super::journal::Progress;
 use super::numbers::Leases;
@@ -37,6 +38,7 @@ use super::sealed;
 use super::settle::{Known, Origin};
 use super::shared::Shared;
 use super::tables::{JOURNAL, Row};
+use super::timepiece::{Reading, Timepiece};
 use super::told;
 
 /// Most entries one act may bring about. A repair order of 500 parts posts 500 movements.
@@ -97,6 +99,10 @@ pub(super) struct Stage<'a> {
     /// The downward journal as it is before.
     pub(super) down: DownState,
     pub(super) heard: Heard,
+    /// The clock as it is before.
+    timepiece: Timepiece,
+    /// A reading whose step is on the stage.
+    clock_read: Option<At>,
 }
 
 /// What a durable stage leaves behind.
@@ -107,6 +113,8 @@ pub(super) struct Committed {
     pub(super) down: Option<DownStream>,
     pub(super) is_rehydrated: bool,
     pub(super) disowns_cache: bool,
+    /// A reading whose step is in the journal.
+    pub(super) clock_read: Option<At>,
 }
 
 struct StagedRow {
@@ -125,7 +133,8 @@ struct Act {
 impl<'a> Stage<'a> {
     pub(super) fn new(shared: &'a Shared, snapshot: Snapshot, leases: &'a mut Leases, progress: Progress) -> Stage<'a> {
         let (rows, gained, heard) = (Vec::new(), Overlay::default(), Heard::default());
-        Stage { shared, snapshot, leases, rows, gained, progress, down: shared.down().clone(), heard }
+        let (down, timepiece) = (shared.down().clone(), *shared.timepiece());
+        Stage { shared, snapshot, leases, rows, gained, progress, down, heard, timepiece, clock_read: None }
     }
 
     /// Whether there is nothing to commit.
@@ -219,7 +228,14 @@ impl<'a> Stage<'a> {
         self.leases.handle_saved();
         let Heard { rows, is_rehydrated, disowns_cache, .. } = self.heard;
         let down = self.down.current.map(|current| current.after(&rows));
-        Committed { gained: self.gained, progress: self.progress, down, is_rehydrated, disowns_cache }
+        Committed {
+            gained: self.gained,
+            progress: self.progress,
+            down,
+            is_rehydrated,
+            disowns_cache,
+            clock_read: self.clock_read,
+        }
     }
 
     fn is_imported(&self, key: &ImportKey) -> Result<bool, StoreError> {
@@ -286,21 +302,37 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// A reading as it is captured: never below the floor.
+    pub(super) fn read_clock(&self, at: At) -> Reading {
+        self.timepiece.read(at)
+    }
+
+    /// Puts the step that a reading shows into the journal; false where it shows none any more.
+    pub(super) fn note_step(&mut self, at: At) -> bool {
+        let Some(step) = self.timepiece.step(at) else { return false };
+        self.timepiece.handle_read(at);
+        self.clock_read = Some(at);
+        tracing::warn!(by_ms = step.by_ms, offset_ms = step.offset_ms, "the clock made a step");
+        let Reading { at, clock } = self.read_clock(at);
+        let mut entry = step.entry(Stamp { id: self.shared.draw_entry(), now: at.now });
+        entry.author = AGENT_AUTHOR.to_owned();
+        (entry.mono_ms, entry.boot, entry.clock) = (at.mono_ms, self.shared.boot, clock);
+        self.push_row(&entry);
+        self.gained.entries += 1;
+        true
+    }
+
     /// One entry, as it would stand after `up`.
     fn attempt(&mut self, mut wish: Wish, before: Option<Arc<Held>>, at: At, up: Seq) -> Result<Act, CaptureError> {
+        let Reading { at, clock } = self.read_clock(at);
         let document = before.as_deref().and_then(|held| held.document.as_ref());
         if let (Some(document), true) = (document, wish.kind.is_empty()) {
             wish.kind = document.kind.clone();
         }
         let is_numbered = before.is_none() && wish.act != header::IMPORTED;
         let series = if is_numbered { self.prepare_opening(&mut wish, at)? } else { None };
-        let moment = Moment {
-            id: self.shared.draw_entry(),
-            now: at.now,
-            mono_ms: at.mono_ms,
-            boot: self.shared.boot,
-            clock: self.shared.clock_code(),
-        };
+        let moment =
+            Moment { id: self.shared.draw_entry(), now: at.now, mono_ms: at.mono_ms, boot: self.shared.boot, clock };
         let books = StageBooks { stage: self, up, failure: RefCell::new(None) };
         let captured = capture(document, wish, moment, Writer::Agent(&self.shared.sites), &books);
         if let Some(error) = books.failure.into_inner() {

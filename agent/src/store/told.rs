@@ -7,6 +7,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use waystation_protocol::codec;
+use waystation_protocol::definition::{self, Defined};
 use waystation_protocol::down::{self, Command, Notice};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
@@ -97,7 +98,7 @@ pub(super) fn commands(database: &Database) -> Result<Vec<Due>, StoreError> {
     Ok(due.filter_map(|told| Some(Due { id: told.entry.id, command: Command::read(&told.entry)? })).collect())
 }
 
-/// How many form definitions the hub has sent.
-pub(super) fn forms(database: &Database) -> Result<usize, StoreError> {
-    Ok(all(database)?.iter().filter(|told| told.entry.kind == down::FORM).count())
+/// The fields that the hub has defined, as they stand.
+pub(super) fn definitions(database: &Database) -> Result<Vec<Defined>, StoreError> {
+    Ok(definition::fold(all(database)?.iter().map(|told| &told.entry)))
 }

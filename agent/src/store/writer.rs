@@ -5,27 +5,24 @@
 //! nobody waits.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use redb::Database;
 
-use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::document::capture::Wish;
-use waystation_protocol::id::{EntryId, StreamId};
+use waystation_protocol::id::StreamId;
 use waystation_protocol::message::Parent;
 use waystation_protocol::plant::{Plant, is_planted};
 
-use super::cache::{self, Snapshot};
+use super::cache::Snapshot;
 use super::disk::{Folder, Opener};
-use super::drafts::{self, Draft, DraftId};
-use super::error::{CaptureError, StoreError};
-use super::hearing::Answer;
+use super::error::StoreError;
 use super::numbers::Leases;
 use super::place::Meet;
+use super::request::{Keep, Pending, Request, answer};
 use super::shared::Shared;
-use super::stage::{ImportOutcome, ImportRow, Receipt, Stage};
-use super::{At, damage, down, open, place, prune, refold, sealed};
+use super::stage::Stage;
+use super::{damage, down, drafts, open, place, refold, sealed};
 
 /// Requests that may wait for the writer; more callers than this wait to be let in.
 pub(super) const QUEUE: usize = 1_024;
@@ -37,77 +34,12 @@ const COMPANY: Duration = Duration::from_micros(200);
 const CACHE_ENTRIES: usize = 1_000;
 /// At so many the cache is written even if callers wait: it bounds memory, at about 2 KB per entry.
 pub(super) const CACHE_ENTRIES_MOST: usize = 2_000;
-/// So many at a time are cached where the disk is short of room.
-const SOME_ENTRIES: u64 = 256;
 /// How long nobody must have waited before the cache is written, with many entries and with few.
 const PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(2);
 /// The disk's room is looked at after so many commits or bytes.
-const ROOM_COMMITS: u32 = 32;
+pub(super) const ROOM_COMMITS: u32 = 32;
 const ROOM_BYTES: u64 = 128 * 1024;
-
-/// A call, and where its answer goes.
-pub(super) enum Request {
-    Capture {
-        wish: Box<Wish>,
-        seen: Option<EntryId>,
-        at: At,
-        reply: Reply<Result<Receipt, CaptureError>>,
-    },
-    Import {
-        rows: Vec<ImportRow>,
-        at: At,
-        reply: Reply<Result<Vec<ImportOutcome>, CaptureError>>,
-    },
-    Keep {
-        what: Keep,
-        reply: Reply<Result<(), StoreError>>,
-    },
-    /// Entries that continue this downward journal.
-    Hear {
-        stream: StreamId,
-        entries: Vec<(Mark, Vec<u8>)>,
-        reply: Reply<Result<(), StoreError>>,
-    },
-    /// Something the hub told is answered, unless it was before.
-    Answer {
-        id: EntryId,
-        answer: Answer,
-        at: At,
-        reply: Reply<Result<bool, CaptureError>>,
-    },
-    /// The hub's marks moved; they are saved at the next pause.
-    Progressed,
-    /// To rest at once.
-    #[cfg(test)]
-    Rest {
-        reply: Reply<()>,
-    },
-    Close,
-}
-
-/// What is kept beside the journal, durably.
-pub(super) enum Keep {
-    Draft(DraftId, Option<Draft>),
-    HubKey([u8; 32]),
-    Letter(char),
-    /// A new stream that leaves the present one at this mark, and whether older documents wait for the hub's copy.
-    Fork(Mark, bool),
-    /// The hub was met.
-    Met,
-    /// People know what was salvaged.
-    Dismissal,
-}
-
-pub(super) type Reply<T> = SyncSender<T>;
-
-/// An answer that waits for the commit.
-#[allow(clippy::large_enum_variant, reason = "a few hundred of them live for one commit")]
-enum Pending {
-    Receipt(Reply<Result<Receipt, CaptureError>>, Result<Receipt, CaptureError>),
-    Outcomes(Reply<Result<Vec<ImportOutcome>, CaptureError>>, Result<Vec<ImportOutcome>, CaptureError>),
-    Answered(Reply<Result<bool, CaptureError>>, Result<bool, CaptureError>),
-}
 
 pub(super) struct WriterThread {
     pub(super) shared: Arc<Shared>,
@@ -239,7 +171,8 @@ impl WriterThread {
             match request {
                 Request::Keep { what, reply } => answer(&reply, self.keep(what)),
                 Request::Hear { stream, entries, reply } => answer(&reply, self.hear(stream, entries)),
-                Request::Capture { .. } | Request::Import { .. } | Request::Answer { .. } => acts.push(request),
+                Request::Capture { .. } | Request::Import { .. } => acts.push(request),
+                Request::Answer { .. } | Request::ClockRead { .. } => acts.push(request),
                 Request::Progressed => self.may_prune = true,
                 #[cfg(test)]
                 Request::Rest { reply } => {
@@ -344,139 +277,6 @@ impl WriterThread {
         written
     }
 
-    /// Nobody waits: writes the cache and deletes what the hub needs no more. Short of room, deleting goes first, and only
-    /// so much of the cache is written as lets entries go.
-    fn rest(&mut self) {
-        if !self.is_short {
-            self.write_cache();
-        } else if self.wants_watermark() {
-            self.write_some_cache();
-        }
-        let has_pruned = self.prune();
-        // What may not go yet may once more is decided.
-        if !self.prune_down() && !has_pruned {
-            self.may_prune = false;
-        }
-    }
-
-    /// Moves the cache's watermark a little: a full disk may have room for that, and for more once entries went.
-    fn write_some_cache(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let written = shared.database().and_then(|database| {
-            let has_moved = refold::fold_some(&database, SOME_ENTRIES, &shared.zone, |overlay, through, down| {
-                commit(&shared, |write| cache::write(write, overlay, through, down))
-            })?;
-            if has_moved { shared.handle_reopened(&database, refold::load(&database, &shared.zone)?) } else { Ok(()) }
-        });
-        if let Err(error) = written {
-            tracing::error!(error = %describe(&error), "the document cache could not be written");
-            self.may_prune = false;
-            self.handle_failed(&error);
-        }
-    }
-
-    /// Whether there are entries to delete, once the cache is written.
-    fn can_prune(&self) -> bool {
-        let limit = |database: &Database| prune::limit(database, &self.shared.progress());
-        let found = self.shared.database().and_then(|database| limit(&database));
-        let down = self.shared.database().and_then(|database| self.down_limit(&database));
-        let has_limit = |found: Result<Option<Seq>, StoreError>| found.is_ok_and(|limit| limit.is_some());
-        self.may_prune && (self.wants_watermark() || has_limit(found) || has_limit(down))
-    }
-
-    /// Whether entries may go that are not in the cache yet.
-    fn wants_watermark(&self) -> bool {
-        let entries = self.shared.overlay().entries;
-        let progress = *self.shared.progress();
-        entries > 0 && progress.prunable().0 > progress.head.seq.0.saturating_sub(entries as u64)
-    }
-
-    /// Deletes some thousands of entries in one commit.
-    fn prune(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let progress = *shared.progress();
-        let deleted = shared.database().and_then(|database| {
-            let Some(limit) = prune::limit(&database, &progress)? else { return Ok(None) };
-            let limit = limit.min(self.undecided(&database)?.0);
-            if limit <= progress.pruned.mark.seq {
-                return Ok(None);
-            }
-            let mut pruned = None;
-            commit(&shared, |write| {
-                progress.save(write, &shared.ends())?;
-                pruned = Some(prune::delete(write, &database, limit)?);
-                Ok(())
-            })?;
-            Ok(pruned)
-        });
-        match deleted {
-            Ok(None) => false,
-            Ok(Some(pruned)) => {
-                self.deleted_bytes += pruned.total - progress.pruned.total;
-                shared.handle_pruned(pruned);
-                tracing::debug!(pruned = pruned.mark.seq.0, "entries the hub needs no more are deleted");
-                self.compact();
-                true
-            }
-            Err(error) => {
-                tracing::error!(error = %describe(&error), "entries could not be deleted");
-                self.handle_failed(&error);
-                false
-            }
-        }
-    }
-
-    /// Gives the room of deleted entries back to the disk, where that is worth moving what stays.
-    fn compact(&mut self) {
-        let file = self.folder.database_bytes();
-        let progress = *self.shared.progress();
-        let is_done = progress.prunable() <= progress.pruned.mark.seq;
-        if !is_done && !self.is_short || !prune::pays_to_compact(file, self.deleted_bytes, self.is_short) {
-            return;
-        }
-        self.deleted_bytes = 0;
-        let compacted = self.shared.database_mut().as_mut().map(Database::compact);
-        match compacted {
-            Some(Ok(_)) => {
-                let now = self.folder.database_bytes();
-                tracing::info!(before_bytes = file, now_bytes = now, "the store's file was compacted");
-                self.commits_unlooked = ROOM_COMMITS;
-                self.look_at_room();
-            }
-            Some(Err(redb::CompactionError::TransactionInProgress)) | None => {}
-            Some(Err(error)) => {
-                let error = StoreError::from(redb::Error::from(error));
-                tracing::error!(error = %describe(&error), "the store's file could not be compacted");
-                self.handle_failed(&error);
-            }
-        }
-    }
-
-    /// Writes what changed since the last time to the cache tables, with the hub's marks.
-    fn write_cache(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let progress = *shared.progress();
-        let (ends, down) = (shared.ends(), shared.down().clone());
-        let entries = shared.overlay().size();
-        if entries == 0 && !progress.is_unsaved && !down.is_unsaved {
-            return;
-        }
-        let through = down.current.map(|current| (current.stream, current.head.seq));
-        let written = commit(&shared, |write| {
-            progress.save(write, &ends)?;
-            down::save_prunable(write, down.prunable)?;
-            if entries > 0 { cache::write(write, &shared.overlay(), progress.head.seq, through) } else { Ok(()) }
-        });
-        match written {
-            Ok(()) => shared.handle_cached(&progress, &ends, &down),
-            Err(error) => {
-                tracing::error!(error = %describe(&error), entries, "the document cache could not be written");
-                self.may_prune = false;
-                self.handle_failed(&error);
-            }
-        }
-    }
-
     /// After a failed commit: the database is reopened, so that nothing unsynced is taken for written.
     pub(super) fn handle_failed(&mut self, error: &StoreError) {
         if matches!(error, StoreError::DiskFull) {
@@ -508,7 +308,7 @@ impl WriterThread {
     }
 
     /// Notices a disk that runs full before it is, and one that has room again.
-    fn look_at_room(&mut self) {
+    pub(super) fn look_at_room(&mut self) {
         let total = self.shared.progress().head_total;
         let is_due = self.is_short
             || self.commits_unlooked >= ROOM_COMMITS
@@ -550,66 +350,6 @@ pub(super) fn commit(
     write.commit()?;
     shared.count_commit();
     Ok(())
-}
-
-impl Request {
-    fn refuse(self, error: &Arc<StoreError>) {
-        match self {
-            Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
-            Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
-            Request::Keep { reply, .. } | Request::Hear { reply, .. } => answer(&reply, Err(StoreError::Closed)),
-            Request::Answer { reply, .. } => answer(&reply, Err(not_captured(error))),
-            #[cfg(test)]
-            Request::Rest { reply } => answer(&reply, ()),
-            Request::Progressed | Request::Close => {}
-        }
-    }
-}
-
-impl Pending {
-    /// Puts an act onto the stage; none where the request is no act.
-    fn stage(act: Request, stage: &mut Stage<'_>) -> Option<Pending> {
-        match act {
-            Request::Capture { wish, seen, at, reply } => Some(Pending::Receipt(reply, stage.capture(*wish, seen, at))),
-            Request::Import { rows, at, reply } => {
-                let outcomes = rows.into_iter().map(|row| stage.import(row, at)).collect();
-                Some(Pending::Outcomes(reply, outcomes))
-            }
-            Request::Answer { id, answer, at, reply } => Some(Pending::Answered(reply, stage.answer(id, answer, at))),
-            #[cfg(test)]
-            Request::Rest { .. } => None,
-            Request::Hear { .. } | Request::Keep { .. } | Request::Progressed | Request::Close => None,
-        }
-    }
-
-    fn confirm(self) {
-        match self {
-            Pending::Receipt(reply, result) => answer(&reply, result),
-            Pending::Outcomes(reply, result) => answer(&reply, result),
-            Pending::Answered(reply, result) => answer(&reply, result),
-        }
-    }
-
-    /// What was wrong with an act stays the answer; what would have been confirmed is not.
-    fn fail(self, error: &Arc<StoreError>) {
-        match self {
-            Pending::Receipt(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
-            Pending::Outcomes(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
-            Pending::Answered(reply, result) => answer(&reply, result.and_then(|_| Err(not_captured(error)))),
-        }
-    }
-}
-
-fn not_captured(error: &Arc<StoreError>) -> CaptureError {
-    match **error {
-        StoreError::DiskFull => CaptureError::DiskFull,
-        _ => CaptureError::Failed(Arc::clone(error)),
-    }
-}
-
-/// A caller that went away needs no answer.
-fn answer<T>(reply: &Reply<T>, value: T) {
-    let _ = reply.send(value);
 }
 
 /// An error with its causes, for the log.

@@ -73,3 +73,29 @@ async fn commands_and_notices_are_taken_and_listed() {
     let agents = served.get("/api/v1/agents").await.json();
     assert!(!agents.to_string().contains(&hub.to_string()), "the hub is no agent: {agents}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_are_defined_revised_and_listed() {
+    let (served, _) = with_sheet().await;
+    let labels = json!({ "zh-CN": "轮胎品牌", "en": "Tyre brand" });
+    let choice = |value: &str| json!({ "value": value, "labels": labels });
+    let body = |choices: Vec<serde_json::Value>| json!({ "by": "王芳", "id": "tyre", "kind": "survey", "labels": labels, "type": "choice", "choices": choices });
+    let done = served.ask("/api/v1/forms", body(vec![choice("a")])).await;
+    assert_eq!((done.status, done.json()["since"].as_i64()), (201, Some(1)), "{}", done.body);
+    let done = served.ask("/api/v1/forms", body(vec![choice("a"), choice("b")])).await;
+    assert_eq!((done.json()["version"].as_i64(), done.json()["since"].as_i64()), (Some(2), Some(1)));
+    let wrong = served.ask("/api/v1/forms", body(vec![choice("b")])).await;
+    assert_eq!((wrong.status, wrong.json()["problems"][0]["field"].as_str()), (422, Some("choices")));
+    let mut other = body(vec![choice("a"), choice("b")]);
+    other["type"] = "colour".into();
+    assert_eq!(served.ask("/api/v1/forms", other.clone()).await.status, 400);
+    other["type"] = "choice".into();
+    other["retired"] = true.into();
+    assert_eq!(served.ask("/api/v1/forms", other).await.json()["retired"], 3);
+    let listed = served.get("/api/v1/forms?kind=survey").await.json();
+    assert_eq!(
+        (listed["items"].as_array().unwrap().len(), &listed["items"][0]["choices"][1]["value"]),
+        (1, &"b".into())
+    );
+    assert_eq!(served.get("/api/v1/forms?kind=repair_order").await.json(), json!({ "items": [] }));
+}

@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{acts, documents, health, journals, kinds, quarantine, reports, restore, sites};
+use super::{acts, documents, forms, health, journals, kinds, quarantine, reports, restore, sites};
 use crate::events;
 
 #[derive(OpenApi)]
@@ -19,6 +19,8 @@ use crate::events;
         acts::commands,
         acts::give_command,
         acts::publish_notice,
+        forms::forms,
+        forms::define,
         quarantine::list,
         quarantine::case,
         quarantine::fix,

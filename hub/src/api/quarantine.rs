@@ -298,6 +298,7 @@ impl From<AskError> for Problem {
         match error {
             AskError::Unknown(_) => Problem::not_found(detail),
             AskError::Resolved(..) => Problem::conflict(detail),
+            AskError::Frozen(_) => Problem::locked(detail),
             AskError::NoName | AskError::NoReason | AskError::NoChange | AskError::TooLarge => {
                 Problem::bad_request(detail)
             }
@@ -347,7 +348,9 @@ pub(crate) fn find(store: &Store, id: &str) -> Result<(Case, Told), Problem> {
     responses((status = 200, body = QuarantineCase), (status = 202, body = QuarantineCase, description = "not decided yet"),
         (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "it left quarantine"),
-        (status = 422, body = Problem, description = "the fix does not pass"), (status = 503, body = Problem)))]
+        (status = 422, body = Problem, description = "the fix does not pass"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
 pub async fn fix(State(app): State<App>, Path(id): Path<String>, Body(body): Body<FixBody>) -> Answer {
     let change = Change { act: body.act, set: body.set, drop: body.drop };
     answer(&app, id, Ask { action: Action::Fix(change), who: body.by, why: body.why }).await
@@ -358,7 +361,9 @@ pub async fn fix(State(app): State<App>, Path(id): Path<String>, Body(body): Bod
     params(("id" = String, Path, description = "the entry's place, STREAM.SEQ")),
     responses((status = 200, body = QuarantineCase), (status = 202, body = QuarantineCase, description = "not decided yet"),
         (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem, description = "it left quarantine"), (status = 503, body = Problem)))]
+        (status = 409, body = Problem, description = "it left quarantine"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
 pub async fn replay(State(app): State<App>, Path(id): Path<String>, Body(body): Body<AskBody>) -> Answer {
     answer(&app, id, Ask { action: Action::Replay, who: body.by, why: body.why }).await
 }
@@ -368,7 +373,9 @@ pub async fn replay(State(app): State<App>, Path(id): Path<String>, Body(body): 
     params(("id" = String, Path, description = "the entry's place, STREAM.SEQ")),
     responses((status = 200, body = QuarantineCase), (status = 202, body = QuarantineCase, description = "not decided yet"),
         (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem, description = "it left quarantine"), (status = 503, body = Problem)))]
+        (status = 409, body = Problem, description = "it left quarantine"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
 pub async fn waive(State(app): State<App>, Path(id): Path<String>, Body(body): Body<AskBody>) -> Answer {
     answer(&app, id, Ask { action: Action::Waive, who: body.by, why: body.why }).await
 }

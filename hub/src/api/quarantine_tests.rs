@@ -126,6 +126,39 @@ async fn replay_and_waive_answer_with_the_case_as_it_then_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_agents_are_awaited_after_a_restore_nothing_is_resolved() {
+    let (served, _) = poisoned().await;
+    let store = served.hub.store.clone();
+    let restored = tokio::task::spawn_blocking(move || {
+        store.command(Box::new(|conn| {
+            conn.execute("INSERT INTO restore (epoch, at, cause, detail) VALUES (2, 1, 'copied', 'test')", [])?;
+            let awaited = "INSERT INTO restore_agent (restore, agent, sites) SELECT 1, agent, stands_for FROM agent";
+            Ok(conn.execute(awaited, [])?)
+        }))
+    });
+    assert_eq!(restored.await.unwrap().unwrap(), 1);
+    let person = json!({"by": "王芳", "why": "误录"});
+    let fix = json!({"by": "王芳", "why": "误录", "set": {"score": 80}});
+    for (word, body) in [("fix", &fix), ("replay", &person), ("waive", &person)] {
+        let answer = served.post(&format!("{}/{word}", path(&served, 6)), JSON, &body.to_string(), "").await;
+        assert_eq!(answer.status, 423, "{word}: {}", answer.body);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("read-only"), "{}", answer.body);
+    }
+    let page = path(&served, 6).replace("/api/v1", "");
+    let own = "Origin: http://localhost\r\nAccept-Language: en\r\n";
+    let form = "action=waive&by=w&why=w";
+    let refused = served.post(&page, FORM, form, own).await;
+    assert_eq!(refused.status, 423, "{}", refused.body);
+    for (language, words) in [("en", "read-only until all its outlets are back"), ("zh-CN", "在全部网点设备归队前只读")]
+    {
+        let shown = served.get_with(&page, &format!("Host: localhost\r\nAccept-Language: {language}")).await;
+        assert!(shown.body.contains(words) && !shown.body.contains("name=\"action\""), "{}", shown.body);
+    }
+    let case = served.get(&path(&served, 6)).await.json();
+    assert_eq!((&case["state"], &case["trail"]), (&"open".into(), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_the_hubs_own_pages_may_send_a_form() {
     let (served, _) = poisoned().await;
     let page = path(&served, 6).replace("/api/v1", "");

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use super::restore::RangeJson;
 use crate::board;
 use crate::clock;
-use crate::store::AgentRow;
+use crate::store::{AgentRow, ClockStepRow};
 
 /// One site as its agents' evidence shows it. Marks and counts are sums over its agents; a migration agent counts for
 /// each of its sites.
@@ -53,6 +53,10 @@ pub struct SiteJson {
     pub doubled: bool,
     /// Its agent's clock minus the hub's.
     pub clock_offset_ms: Option<i64>,
+    /// How often its agents' clocks made a step of more than two seconds.
+    pub clock_steps: u64,
+    /// The step the hub heard of last.
+    pub last_clock_step: Option<ClockStepJson>,
     /// Its documents at the hub.
     pub documents: u64,
     /// Its agents' ids.
@@ -102,6 +106,10 @@ pub struct AgentJson {
     pub doubled: bool,
     /// Its clock minus the hub's.
     pub clock_offset_ms: Option<i64>,
+    /// How often its clock made a step of more than two seconds.
+    pub clock_steps: u64,
+    /// The step the hub heard of last.
+    pub last_clock_step: Option<ClockStepJson>,
     /// Bytes free on its disk; 0 before its first heartbeat.
     pub disk_free: u64,
     /// Its build.
@@ -110,6 +118,28 @@ pub struct AgentJson {
     pub letter: String,
     /// The hub's time up to which everything it captured is known to be processed, in UTC.
     pub caught_up_at: Option<String>,
+}
+
+/// A step of an agent's clock: a jump against its monotonic clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ClockStepJson {
+    /// What the clock showed after it.
+    pub at: String,
+    /// By how many milliseconds it went forward; back if negative.
+    pub by_ms: i64,
+    /// By how much it then was thought to be ahead of the hub's clock.
+    pub offset_ms: Option<i64>,
+    /// When the hub heard of it.
+    pub received_at: String,
+}
+
+fn step_json(step: ClockStepRow, zone: &TimeZone) -> ClockStepJson {
+    ClockStepJson {
+        at: step.at.rfc3339(zone),
+        by_ms: step.by_ms,
+        offset_ms: step.offset_ms,
+        received_at: step.received_at.rfc3339(zone),
+    }
 }
 
 impl From<&board::Site> for SiteJson {
@@ -132,6 +162,8 @@ impl From<&board::Site> for SiteJson {
             announced_not_here: site.absent.iter().copied().map(range_json).collect(),
             doubled: site.is_doubled,
             clock_offset_ms: site.clock_offset_ms,
+            clock_steps: site.clock_steps,
+            last_clock_step: site.last_clock_step.map(|step| step_json(step, &site.zone)),
             documents: site.documents,
             agents: site.agents.iter().map(ToString::to_string).collect(),
         }
@@ -182,6 +214,8 @@ fn agent_json(agent: &AgentRow, now: waystation_protocol::time::Timestamp) -> Ag
         announced_not_here: agent.absent.iter().copied().map(range_json).collect(),
         doubled: agent.is_doubled,
         clock_offset_ms: agent.clock_offset_ms,
+        clock_steps: agent.clock_steps,
+        last_clock_step: agent.last_clock_step.map(|step| step_json(step, &TimeZone::UTC)),
         disk_free: agent.disk_free,
         build: agent.build.clone(),
         letter: agent.letter.to_string(),

@@ -3,6 +3,7 @@
 //! Whoever asks (command line, API, page) only adds a row to the trail, in this process or another. The applier, which
 //! owns the documents, finds it here, judges, and writes what it came to in the same commit as the documents it
 //! changes. So a crash leaves either a request that is still to be decided, or one that was decided with all effects.
+//! While the hub, come back older, waits for a site's agents, requests about that site wait too: they may have been decided before.
 
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::Seq;
@@ -18,6 +19,7 @@ use super::reason::{self, Reason};
 use super::slice::Slice;
 use super::standing::{Decision, Fix, Key, Standing, fields, key_of};
 use super::waiting::{Try, digest};
+use crate::down::freeze;
 use crate::store::{StoreError, int, raw, seq_at};
 
 /// Most requests in a slice.
@@ -46,19 +48,24 @@ struct Open {
 
 /// Whether a request waits that can be decided: while everything is derived anew, it waits for its entry's turn.
 pub(super) fn is_asked(conn: &Connection) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM resolution r JOIN stream s ON s.id = r.stream
-               WHERE r.outcome IS NULL AND s.processed_seq >= r.seq)";
-    Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    Ok(!asked(conn, 1)?.is_empty())
 }
 
-fn asked(conn: &Connection) -> Result<Vec<Request>, StoreError> {
-    let sql = "SELECT r.id, r.stream, r.seq, r.at, r.action, r.act, r.fields FROM resolution r
-               JOIN stream s ON s.id = r.stream WHERE r.outcome IS NULL AND s.processed_seq >= r.seq
-               ORDER BY r.id LIMIT ?1";
+/// The oldest requests that can be decided.
+fn asked(conn: &Connection, most: usize) -> Result<Vec<Request>, StoreError> {
+    let sql = "SELECT r.id, r.stream, r.seq, r.at, r.action, r.act, r.fields, q.site FROM resolution r
+               JOIN stream s ON s.id = r.stream LEFT JOIN quarantine q ON q.stream = r.stream AND q.seq = r.seq
+               WHERE r.outcome IS NULL AND s.processed_seq >= r.seq ORDER BY r.id";
     let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query([REQUESTS as i64])?;
+    let mut rows = statement.query([])?;
     let mut requests = Vec::new();
     while let Some(row) = rows.next()? {
+        if requests.len() == most {
+            break;
+        }
+        if freeze::is_case_frozen(conn, row.get(1)?, row.get::<_, Option<String>>(7)?.as_deref())? {
+            continue;
+        }
         let action: String = row.get(4)?;
         let wish = match action.as_str() {
             "fix" => Wish::Fix(Fix { act: row.get(5)?, set: fields(&row.get::<_, Vec<u8>>(6)?)? }),
@@ -85,7 +92,7 @@ impl Applier {
     /// Decides what was asked. Only while no slice is on the way: the rows of quarantine must be those judged last.
     pub(super) fn resolve(&mut self) -> Result<Slice, StoreError> {
         let mut draft = Draft::new(self.generation);
-        for request in asked(&self.conn)? {
+        for request in asked(&self.conn, REQUESTS)? {
             let (outcome, after) = self.decide(&mut draft, &request)?;
             draft.slice.decided.push(Decided { id: request.id, outcome, after });
         }

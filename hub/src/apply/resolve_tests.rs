@@ -293,7 +293,7 @@ fn an_entry_passes_on_replay_once_what_it_lacked_is_there() {
     agent.sites = Sites::Only(vec!["3702".parse().unwrap(), "3799".parse().unwrap()]);
     hub.send(&agent, &agent.hello());
     hub.settle();
-    let asked = hub.store.ask_replay_all("ops", "它现在代表 3799").unwrap();
+    let asked = hub.store.ask_replay_all("ops", "它现在代表 3799").unwrap().requests;
     assert_eq!(asked.len(), 1, "what waits behind follows by itself");
     assert_eq!(hub.store.wait_decided(asked[0], PATIENCE_MS).unwrap().outcome.as_deref(), Some("applied"));
     assert_eq!((aside(&hub).as_str(), hub.store.document(bad.document()).unwrap().unwrap().notes.len()), ("", 1));

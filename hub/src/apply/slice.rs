@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
-use waystation_protocol::down::CommandResult;
+use waystation_protocol::down::{ClockStep, CommandResult};
+use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::Measure;
 use waystation_protocol::id::DocId;
 use waystation_protocol::plant::{Plant, is_planted};
@@ -19,7 +20,7 @@ use super::history;
 use crate::down;
 use crate::down::relay::{Applied, Relay};
 use crate::store::lost::{self, Fill, Open};
-use crate::store::{Counters, StoreError, presence};
+use crate::store::{Counters, StoreError, clock_step, presence};
 
 /// Facts are held to what thousands of them can be summed to in 64 bits; thousandths reach nine million millions.
 const FACT_MAX: i64 = 1 << 53;
@@ -55,6 +56,8 @@ pub(crate) struct Slice {
     pub(super) applied: Vec<Applied>,
     /// What commands came to, with the journal that says so and when it arrived.
     pub(super) results: Vec<(i64, CommandResult, Timestamp)>,
+    /// Steps of agents' clocks, with the journal that says so, its entry and when it arrived.
+    pub(super) clock_steps: Vec<(i64, Entry, ClockStep, Timestamp)>,
     pub(super) repeated: u64,
 }
 
@@ -134,6 +137,9 @@ pub(crate) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<
     aside::write(conn, slice, now)?;
     for (stream, result, at) in &slice.results {
         down::note_result(conn, *stream, result, *at)?;
+    }
+    for (stream, entry, step, at) in &slice.clock_steps {
+        clock_step::note(conn, *stream, entry, *step, *at)?;
     }
     let mut relay = Relay::new(conn, now);
     slice.applied.iter().try_for_each(|applied| relay.spread(applied))?;

@@ -183,7 +183,8 @@ fn resolve(config: &Config, entries: &[EntryPlace], ask: &Ask) -> anyhow::Result
 
 fn replay_all(config: &Config, by: &str, why: &str) -> anyhow::Result<()> {
     let store = store(config)?;
-    let numbers = store.ask_replay_all(by, why)?;
+    let asked = store.ask_replay_all(by, why)?;
+    let numbers = asked.requests;
     let mut applied = 0;
     for number in &numbers {
         let row = store.wait_decided(*number, PATIENCE_MS)?;
@@ -193,7 +194,15 @@ fn replay_all(config: &Config, by: &str, why: &str) -> anyhow::Result<()> {
         applied += usize::from(outcome == "applied" || outcome == "moot");
     }
     store.close();
-    say(format_args!("judged {} again: {applied} applied, {} still set aside", numbers.len(), numbers.len() - applied))
+    say(format_args!(
+        "judged {} again: {applied} applied, {} still set aside",
+        numbers.len(),
+        numbers.len() - applied
+    ))?;
+    if asked.frozen > 0 {
+        bail!("{} more are read-only until the agents of their sites are back after the restore", asked.frozen);
+    }
+    Ok(())
 }
 
 fn told(entry: EntryPlace, row: &ResolutionRow) -> String {

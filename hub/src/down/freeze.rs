@@ -7,12 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
 use waystation_protocol::site::Sites;
 
 use crate::store::{StoreError, seq_at};
+
+/// Whether an agent, a row `kept` of a restore, is still awaited.
+const AWAITED: &str = "(greeted_at IS NULL OR returned_at IS NULL OR EXISTS (SELECT 1 FROM restore_stream
+    WHERE restore_stream.restore = kept.restore AND restore_stream.agent = kept.agent AND settled_at IS NULL))";
 
 /// How far streams may be processed; those not named, to their end.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -74,6 +78,31 @@ pub(crate) fn is_frozen(conn: &Connection, site: &str) -> Result<bool, StoreErro
     }
 }
 
+/// Whether nobody may resolve an entry yet: it may have been decided before. Its site is frozen, or the agent that captured
+/// it is awaited; where it names no site, any site of its agent counts.
+pub(crate) fn is_case_frozen(conn: &Connection, stream: i64, site: Option<&str>) -> Result<bool, StoreError> {
+    let Some(restore) = open_restore(conn)? else { return Ok(false) };
+    let sql = "SELECT agent.id, agent.agent, stands_for FROM stream JOIN agent ON agent.id = stream.agent
+               WHERE stream.id = ?1";
+    let (row, agent, stands_for): (i64, Vec<u8>, Vec<u8>) =
+        conn.prepare_cached(sql)?.query_row([stream], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let sql =
+        format!("SELECT EXISTS (SELECT 1 FROM restore_agent AS kept WHERE restore = ?1 AND agent = ?2 AND {AWAITED})");
+    if conn.prepare_cached(&sql)?.query_row(params![restore, agent], |row| row.get(0))? {
+        return Ok(true);
+    }
+    let frozen = sites(conn, restore)?;
+    match site {
+        Some(site) => Ok(frozen.contains(site)),
+        None => stands_for_any(conn, row, &decoded(&stands_for)?, &frozen),
+    }
+}
+
+/// Whether any agent may still be awaited.
+pub(super) fn is_open(conn: &Connection) -> Result<bool, StoreError> {
+    Ok(open_restore(conn)?.is_some())
+}
+
 fn open_restore(conn: &Connection) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT id FROM restore WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
@@ -87,10 +116,11 @@ fn is_returning(conn: &Connection) -> Result<bool, StoreError> {
 
 /// The sites of every agent that is still awaited: as the restore knew them, and as the books do.
 fn sites(conn: &Connection, restore: i64) -> Result<BTreeSet<String>, StoreError> {
-    let sql = "SELECT kept.sites, agent.id FROM restore_agent AS kept LEFT JOIN agent ON agent.agent = kept.agent
-               WHERE restore = ?1 AND (greeted_at IS NULL OR returned_at IS NULL OR EXISTS (SELECT 1 FROM restore_stream
-               WHERE restore_stream.restore = kept.restore AND restore_stream.agent = kept.agent AND settled_at IS NULL))";
-    let mut statement = conn.prepare_cached(sql)?;
+    let sql = format!(
+        "SELECT kept.sites, agent.id FROM restore_agent AS kept LEFT JOIN agent ON agent.agent = kept.agent
+         WHERE restore = ?1 AND {AWAITED}"
+    );
+    let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement.query([restore])?;
     let mut sites = BTreeSet::new();
     while let Some(row) = rows.next()? {

@@ -14,7 +14,7 @@ use waystation_protocol::message::Batch;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item, Stream};
-use super::{Meeting, meet, own, post};
+use super::{Meeting, forms, meet, own, post};
 use crate::clock;
 use crate::store::{StoreError, int};
 
@@ -84,12 +84,20 @@ pub(crate) fn give_back(
     Ok(Some(given))
 }
 
-/// Goes on after what the agent had deleted, from the mark both have.
+/// Goes on after what the agent had deleted. It knows no hash in there, so `base` may lie below the head here; what it may never
+/// have taken of what lies between is told anew.
 fn pass_over(conn: &Connection, stream: &mut Stream, base: Option<Mark>, to: Mark) -> Result<(), StoreError> {
-    let Some(base) = base.filter(|base| *base == stream.head && to.seq > base.seq) else { return Ok(()) };
-    tracing::warn!(stream = %stream.stream, first = base.seq.next().0, last = to.seq.0,
+    let head = stream.head.seq;
+    let Some(base) = base.filter(|base| base.seq <= head && to.seq > head) else { return Ok(()) };
+    if journal::mark_at(conn, stream, base.seq)? != Some(base) {
+        return Ok(());
+    }
+    if base.seq < head && head > stream.stored {
+        part(conn, stream, base)?;
+    }
+    tracing::warn!(stream = %stream.stream, first = stream.head.seq.next().0, last = to.seq.0,
         "downward entries that their agent has deleted are lost here");
-    journal::move_head(conn, stream.row, base, to)?;
+    journal::move_head(conn, stream.row, stream.head, to)?;
     stream.head = to;
     Ok(())
 }
@@ -142,7 +150,7 @@ fn take(
         match read.as_ref().map(|entry| (entry, Command::read(entry))) {
             Ok(_) if item.is_on_document => on_documents.push(item.entry),
             Ok((entry, Some(command))) => post::remember(conn, stream.agent, entry, &command)?,
-            Ok((_, None)) => {}
+            Ok((entry, None)) => forms::learn(conn, entry, &item.entry, now)?,
             Err(error) => tracing::warn!(%error, stream = %stream.stream, "a returned entry cannot be read"),
         }
     }

@@ -13,6 +13,7 @@ use waystation_protocol::message::{Batch, Ladder};
 use waystation_protocol::sync::meeting;
 use waystation_protocol::time::Timestamp;
 
+use super::forms;
 use crate::clock;
 use crate::store::{StoreError, array_at, hash_at, int, seq_at};
 
@@ -103,6 +104,7 @@ pub(crate) fn begin(conn: &Connection, agent: i64, stream: StreamId) -> Result<S
     conn.prepare_cached("UPDATE down_stream SET is_current = 0 WHERE agent = ?1")?.execute([agent])?;
     let sql = "INSERT INTO down_stream (stream, agent, is_current, head_hash) VALUES (?1, ?2, 1, ?3)";
     conn.prepare_cached(sql)?.execute(params![stream.as_bytes(), agent, Hash::ZERO.as_bytes()])?;
+    forms::note_begun(conn, agent)?;
     find(conn, stream)?.ok_or_else(|| StoreError::damaged("a downward stream is gone"))
 }
 

@@ -3,11 +3,12 @@
 //! `own`: the hub's journal, and the journals of what agents bring back. `journal`: the rows of the downward journals.
 //! `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches. `courses`: what
 //! leaves, and when.
-//! `freeze`: what stands still after the hub came back older. `act`, `post`: what people do at the hub. Everything that
+//! `freeze`: what stands still after the hub came back older. `act`, `post`, `forms`: what people do at the hub. Everything that
 //! is told is appended in the transaction that makes it true; nothing here knows about MQTT.
 
 pub(crate) mod act;
 mod courses;
+mod forms;
 pub(crate) mod freeze;
 mod give_back;
 pub(crate) mod journal;
@@ -18,8 +19,11 @@ pub(crate) mod relay;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod workers_tests;
 
 pub use act::ActError;
+pub use forms::DefineError;
 pub use meet::{Downward, Meeting};
 pub use post::CommandRow;
 

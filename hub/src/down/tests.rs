@@ -4,19 +4,22 @@ use std::path::Path;
 
 use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
+use waystation_protocol::definition::{self, Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{self, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{
+    self, ClockStep, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp,
+};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
-use waystation_protocol::message::{Ack, Batch, Held, Parent};
+use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
-use super::{ActError, Downward, Meeting};
+use super::{ActError, DefineError, Downward, Meeting};
 use crate::ingest::{Greeting, Reply};
 use crate::store::fixture::{Agent, Hub, START};
-use crate::store::{Action, Ask, Change, DATABASE, EntryPlace};
+use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Store};
 
 /// What one agent holds of its downward journal.
 #[derive(Debug, Default, Clone)]
@@ -462,6 +465,201 @@ fn ops_may_release_a_site_whose_agent_never_returns() {
     assert!(anew.words().contains("count_sheet approve"), "{} {first:?}", anew.words());
 }
 
+/// Proves R-OLDER-3.
+#[test]
+fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let publish = |hub: &Hub, title: &str| {
+        let notice = Notice { title: title.into(), text: String::new(), until: None };
+        assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+    };
+    hub.tell(&agent, &mut told);
+    publish(&hub, "一");
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    for title in ["二", "三", "四"] {
+        publish(&hub, title);
+    }
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.put_back(&copy);
+    // up to the third it is deleted at the agent; only the fourth can come back
+    let held = Held { pruned: Seq(3), ..told.held().unwrap() };
+    let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(0) });
+    hub.send(&agent, &hello);
+    assert_eq!(hub.welcome().meeting, None, "it has something to bring back");
+    publish(&hub, "五");
+    for (base, stored, missing) in [
+        (None, 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
+        (Some(told.marks[2]), 1, vec![SeqRange { first: Seq(2), last: Seq(3) }]),
+        (Some(told.marks[0]), 4, vec![]),
+    ] {
+        hub.forget_replies();
+        let returned = agent.seal(&Batch { base, ..told.batch(4) });
+        hub.send(&agent, &returned);
+        let ack = hub.ack();
+        assert_eq!((ack.stored, ack.missing), (told.marks[stored - 1], missing), "{base:?}");
+    }
+    let sql = "SELECT group_concat(seq) = '1,4,5' FROM (SELECT seq FROM down_entry ORDER BY seq)";
+    assert_eq!(hub.number(sql), 1, "the range is gone, the rest stands where it stood, and what waited follows");
+    let stream = told.stream.unwrap();
+    let conn = hub.store.reader().unwrap();
+    let row = super::journal::find(&conn, stream).unwrap().unwrap();
+    super::journal::verify(&conn, row.row).unwrap();
+    drop(conn);
+    told.take(&hub, stream);
+    assert_eq!((told.head().seq, Notice::read(&told.read()[4]).unwrap().title), (Seq(5), "五".to_owned()));
+}
+
+/// Proves R-OLDER-3.
+#[test]
+fn where_the_agent_knows_no_hash_any_more_its_base_lies_below_and_nothing_is_withheld() {
+    for is_acknowledged in [true, false] {
+        let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+        let copy = copies.path().join("copy");
+        let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+        let publish = |hub: &Hub, title: &str| {
+            let notice = Notice { title: title.into(), text: String::new(), until: None };
+            assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+        };
+        let titles =
+            |told: &Told| told.read().iter().map(|entry| Notice::read(entry).unwrap().title).collect::<String>();
+        hub.tell(&agent, &mut told);
+        publish(&hub, "一");
+        hub.tell(&agent, &mut told);
+        if is_acknowledged {
+            hub.send(&agent, &ack(&agent, &told, told.head()));
+            hub.barrier();
+        }
+        let mut hub = hub.copy(&copy);
+        ["二", "三", "四"].iter().for_each(|title| publish(&hub, title));
+        hub.tell(&agent, &mut told);
+        let mut hub = hub.put_back(&copy);
+        let held = Held { pruned: Seq(3), ..told.held().unwrap() };
+        let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(0) });
+        hub.send(&agent, &hello);
+        assert_eq!(hub.welcome().meeting, None, "it has something to bring back");
+        publish(&hub, "五");
+        hub.forget_replies();
+        let returned = agent.seal(&Batch { base: Some(Mark::ZERO), ..told.batch(4) });
+        hub.send(&agent, &returned);
+        assert_eq!(hub.ack().stored.seq, Seq(4));
+        let current = hub.number("SELECT id FROM down_stream WHERE is_current = 1");
+        let conn = hub.store.reader().unwrap();
+        let current = conn.query_row("SELECT stream FROM down_stream WHERE id = ?1", [current], |row| row.get(0));
+        drop(conn);
+        let current = StreamId::from_bytes(current.unwrap());
+        assert_eq!(current == told.stream.unwrap(), is_acknowledged);
+        told.take(&hub, current);
+        // what waited comes first, then what the other stream may have held back
+        assert_eq!(titles(&told), if is_acknowledged { "一二三四五" } else { "五一" });
+    }
+}
+
+/// Proves R-OLDER-2.
+#[test]
+fn nothing_is_resolved_while_a_sites_agents_are_awaited_not_even_what_was_asked_before() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join(DATABASE);
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    for score in ["x", "y"] {
+        let poison = agent.survey_entry(|entry| drop(entry.set.insert("score".into(), score.into())));
+        agent.push(poison.to_bytes());
+    }
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let hub = hub.copy(&copy);
+    // asked for on the copy, where nobody carries it out
+    let place = |seq| EntryPlace { stream: agent.stream, seq: Seq(seq) };
+    let ask = |action| Ask { action, who: "王芳".into(), why: "录错".into() };
+    let visitor = Options { is_visitor: true, ..Options::new([7; 16]) };
+    let beside = Store::open(copies.path(), visitor).unwrap();
+    let before = beside.ask(place(1), ask(Action::Waive)).unwrap();
+    beside.close();
+
+    let mut hub = hub.put_back(&copy);
+    for action in [Action::Waive, Action::Replay, Action::Fix(Change { act: Some("note".into()), ..Change::default() })]
+    {
+        let refused = hub.store.ask(place(2), ask(action));
+        assert!(matches!(refused, Err(AskError::Frozen(_))), "{refused:?}");
+    }
+    let all = hub.store.ask_replay_all("王芳", "再判").unwrap();
+    assert_eq!((all.requests.len(), all.frozen), (0, 2));
+    assert!(hub.store.quarantine_case(place(2)).unwrap().unwrap().is_frozen);
+    // the applier looks into the trail before it processes what another site sends
+    let mut new = Agent::new(9, &["3799"]);
+    new.survey(1);
+    hub.take_all(&new);
+    assert_eq!(hub.store.resolution(before).unwrap().outcome, None, "it waits");
+
+    hub.meet_knowing(&agent, &told, 2);
+    assert_eq!(hub.store.wait_decided(before, 20_000).unwrap().outcome.as_deref(), Some("waived"));
+    let after = hub.store.ask(place(2), ask(Action::Waive)).unwrap();
+    assert_eq!(hub.store.wait_decided(after, 20_000).unwrap().outcome.as_deref(), Some("waived"));
+}
+
+fn colour(zh: &str) -> Definition {
+    Definition {
+        id: "colour".into(),
+        kind: "survey".into(),
+        zh: zh.into(),
+        en: "Colour".into(),
+        ty: FieldType::Text,
+        choices: Vec::new(),
+        range: None,
+        pattern: None,
+        required_in_state: Vec::new(),
+        is_retired: false,
+        version: 0,
+    }
+}
+
+/// Proves R-DOWN-7.
+#[test]
+fn definitions_reach_every_agent_also_those_that_enrol_later_and_those_of_a_restored_hub() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (first, second, late) = (Agent::new(1, &["3702"]), Agent::new(2, &["3703"]), Agent::new(3, &["3704"]));
+    let [mut told, mut others, mut lates] = [Told::default(), Told::default(), Told::default()];
+    hub.tell(&first, &mut told);
+    hub.tell(&second, &mut others);
+    hub.store.define(colour("颜色"), "王芳").unwrap();
+    hub.tell(&first, &mut told);
+    hub.tell(&second, &mut others);
+    assert_eq!((told.words().as_str(), &told.entries), ("form define", &others.entries));
+    assert_eq!(told.read()[0].author, "王芳");
+
+    // only the first hears of the rest before the hub comes back older
+    let mut hub = hub.copy(&copy);
+    let more = Definition { id: "size".into(), ..colour("尺寸") };
+    assert_eq!(hub.store.define(more, "王芳").unwrap().since, 2);
+    hub.store.define(Definition { is_retired: true, ..colour("色") }, "王芳").unwrap();
+    let before = hub.store.definitions().unwrap();
+    hub.tell(&first, &mut told);
+    let mut hub = hub.put_back(&copy);
+    assert_eq!(hub.store.definitions().unwrap().len(), 1);
+    assert!(matches!(hub.store.define(colour("x"), "王芳"), Err(DefineError::Frozen)));
+    hub.meet(&first, &told);
+    let returned = first.seal(&told.batch(1));
+    hub.send(&first, &returned);
+    hub.barrier();
+    hub.tell(&second, &mut others);
+    assert_eq!((hub.store.definitions().unwrap(), others.entries.len()), (before.clone(), 3));
+    hub.tell(&late, &mut lates);
+    assert_eq!(lates.words(), "form define, form define, form define");
+    for told in [&told, &others, &lates] {
+        assert_eq!(definition::fold(&told.read()), before, "all know the same");
+    }
+    let wrong = hub.store.define(Definition { ty: FieldType::Flag, ..colour("x") }, "王芳");
+    assert!(matches!(&wrong, Err(DefineError::Problems(problems)) if problems.len() == 2), "{wrong:?}");
+    let size = hub.store.define(Definition { id: "size".into(), ..colour("大小") }, "王芳").unwrap();
+    assert_eq!((size.since, size.definition.version, size.retired), (2, 4, None));
+    let count = told.entries.len();
+    hub.tell(&first, &mut told);
+    assert_eq!(told.entries.len(), count + 1, "nothing is told twice");
+}
+
 #[test]
 fn commands_and_notices_go_down_and_results_come_up() {
     let mut hub = Hub::open();
@@ -486,6 +684,36 @@ fn commands_and_notices_go_down_and_results_come_up() {
     assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));
     assert_eq!(rows[0].command, Some(command));
     assert_eq!((hub.store.totals().unwrap().documents, hub.store.quarantine(9).unwrap().len()), (0, 0));
+}
+
+/// Proves R-TIME-2.
+#[test]
+fn steps_of_an_agents_clock_are_seen_once_and_are_no_documents() {
+    let mut hub = Hub::open();
+    let mut agent = Agent::new(1, &["3702"]);
+    agent.survey(1);
+    for (n, step) in [
+        (8, ClockStep { by_ms: 3_600_000, offset_ms: None }),
+        (9, ClockStep { by_ms: -5_000, offset_ms: Some(-4_000) }),
+    ] {
+        let stamp = Stamp { id: EntryId::from_bytes([n; 16]), now: Timestamp(START.0 + i64::from(n)) };
+        agent.push(step.entry(stamp).to_bytes());
+    }
+    hub.take_all(&agent);
+    let seen = |hub: &Hub| {
+        let row = hub.store.agents().unwrap().remove(0);
+        let last = row.last_clock_step.unwrap();
+        (row.clock_steps, last.by_ms, last.offset_ms, last.at.0 - START.0)
+    };
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9));
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(seen(&hub), (2, -5_000, Some(-4_000), 9), "processing again counts nothing again");
+    let totals = hub.store.totals().unwrap();
+    assert_eq!((totals.documents, totals.quarantined, totals.parked), (1, 0, 0));
+    let board = crate::board::sites(&hub.store.sites().unwrap(), &hub.store.agents().unwrap(), hub.now);
+    assert_eq!((board[0].clock_steps, board[0].last_clock_step.map(|step| step.by_ms)), (2, Some(-5_000)));
+    let metrics = crate::metrics::text(&hub.store, true, None, hub.now).unwrap();
+    assert!(metrics.contains("waystation_hub_site_clock_steps{site=\"3702\"} 2"), "{metrics}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ impl Group<'_> {
                 prunable: given.prunable,
                 down_prunable: given.prunable,
                 missing: given.missing,
+                retry_after_ms: None,
             })));
         }
         self.down.extend(given.meeting.map(|meeting| Reply::Down(Box::new(Downward::Meet(meeting)))));

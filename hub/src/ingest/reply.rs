@@ -73,6 +73,20 @@ pub struct Acknowledgement {
     pub down_prunable: Seq,
     /// What is missing below what arrived, then what is named lost.
     pub missing: Vec<SeqRange>,
+    /// Not taken in for want of room: when to come back.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Reply {
+    /// Answers a HELLO that is not taken in now.
+    #[must_use]
+    pub fn come_back(hello: &Hello, retry_after_ms: u64) -> Reply {
+        let mut reply = nothing(hello.agent, hello.session, hello.stream);
+        if let Reply::Ack(ack) = &mut reply {
+            ack.retry_after_ms = Some(retry_after_ms);
+        }
+        reply
+    }
 }
 
 /// Marks as the database has them in this transaction.
@@ -112,7 +126,17 @@ pub(crate) fn acknowledge(
     };
     let down_prunable = down::journal::current(conn, agent_row)?.map_or(Seq(0), |down| down.prunable);
     Ok(session.map(|session| {
-        let ack = Acknowledgement { agent, session, stream, stored, processed, prunable, down_prunable, missing };
+        let ack = Acknowledgement {
+            agent,
+            session,
+            stream,
+            stored,
+            processed,
+            prunable,
+            down_prunable,
+            missing,
+            retry_after_ms: None,
+        };
         Reply::Ack(Box::new(ack))
     }))
 }
@@ -120,8 +144,9 @@ pub(crate) fn acknowledge(
 /// The acknowledgement of a journal the hub does not know: it holds nothing of it.
 pub(super) fn nothing(agent: AgentId, session: SessionId, stream: StreamId) -> Reply {
     let (stored, missing) = (Mark::ZERO, Vec::new());
-    let (processed, prunable, down_prunable) = (Seq(0), Seq(0), Seq(0));
-    let ack = Acknowledgement { agent, session, stream, stored, processed, prunable, down_prunable, missing };
+    let (processed, prunable, down_prunable, retry_after_ms) = (Seq(0), Seq(0), Seq(0), None);
+    let ack =
+        Acknowledgement { agent, session, stream, stored, processed, prunable, down_prunable, missing, retry_after_ms };
     Reply::Ack(Box::new(ack))
 }
 

@@ -3,14 +3,18 @@
 //! One agent always has the same thread, so that its batches are not reordered here. The queues are bounded together
 //! by the gauge `queued_bytes`; what exceeds it is dropped.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use waystation_protocol::id::AgentId;
+use waystation_protocol::message::Hello;
 use waystation_protocol::time::Timestamp;
 
+use super::admission::Admission;
 use super::credit::QUEUE_LIMIT;
-use crate::ingest::{self, Incoming, Keys, Rejected};
+use super::outbox::any_random;
+use crate::clock;
+use crate::ingest::{self, Incoming, Keys, Rejected, Reply, Upward};
 use crate::store::Store;
 
 struct Arrived {
@@ -28,11 +32,12 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn start(threads: usize, store: &Store, keys: &Arc<Keys>) -> std::io::Result<Intake> {
         let mut queues = Vec::new();
+        let admission = Arc::new(Mutex::new(Admission::default()));
         for index in 0..threads.max(1) {
             let (sender, receiver) = channel();
-            let (store, keys) = (store.clone(), keys.clone());
+            let (store, keys, admission) = (store.clone(), keys.clone(), admission.clone());
             let name = format!("verify-{index}");
-            std::thread::Builder::new().name(name).spawn(move || verify_all(&receiver, &store, &keys))?;
+            std::thread::Builder::new().name(name).spawn(move || verify_all(&receiver, &store, &keys, &admission))?;
             queues.push(sender);
         }
         Ok(Intake { queues, store: store.clone() })
@@ -56,9 +61,12 @@ impl Intake {
     }
 }
 
-fn verify_all(arriving: &Receiver<Arrived>, store: &Store, keys: &Keys) {
+fn verify_all(arriving: &Receiver<Arrived>, store: &Store, keys: &Keys, admission: &Mutex<Admission>) {
     while let Ok(Arrived { agent, frame, received_at }) = arriving.recv() {
         match ingest::verify(agent, &frame, keys) {
+            Ok(Upward::Hello(hello)) if is_put_off(&hello, store, admission) => {
+                store.counters().queued_bytes.sub(frame.len() as u64);
+            }
             Ok(message) => store.submit(Incoming { agent, message, received_at, wire_bytes: frame.len() }),
             Err(rejected) => {
                 store.counters().queued_bytes.sub(frame.len() as u64);
@@ -67,6 +75,17 @@ fn verify_all(arriving: &Receiver<Arrived>, store: &Store, keys: &Keys) {
             }
         }
     }
+}
+
+/// Whether a HELLO is not taken in for want of room; then its agent is told when to come back.
+fn is_put_off(hello: &Hello, store: &Store, admission: &Mutex<Admission>) -> bool {
+    let waiting = store.hellos_waiting();
+    let verdict =
+        admission.lock().unwrap_or_else(PoisonError::into_inner).handle_hello(waiting, clock::tick(), any_random());
+    let Some(retry_after_ms) = verdict else { return false };
+    store.counters().hellos_put_off.one();
+    store.reply(Reply::come_back(hello, retry_after_ms));
+    true
 }
 
 fn tell(agent: AgentId, rejected: &Rejected) {

@@ -10,6 +10,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use waystation_protocol::PROTOCOL_VERSION;
+use waystation_protocol::chain::Mark;
 use waystation_protocol::frame;
 use waystation_protocol::id::AgentId;
 use waystation_protocol::message::{Ack, Message, Welcome};
@@ -17,6 +18,7 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::topic;
 
 use super::Line;
+use super::admission::pressure_ms;
 use super::credit::Shares;
 use crate::clock;
 use crate::down::Downward;
@@ -94,9 +96,17 @@ impl Outbox {
 
     async fn acknowledge(&mut self, ack: Acknowledgement) {
         let (agent, credit) = (ack.agent, self.credit(ack.agent));
-        if self.post.publish(agent, &acknowledgement(ack, credit)).await {
+        let pause_ms = self.pause_ms(&ack);
+        if self.post.publish(agent, &acknowledgement(ack, credit, pause_ms)).await {
             self.store.counters().acks_sent.one();
         }
+    }
+
+    /// What acknowledges nothing asks for no pause of its own: that would answer a HELLO.
+    fn pause_ms(&self, ack: &Acknowledgement) -> u64 {
+        let queued_bytes = self.store.counters().queued_bytes.value();
+        let is_nothing = ack.stored == Mark::ZERO;
+        ack.retry_after_ms.unwrap_or_else(|| if is_nothing { 0 } else { pressure_ms(queued_bytes, any_random()) })
     }
 
     fn credit(&mut self, agent: AgentId) -> u64 {
@@ -158,8 +168,13 @@ pub(crate) fn welcome(
     })
 }
 
-/// The ACK that leaves now.
-pub(crate) fn acknowledgement(ack: Acknowledgement, credit: u64) -> Ack {
+/// Random bits; without a random source pauses are not spread.
+pub(super) fn any_random() -> u64 {
+    clock::random().map_or(0, u64::from_le_bytes)
+}
+
+/// The ACK that leaves now, and asks for this pause.
+pub(crate) fn acknowledgement(ack: Acknowledgement, credit: u64, retry_after_ms: u64) -> Ack {
     Ack {
         session: ack.session,
         stream: ack.stream,
@@ -169,7 +184,7 @@ pub(crate) fn acknowledgement(ack: Acknowledgement, credit: u64) -> Ack {
         down_prunable: ack.down_prunable,
         missing: ack.missing,
         credit,
-        retry_after_ms: 0,
+        retry_after_ms,
     }
 }
 

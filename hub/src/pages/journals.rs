@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use jiff::tz::TimeZone;
 use waystation_protocol::chain::{Seq, SeqRange};
 
 use super::text::grouped;
@@ -10,7 +11,8 @@ use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::api::problem::Problem;
 use crate::board;
-use crate::store::{AgentRow, JournalRow, Store};
+use crate::store::{AgentRow, ClockStepRow, JournalRow, Store};
+use crate::view::minute;
 
 #[derive(Template)]
 #[template(path = "journals.html")]
@@ -24,6 +26,7 @@ struct JournalsPage {
 struct Row {
     agent: String,
     is_doubled: bool,
+    clock: String,
     stream: String,
     is_current: bool,
     parent: String,
@@ -71,6 +74,7 @@ fn row(agent: &AgentRow, journal: &JournalRow) -> Row {
     Row {
         agent: agent.agent.to_string(),
         is_doubled: agent.is_doubled,
+        clock: agent.last_clock_step.map_or_else(String::new, |step| clock_text(agent.clock_steps, step)),
         stream: journal.stream.to_string(),
         is_current: journal.is_current,
         parent: journal.parent.map_or_else(nothing, |(parent, seq)| format!("{parent} @ {seq}")),
@@ -80,6 +84,11 @@ fn row(agent: &AgentRow, journal: &JournalRow) -> Row {
         lost: if open.is_empty() { nothing() } else { ranges_text(&open) },
         absent: absent.unwrap_or_else(nothing),
     }
+}
+
+/// `3 · 2026-11-28 09:30 UTC +3600.0 s`: how many steps, and the last.
+fn clock_text(count: u64, step: ClockStepRow) -> String {
+    format!("{count} · {} UTC {:+.1} s", minute(step.received_at, &TimeZone::UTC), step.by_ms as f64 / 1000.0)
 }
 
 fn number(seq: Seq) -> String {

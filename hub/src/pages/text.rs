@@ -48,6 +48,7 @@ texts! {
     processed = "已处理" / "Processed";
     quarantined = "隔离" / "Quarantined";
     parked = "挂起" / "Parked";
+    clock_steps = "时钟跳变" / "Clock steps";
     clock_offset = "时钟偏差" / "Clock offset";
     online = "在线" / "Online";
     late = "滞后" / "Late";
@@ -145,6 +146,8 @@ texts! {
     trail = "处理经过" / "What was done about it";
     no_trail = "还没有人处理。" / "Nobody has done anything yet.";
     resolve_it = "处理" / "Resolve";
+    read_only_after_restore = "中心退回到较早的数据，该站点的记录在全部网点设备归队前只读，可能早已处理过。"
+        / "The hub came back older; what this site has is read-only until all its outlets are back: it may have been resolved before.";
     fix = "修正" / "Fix";
     replay = "重新判定" / "Replay";
     waive = "放弃" / "Waive";

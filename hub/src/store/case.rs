@@ -101,6 +101,8 @@ pub struct Case {
     pub behind: Vec<QuarantineRow>,
     /// What people asked for, in the order of asking.
     pub trail: Vec<ResolutionRow>,
+    /// Whether it is read-only for now: the hub came back older, and agents of its site are still awaited.
+    pub is_frozen: bool,
 }
 
 /// One request, and what it came to.
@@ -170,6 +172,15 @@ pub struct Ask {
     pub why: String,
 }
 
+/// What came of asking to judge everything again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AskedAll {
+    /// The numbers of the requests.
+    pub requests: Vec<i64>,
+    /// Entries that are read-only for now: their sites' agents are still awaited after a restore.
+    pub frozen: usize,
+}
+
 /// Why a request was not taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
@@ -179,6 +190,11 @@ pub enum AskError {
     /// It left quarantine.
     #[error("entry {0} left quarantine already: {1}")]
     Resolved(EntryPlace, String),
+    /// The hub came back older, and not every agent of its site has brought back what it holds: it may be decided already.
+    #[error(
+        "entry {0} is read-only until all agents of its site brought back what they hold, or the restore is released"
+    )]
+    Frozen(EntryPlace),
     /// Nobody.
     #[error("say who asks, in 1 to 128 bytes")]
     NoName,

@@ -110,6 +110,8 @@ counters! {
     commits_failed,
     /// WELCOMEs sent.
     welcomes_sent,
+    /// HELLOs that were not taken in for want of room, and told when to come back.
+    hellos_put_off,
     /// ACKs sent.
     acks_sent,
     /// Connections to the broker that stood.

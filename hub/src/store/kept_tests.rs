@@ -103,7 +103,10 @@ fn people_decide_about_entries_of_a_branch_as_about_any_other() {
     hub.send(&main, &other.batch(3, 4));
     settle_all(&mut hub);
     let ask = |action| Ask { action, who: "王芳".into(), why: "核对过".into() };
-    assert!(hub.store.ask_replay_all("王芳", "核对过").unwrap().is_empty(), "nobody decides about a branch in bulk");
+    assert!(
+        hub.store.ask_replay_all("王芳", "核对过").unwrap().requests.is_empty(),
+        "nobody decides about a branch in bulk"
+    );
     let rows = hub.store.quarantine(10).unwrap();
     for (row, action) in rows.iter().zip([Action::Replay, Action::Waive]) {
         let place = EntryPlace { stream: row.stream, seq: row.seq };

@@ -6,6 +6,7 @@
 mod backups;
 pub(crate) mod branch;
 mod case;
+pub(crate) mod clock_step;
 mod connection;
 mod counters;
 pub(crate) mod envelope;
@@ -68,9 +69,10 @@ use queue::{Command, Queues};
 
 pub use backups::{CheckedBackup, Retention};
 pub use case::{
-    Action, Amendment, Ask, AskError, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
+    Action, Amendment, Ask, AskError, AskedAll, BadPlace, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
     QuarantineRow, ReasonText, ResolutionRow, WHY_BYTES,
 };
+pub use clock_step::ClockStepRow;
 pub use counters::{Count, Counters};
 pub use error::StoreError;
 pub use journals::{Absent, JournalRow};
@@ -206,6 +208,19 @@ impl Store {
     /// Queues a verified message for the next commit. Blocks while too much is queued.
     pub fn submit(&self, incoming: Incoming) {
         self.inner.shared.queues.push_message(incoming);
+    }
+
+    /// HELLOs that wait for the writer.
+    pub(crate) fn hellos_waiting(&self) -> usize {
+        self.inner.shared.queues.hellos()
+    }
+
+    /// Answers what never reached the writer.
+    pub(crate) fn reply(&self, reply: Reply) {
+        if let Some(replies) = &*self.inner.shared.replies.lock().unwrap_or_else(PoisonError::into_inner) {
+            // without a receiver the link is stopping
+            let _ = replies.send(reply);
+        }
     }
 
     /// The pinned keys of all agents.

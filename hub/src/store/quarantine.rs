@@ -15,13 +15,14 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::case::{
-    Action, Amendment, Ask, AskError, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage, QuarantineRow,
-    ReasonText, ResolutionRow,
+    Action, Amendment, Ask, AskError, AskedAll, Case, Change, EntryPlace, QuarantineFilter, QuarantinePage,
+    QuarantineRow, ReasonText, ResolutionRow,
 };
 use super::{Store, StoreError, array_at, int, read, seq_at};
 use crate::apply::reason::{BEHIND, BRANCH, CAUSE, RESTS_ON_WAIVED, SAME_ID, SUPERSEDED};
 use crate::apply::standing::{Fix, fields, key_of};
 use crate::clock;
+use crate::down::freeze;
 
 /// Most entries listed as waiting behind one.
 const BEHIND_MAX: i64 = 200;
@@ -85,6 +86,7 @@ impl Store {
             .optional()?;
         let Some(row) = found else { return Ok(None) };
         let behind = behind(&conn, &row)?;
+        let is_frozen = row.resolved.is_none() && is_frozen(&conn, &row)?;
         let sql = "SELECT resolution.id, action, who, why, at, act, fields, before_code, before_reason, before_zh,
                    outcome, after_code, after_reason, after_zh FROM resolution
                    JOIN stream ON stream.id = resolution.stream
@@ -95,7 +97,7 @@ impl Store {
         while let Some(row) = rows.next()? {
             trail.push(resolution_row(row)?);
         }
-        Ok(Some(Case { row, behind, trail }))
+        Ok(Some(Case { row, behind, trail, is_frozen }))
     }
 
     /// Takes a request down in the trail; the applier decides it. Gives its number.
@@ -112,12 +114,12 @@ impl Store {
     }
 
     /// Asks to judge again everything whose reason may have passed: what waits behind other entries follows them, and
-    /// what lost against another entry never can, and about a branch a person decides entry by entry. Gives the numbers of the requests.
+    /// what lost against another entry never can, about a branch a person decides entry by entry, and frozen sites wait.
     ///
     /// # Errors
     ///
     /// [`AskError`] says what is wrong with it; then nothing was taken down.
-    pub fn ask_replay_all(&self, who: &str, why: &str) -> Result<Vec<i64>, AskError> {
+    pub fn ask_replay_all(&self, who: &str, why: &str) -> Result<AskedAll, AskError> {
         let ask = Ask { action: Action::Replay, who: who.to_owned(), why: why.to_owned() };
         ask.check()?;
         let now = clock::now();
@@ -134,7 +136,7 @@ impl Store {
                     places.push(EntryPlace { stream: StreamId::from_bytes(array_at(row, 0)?), seq: seq_at(row, 1)? });
                 }
             }
-            Ok(places.into_iter().map(|place| take_down(conn, place, &ask, now)).collect::<Result<Vec<_>, _>>())
+            Ok(take_down_all(conn, places, &ask, now))
         }))?;
         self.inner.shared.mailbox.tell_asked();
         taken
@@ -189,8 +191,27 @@ pub(super) fn fixes(conn: &Connection, document: DocId) -> Result<HashMap<EntryI
     Ok(fixes)
 }
 
+fn is_frozen(conn: &Connection, row: &QuarantineRow) -> Result<bool, StoreError> {
+    let stream: i64 = conn
+        .prepare_cached("SELECT id FROM stream WHERE stream = ?1")?
+        .query_row([row.stream.as_bytes()], |found| found.get(0))?;
+    freeze::is_case_frozen(conn, stream, row.site.as_ref().map(SiteId::as_str))
+}
+
+fn take_down_all(conn: &Connection, places: Vec<EntryPlace>, ask: &Ask, now: Timestamp) -> Result<AskedAll, AskError> {
+    let mut all = AskedAll::default();
+    for place in places {
+        match take_down(conn, place, ask, now) {
+            Ok(request) => all.requests.push(request),
+            Err(AskError::Frozen(_)) => all.frozen += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
 fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
-    let sql = "SELECT quarantine.stream, code, reason, reason_zh, resolution, entry FROM quarantine
+    let sql = "SELECT quarantine.stream, code, reason, reason_zh, resolution, entry, site FROM quarantine
                JOIN stream ON stream.id = quarantine.stream WHERE stream.stream = ?1 AND seq = ?2";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params![place.stream.as_bytes(), int(place.seq)])?;
@@ -199,6 +220,9 @@ fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) ->
         return Err(AskError::Resolved(place, resolution));
     }
     let (stream, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(5)?);
+    if freeze::is_case_frozen(conn, stream, row.get::<_, Option<String>>(6)?.as_deref())? {
+        return Err(AskError::Frozen(place));
+    }
     let entry = Entry::from_bytes(&bytes).ok();
     let fix = match &ask.action {
         Action::Fix(change) => Some(fixed(entry.as_ref().ok_or(AskError::Unreadable(place))?, change)?),

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::error::StoreError;
 use crate::apply::Slice;
-use crate::ingest::Incoming;
+use crate::ingest::{Incoming, Upward};
 
 /// Most messages in one commit: enough to hide the sync, few enough to answer within a second.
 const GROUP_MESSAGES: usize = 512;
@@ -45,6 +45,7 @@ pub(crate) enum Work {
 struct Waiting {
     messages: VecDeque<Incoming>,
     message_bytes: usize,
+    hellos: usize,
     slices: VecDeque<Box<Slice>>,
     commands: VecDeque<Command>,
     stored_last: bool,
@@ -81,8 +82,14 @@ impl Queues {
             return;
         }
         waiting.message_bytes += bytes;
+        waiting.hellos += usize::from(is_hello(&incoming));
         waiting.messages.push_back(incoming);
         self.arrived.notify_one();
+    }
+
+    /// How many HELLOs wait.
+    pub(crate) fn hellos(&self) -> usize {
+        self.lock().hellos
     }
 
     /// Queues a slice. The applier keeps at most [`SLICES`] on the way.
@@ -134,6 +141,10 @@ impl Queues {
     }
 }
 
+fn is_hello(incoming: &Incoming) -> bool {
+    matches!(incoming.message, Upward::Hello(_))
+}
+
 impl Waiting {
     fn take(&mut self) -> Option<Work> {
         if let Some(command) = self.commands.pop_front() {
@@ -156,6 +167,7 @@ impl Waiting {
         while group.len() < GROUP_MESSAGES && bytes < GROUP_BYTES {
             let Some(incoming) = self.messages.pop_front() else { break };
             bytes += incoming.memory_bytes();
+            self.hellos -= usize::from(is_hello(&incoming));
             group.push(incoming);
         }
         self.message_bytes = self.message_bytes.saturating_sub(bytes);

@@ -10,7 +10,7 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::rows::{AgentRow, Filter, HistoryEntry, Page, SiteRow, Totals};
-use super::{Store, StoreError, array_at, journals, presence, quarantine, raw, seq_at};
+use super::{Store, StoreError, array_at, clock_step, journals, presence, quarantine, raw, seq_at};
 use crate::apply::history;
 
 /// Documents on a page where the reader asks for no number.
@@ -49,6 +49,7 @@ impl Store {
         for agent in &mut agents {
             let gaps = journals::gaps(&journals, agent.agent);
             (agent.lost, agent.absent) = (gaps.lost, gaps.absent);
+            (agent.clock_steps, agent.last_clock_step) = clock_step::of_agent(&conn, agent.agent.as_bytes())?;
         }
         Ok(agents)
     }
@@ -251,6 +252,8 @@ fn agent_row(row: &Row<'_>) -> rusqlite::Result<Result<AgentRow, StoreError>> {
         absent: Vec::new(),
         is_doubled: row.get(21)?,
         clock_offset_ms: row.get(18)?,
+        clock_steps: 0,
+        last_clock_step: None,
         disk_free: number(19)?,
         caught_up_at: row.get::<_, Option<i64>>(20)?.map(Timestamp),
     }))

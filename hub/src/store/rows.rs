@@ -11,6 +11,7 @@ use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::{Day, Timestamp};
 
 use super::case::Amendment;
+use super::clock_step::ClockStepRow;
 
 /// One agent with its current upward journal.
 #[derive(Debug, Clone)]
@@ -61,6 +62,10 @@ pub struct AgentRow {
     pub is_doubled: bool,
     /// Its clock minus the hub's in milliseconds, as it last compared them.
     pub clock_offset_ms: Option<i64>,
+    /// How often its clock made a step.
+    pub clock_steps: u64,
+    /// The step heard of last.
+    pub last_clock_step: Option<ClockStepRow>,
     /// Bytes free on its disk as it last said; 0 before its first heartbeat.
     pub disk_free: u64,
     /// The hub's time of the newest announcement whose head is processed: complete up to here.

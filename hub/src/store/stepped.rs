@@ -165,7 +165,7 @@ impl Stepped {
                 }
                 Reply::Ack(ack) => {
                     let agent = ack.agent;
-                    frames.push((agent, self.seal(&outbox::acknowledgement(*ack, credit))));
+                    frames.push((agent, self.seal(&outbox::acknowledgement(*ack, credit, 0))));
                 }
                 Reply::Down(downward) => news.push(News::Told(*downward)),
             }

@@ -248,7 +248,7 @@ impl Sender {
         self.must_register &= ack.stored.seq < self.floor;
         self.credit = ack.credit;
         self.heard_at = now;
-        self.hold_until = now.plus(ack.retry_after_ms);
+        self.hold(ack.retry_after_ms, now);
         let progress = ack.stored.seq > self.stored.seq;
         self.stored = ack.stored;
         self.land(ack.stored.seq, now);
@@ -263,11 +263,26 @@ impl Sender {
         }
     }
 
+    /// The receiver has no room for a HELLO now, and says nothing else by that: come back after so long.
+    pub fn handle_busy(&mut self, retry_after_ms: u64, now: Tick) {
+        self.hold(retry_after_ms, now);
+        self.silent_rounds = 0;
+        self.heard_at = now;
+        if self.phase == (Phase::Greeting { sent: true }) {
+            self.greet(now);
+        }
+    }
+
+    /// Until when the receiver wants to hear neither batches nor HELLOs.
+    pub fn hold_until(&self) -> Tick {
+        self.hold_until
+    }
+
     /// What to do now, if anything. Call again until it says none.
     pub fn poll_command(&mut self, now: Tick) -> Option<Command> {
         match self.phase {
             Phase::Offline => None,
-            Phase::Greeting { sent: false } => Some(Command::Hello),
+            Phase::Greeting { sent: false } => (now >= self.hold_until).then_some(Command::Hello),
             Phase::Greeting { sent: true } | Phase::Open => {
                 if self.timer_due(now) {
                     return self.next_round(now);
@@ -281,7 +296,7 @@ impl Sender {
     pub fn poll_timer(&self) -> Option<Tick> {
         match self.phase {
             Phase::Offline => None,
-            Phase::Greeting { sent: false } => Some(self.heard_at),
+            Phase::Greeting { sent: false } => Some(self.heard_at.max(self.hold_until)),
             Phase::Greeting { sent: true } => Some(self.deadline()),
             Phase::Open if !self.flights.is_empty() || self.is_stopped_by_credit() => Some(self.deadline()),
             Phase::Open if self.head >= self.next || self.must_register || !self.fills.is_empty() => {
@@ -304,6 +319,10 @@ impl Sender {
         self.next = self.stored.seq.max(self.floor).next().plus(u64::from(is_planted(Plant::SkipOne)));
     }
 
+    fn hold(&mut self, retry_after_ms: u64, now: Tick) {
+        self.hold_until = now.plus(retry_after_ms.min(limits::RETRY_AFTER_MS));
+    }
+
     fn is_stopped_by_credit(&self) -> bool {
         self.credit == 0 && (self.head >= self.next || self.must_register)
     }
@@ -313,7 +332,8 @@ impl Sender {
     }
 
     fn deadline(&self) -> Tick {
-        self.heard_at.plus((self.resend_ms() << self.silent_rounds.min(5)).min(RESEND_MAX_MS))
+        let silence = self.heard_at.plus((self.resend_ms() << self.silent_rounds.min(5)).min(RESEND_MAX_MS));
+        silence.max(self.hold_until)
     }
 
     fn timer_due(&self, now: Tick) -> bool {

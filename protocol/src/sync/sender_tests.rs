@@ -13,10 +13,10 @@ struct Bench {
 
 impl Bench {
     /// Runs `script`: `+3` journal grows by 3, `up` connected, `welcome 2` resume at 2, `fork 2` on a new stream, `lost 2 5` what lies between is deleted here, `ack 5` / `ack 5 miss 3..4`,
-    /// `old 5` an ACK of another session, `bad 5` a wrong hash, `credit 0`, `wait 1000`, `down`.
+    /// `old 5` an ACK of another session, `bad 5` a wrong hash, `credit 0`, `pause 500` what later ACKs ask for, `busy 500` no room for a HELLO, `wait 1000`, `down`.
     fn run(script: &str) -> String {
         let mut bench = Bench { sender: Sender::new(Seq(0), Mark::ZERO), now: Tick(0), log: Vec::new() };
-        let mut credit = 1_000_000;
+        let (mut credit, mut pause) = (1_000_000, 0);
         for step in script.split(';').map(str::trim) {
             let words: Vec<&str> = step.split_whitespace().collect();
             let number = |index: usize| words[index].parse::<u64>().unwrap();
@@ -28,7 +28,9 @@ impl Bench {
                 "welcome" => bench.resume(number(1), 0, false, credit),
                 "fork" => bench.resume(number(1), 0, true, credit),
                 "lost" => bench.resume(number(1), number(2), true, credit),
-                "ack" | "old" | "bad" => bench.ack(&words, credit),
+                "pause" => pause = number(1),
+                "busy" => bench.sender.handle_busy(number(1), bench.now),
+                "ack" | "old" | "bad" => bench.ack(&words, credit, pause),
                 grow => {
                     let head = bench.sender.head().plus(grow[1..].parse().unwrap());
                     bench.sender.handle_head(head);
@@ -44,7 +46,7 @@ impl Bench {
         self.sender.handle_resume(resume, self.now);
     }
 
-    fn ack(&mut self, words: &[&str], credit: u64) {
+    fn ack(&mut self, words: &[&str], credit: u64, retry_after_ms: u64) {
         let stored = mark(words[1].parse().unwrap());
         let missing = words.get(3).map(|range| {
             let (first, last) = range.split_once("..").unwrap();
@@ -61,7 +63,7 @@ impl Bench {
             down_prunable: Seq(0),
             missing: missing.into_iter().collect(),
             credit,
-            retry_after_ms: 0,
+            retry_after_ms,
         };
         self.sender.handle_ack(&ack, own, self.now);
     }
@@ -119,6 +121,27 @@ fn new_entries_wait_for_the_batch_before_them_unless_they_fill_one() {
 fn credit_bounds_what_is_in_flight() {
     check("credit 70000; +2000; up; welcome 0", "hello 1-300 301-600 601-900");
     check("credit 70000; +2000; up; welcome 0; ack 300", "hello 1-300 301-600 601-900 901-1200");
+}
+
+/// Proves R-FLOW-5.
+#[test]
+fn for_as_long_as_the_receiver_asks_nothing_is_sent() {
+    check("+1; up; welcome 0; pause 5000; ack 1; +1; wait 4999", "hello 1-1");
+    check("+1; up; welcome 0; pause 5000; ack 1; +1; wait 5000", "hello 1-1 2-2");
+    check("+2; up; welcome 0; +300; pause 9000; ack 0; wait 8999", "hello 1-2 3-302");
+    check("+2; up; welcome 0; +300; pause 9000; ack 0; wait 9000", "hello 1-2 3-302 1-300 301-302");
+    check("+1; up; welcome 0; pause 999999999; ack 1; +1; wait 120000", "hello 1-1 2-2");
+}
+
+/// Proves R-FLOW-5, R-FLOW-6.
+#[test]
+fn a_hello_that_found_no_room_is_said_again_after_the_pause() {
+    check("up; busy 7000; wait 6999", "hello");
+    check("up; busy 7000; wait 7000; welcome 0", "hello hello");
+    check("up; busy 7000; down; up; wait 6999", "hello");
+    check("up; busy 7000; wait 7000; busy 30000; wait 29999", "hello hello");
+    check("+1; up; welcome 0; busy 3000; wait 2999; wait 1", "hello 1-1 1-1");
+    check("up; busy 7000; welcome 0", "hello");
 }
 
 /// Proves R-FLOW-1.

@@ -83,3 +83,22 @@ CREATE TABLE down_command (
 ) STRICT;
 
 CREATE INDEX down_command_of_agent ON down_command (agent);
+
+-- Steps of agents' clocks, as their journals tell of them.
+CREATE TABLE clock_step (
+    entry       BLOB PRIMARY KEY,
+    agent       INTEGER NOT NULL,
+    at          INTEGER NOT NULL,   -- what the clock then showed
+    by_ms       INTEGER NOT NULL,
+    offset_ms   INTEGER,            -- then ahead of the hub's clock, where it had been compared
+    received_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX clock_step_of_agent ON clock_step (agent, received_at);
+
+-- Definitions of fields, every revision as the entry it travels as.
+CREATE TABLE form (
+    id    INTEGER PRIMARY KEY,
+    entry BLOB NOT NULL UNIQUE,
+    bytes BLOB NOT NULL
+) STRICT;
