@@ -189,7 +189,8 @@ pub(super) fn fixes(conn: &Connection, document: DocId) -> Result<HashMap<EntryI
     Ok(fixes)
 }
 
-fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
+/// Takes a request down in the trail, within the caller's transaction.
+pub(super) fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
     let sql = "SELECT quarantine.stream, code, reason, reason_zh, resolution, entry FROM quarantine
                JOIN stream ON stream.id = quarantine.stream WHERE stream.stream = ?1 AND seq = ?2";
     let mut statement = conn.prepare_cached(sql)?;
