@@ -54,6 +54,8 @@ pub struct Engine {
     has_asked: bool,
     /// Whether a challenge is answered at once: one per heartbeat, so that two that answer do not chase each other.
     may_answer: bool,
+    /// Whether a command could not be carried out: it is tried again with the next heartbeat.
+    pub(super) has_undone: bool,
 }
 
 impl Engine {
@@ -73,6 +75,7 @@ impl Engine {
             must_greet: false,
             has_asked: false,
             may_answer: true,
+            has_undone: false,
         }
     }
 
@@ -150,6 +153,9 @@ impl Engine {
             Some(Order::Rebuild) => Some(Action::Rebuild),
             Some(Order::Hello) => self.greet(now).map(Action::Publish),
             Some(Order::Heartbeat) => {
+                if std::mem::take(&mut self.has_undone) {
+                    self.obey(now);
+                }
                 let must_answer = self.driver.is_challenged() && self.may_answer;
                 self.must_greet = self.driver.trouble().is_some() || must_answer;
                 self.may_answer = !must_answer;

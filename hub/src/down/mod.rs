@@ -13,13 +13,13 @@ mod give_back;
 pub(crate) mod journal;
 mod meet;
 pub(crate) mod own;
-mod post;
+pub(crate) mod post;
 pub(crate) mod relay;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use act::ActError;
+pub use act::{ActError, Deed};
 pub use meet::{Downward, Meeting};
 pub use post::CommandRow;
 
