@@ -2,6 +2,8 @@
 //!
 //! Everything else is given `now`, a tick or a seed.
 
+#[cfg(feature = "plants")]
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,9 +16,40 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 #[error("the system gives no random bytes")]
 pub struct NoRandom(#[source] getrandom::Error);
 
+/// What a simulation has instead of a clock and a random source.
+#[cfg(feature = "plants")]
+#[derive(Debug, Clone, Copy)]
+struct Pretended {
+    now: Timestamp,
+    seed: u64,
+    /// How often random bytes were drawn.
+    drawn: u64,
+}
+
+#[cfg(feature = "plants")]
+thread_local! {
+    static PRETENDED: Cell<Option<Pretended>> = const { Cell::new(None) };
+}
+
+/// In this thread random bytes follow from `seed` from now on, and the wall clock stands at `now`.
+#[cfg(feature = "plants")]
+pub fn pretend(seed: u64, now: Timestamp) {
+    PRETENDED.set(Some(Pretended { now, seed, drawn: 0 }));
+}
+
+/// Moves the wall clock of a thread that pretends.
+#[cfg(feature = "plants")]
+pub fn pretend_now(now: Timestamp) {
+    PRETENDED.set(PRETENDED.get().map(|pretended| Pretended { now, ..pretended }));
+}
+
 /// The wall clock.
 #[must_use]
 pub fn now() -> Timestamp {
+    #[cfg(feature = "plants")]
+    if let Some(pretended) = PRETENDED.get() {
+        return pretended.now;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let ms = since.map_or_else(|early| -(early.duration().as_millis() as i64), |since| since.as_millis() as i64);
     Timestamp(ms)
@@ -35,6 +68,14 @@ pub fn tick() -> Tick {
 /// The system has none.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
     let mut bytes = [0; N];
+    #[cfg(feature = "plants")]
+    if let Some(pretended) = PRETENDED.get() {
+        let Pretended { seed, drawn, .. } = pretended;
+        PRETENDED.set(Some(Pretended { drawn: drawn + 1, ..pretended }));
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes()).update(&drawn.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes).map_err(NoRandom)?;
     Ok(bytes)
 }

@@ -112,6 +112,36 @@ plants! {
     ForkNotWritten = "fork-not-written", "I3 I9";
     /// A hub that came back older does not notice.
     RestoreNotNoticed = "restore-not-noticed", "I9";
+    /// A hub that came back older acts, and processes, before its agents have brought back what it told them.
+    FreezeIgnored = "decide-again", "I4 I8 I9";
+    /// What agents brought back waits its turn among everything else.
+    ReturnedNotFirst = "returned-not-first", "I4 I8 I9";
+    /// One agent of each site is not told what others do there.
+    RelaySkipsOne = "relay-skips-one", "I4 liveness";
+    /// An agent that comes to stand for a site is not told of the documents that are there.
+    SnapshotLeftOut = "snapshot-left-out", "I4";
+    /// Nobody is told that an entry was set aside.
+    ReceiptDropped = "receipt-dropped", "I4";
+    /// The hub lets an agent delete of its downward journal what that has not acknowledged.
+    DownPrunableUnstored = "down-prunable-unstored", "I9";
+    /// An agent acknowledges the hub's entries although their commit failed.
+    AckDownUnstored = "ack-down-unstored", "I5";
+    /// An agent counts twice what the hub tells.
+    DownCountedTwice = "down-counted-twice", "I6";
+    /// A document at the agent keeps an entry that the hub refused.
+    RefusedStays = "refused-stays", "I4";
+    /// An agent carries a command out although it did before.
+    CommandAgain = "command-again", "I2";
+    /// An agent carries a command out however late it comes.
+    CommandTooLate = "command-too-late", "I2";
+    /// An agent deletes what is processed without waiting for the hub's word.
+    PruneUnasked = "prune-unasked", "I9";
+    /// An agent deletes entries that the hub has not stored.
+    PruneUnstored = "prune-unstored", "I1 I9";
+    /// Hashes are forgotten with the entries that are deleted.
+    ForgetKeptMarks = "forget-kept-marks", "I9";
+    /// Entries of a damaged file count although their hash does not follow from the one before.
+    SalvageAnything = "salvage-anything", "I7";
 }
 
 #[cfg(feature = "plants")]

@@ -5,6 +5,7 @@
 
 use waystation_protocol::chain::Seq;
 use waystation_protocol::down::Outcome;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::engine::{Engine, Now};
@@ -37,6 +38,7 @@ impl Engine {
         });
         for command in due {
             if let Err(error) = self.carry_out(&command, hub_now, now) {
+                self.has_undone = true;
                 tracing::error!(%error, command = %command.id, "a command is not carried out; it will be tried again");
             }
         }
@@ -44,7 +46,7 @@ impl Engine {
 
     fn carry_out(&mut self, due: &Due, hub_now: Timestamp, now: Now) -> Result<(), CaptureError> {
         let name = due.command.name.as_str();
-        let deed = if hub_now > due.command.not_after {
+        let deed = if hub_now > due.command.not_after && !is_planted(Plant::CommandTooLate) {
             Deed::of(Outcome::Expired, "it came too late")
         } else {
             match name {

@@ -6,6 +6,7 @@ use waystation_protocol::batch;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::limits;
 use waystation_protocol::message::{Ack, Batch};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::sync::{AckOutcome, Command};
 
 use super::down::Arrived;
@@ -45,7 +46,8 @@ impl Engine {
             Ok(Arrived::Store { stream, entries }) => {
                 let count = entries.len() as u64;
                 let stored = self.store.hear(stream, entries);
-                self.down.handle_stored(stored.is_ok(), self.store.down().as_ref());
+                self.down
+                    .handle_stored(stored.is_ok() || is_planted(Plant::AckDownUnstored), self.store.down().as_ref());
                 match stored {
                     Ok(()) => {
                         tracing::debug!(%stream, count, "the hub's entries are stored");

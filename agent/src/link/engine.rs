@@ -56,6 +56,8 @@ pub struct Engine {
     may_answer: bool,
     /// Steps of the clock that are known here.
     clock_steps: u64,
+    /// Whether a command could not be carried out: it is tried again with the next heartbeat.
+    pub(super) has_undone: bool,
 }
 
 impl Engine {
@@ -76,6 +78,7 @@ impl Engine {
             has_asked: false,
             may_answer: true,
             clock_steps: 0,
+            has_undone: false,
         }
     }
 
@@ -156,6 +159,9 @@ impl Engine {
             Some(Order::Rebuild) => Some(Action::Rebuild),
             Some(Order::Hello) => self.greet(now).map(Action::Publish),
             Some(Order::Heartbeat) => {
+                if std::mem::take(&mut self.has_undone) {
+                    self.obey(now);
+                }
                 let must_answer = self.driver.is_challenged() && self.may_answer;
                 self.must_greet = self.driver.trouble().is_some() || must_answer;
                 self.may_answer = !must_answer;

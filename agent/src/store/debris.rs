@@ -9,6 +9,7 @@ use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::codec;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
+use waystation_protocol::plant::{Plant, is_planted};
 
 use super::drafts::{self, Draft, DraftId};
 use super::held::Held;
@@ -159,6 +160,9 @@ impl<'a> Debris<'a> {
         let rows = self.rows.get(&before).map_or(&[][..], Vec::as_slice).iter().map(|found| found.hash);
         let kept = self.kept.get(&before).map(|(hash, _)| *hash);
         let base = (before == base.seq).then_some(base.hash);
-        base.into_iter().chain(kept).chain(rows).find(|hash| hash.extend(found.entry) == found.hash)
+        base.into_iter()
+            .chain(kept)
+            .chain(rows)
+            .find(|hash| hash.extend(found.entry) == found.hash || is_planted(Plant::SalvageAnything))
     }
 }

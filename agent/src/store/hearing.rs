@@ -9,6 +9,7 @@ use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::down::{self, CommandResult, NoticeAck, Outcome, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
+use waystation_protocol::plant::{Plant, is_planted};
 
 use super::At;
 use super::error::{CaptureError, StoreError};
@@ -75,7 +76,7 @@ impl Stage<'_> {
     /// Captures the answer to a notice or a command, unless it was given before.
     pub(super) fn answer(&mut self, id: EntryId, answer: Answer, at: At) -> Result<bool, CaptureError> {
         let Some(mut told) = self.told(id)? else { return Err(CaptureError::NotFound) };
-        if told.answer.is_some() {
+        if told.answer.is_some() && !is_planted(Plant::CommandAgain) {
             return Ok(false);
         }
         let Reading { at, clock } = self.read_clock(at);

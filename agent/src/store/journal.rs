@@ -12,6 +12,7 @@ use waystation_protocol::batch;
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::codec;
 use waystation_protocol::entry::Entry;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
@@ -114,7 +115,11 @@ impl Progress {
 
     /// Up to where the hub lets entries go: stored and processed there, below its prunable mark.
     pub(super) fn prunable(&self) -> Seq {
-        self.confirmed.prunable.min(self.confirmed.stored.seq).min(self.confirmed.processed)
+        if is_planted(Plant::PruneUnstored) {
+            return self.head.seq;
+        }
+        let word = if is_planted(Plant::PruneUnasked) { Seq(u64::MAX) } else { self.confirmed.prunable };
+        word.min(self.confirmed.stored.seq).min(self.confirmed.processed)
     }
 
     pub(super) fn backlog(&self) -> Backlog {

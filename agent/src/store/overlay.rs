@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact;
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, header};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::value::Value;
 
 use super::held::{Changed, Held};
@@ -47,6 +49,9 @@ impl Overlay {
         }
         let was = before.and_then(|held| held.document.as_ref());
         add_balances(&mut self.balances, was, held.document.as_ref(), zone);
+        if is_planted(Plant::DownCountedTwice) && held.is_older_than(Seq(0)) {
+            add_balances(&mut self.balances, was, held.document.as_ref(), zone);
+        }
         let held = Arc::new(held);
         self.documents.insert(held.id, Arc::clone(&held));
         held

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use redb::{Database, ReadTransaction, ReadableTable, WriteTransaction};
 
 use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::plant::{Plant, is_planted};
 
 use super::cache;
 use super::error::StoreError;
 use super::journal::Progress;
 use super::kept;
 use super::sealed;
-use super::tables::{JOURNAL, META};
+use super::tables::{JOURNAL, KEPT, META};
 
 /// Most entries deleted in one commit: it takes a few milliseconds, so callers hardly wait for it.
 const COMMIT_ENTRIES: u64 = 4_096;
@@ -66,6 +67,9 @@ pub(super) fn delete(write: &WriteTransaction, database: &Database, limit: Seq) 
     let known = kept::known_at(database, limit)?;
     let known = known.ok_or_else(|| StoreError::Damaged(format!("the journal lacks entry {limit}")))?;
     kept::keep(write, &BTreeSet::from([limit]))?;
+    if is_planted(Plant::ForgetKeptMarks) {
+        write.open_table(KEPT)?.retain(|seq, _| seq == limit.0)?;
+    }
     put(write, limit)?;
     write.open_table(JOURNAL)?.retain_in(..=limit.0, |_, _| false)?;
     sealed::seal(write)?;

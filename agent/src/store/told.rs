@@ -11,6 +11,7 @@ use waystation_protocol::definition::{self, Defined};
 use waystation_protocol::down::{self, Command, Notice};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
@@ -94,7 +95,7 @@ pub(super) fn notices(database: &Database) -> Result<Vec<Posted>, StoreError> {
 
 /// The commands without a result, the earliest first.
 pub(super) fn commands(database: &Database) -> Result<Vec<Due>, StoreError> {
-    let due = all(database)?.into_iter().filter(|told| told.answer.is_none());
+    let due = all(database)?.into_iter().filter(|told| told.answer.is_none() || is_planted(Plant::CommandAgain));
     Ok(due.filter_map(|told| Some(Due { id: told.entry.id, command: Command::read(&told.entry)? })).collect())
 }
 

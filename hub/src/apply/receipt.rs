@@ -8,6 +8,7 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::down::{Amended, Fate, Receipt};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, StreamId};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::standing::Fix;
@@ -23,6 +24,9 @@ pub(super) fn tell(
     (fix, at): (Option<&Fix>, Option<Timestamp>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    if is_planted(Plant::ReceiptDropped) {
+        return Ok(());
+    }
     let sql =
         "SELECT stream.agent, iif(is_aside, coalesce(parent_stream, stream.stream), stream.stream), document, code,
                       reason_zh, reason, entry, since FROM quarantine

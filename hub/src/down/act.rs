@@ -10,6 +10,7 @@ use waystation_protocol::document::capture::{self, Books, Captured, Effect, Mome
 use waystation_protocol::document::fold::Writer;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::header;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::{ClockQuality, Timestamp};
 use waystation_protocol::value::Value;
 
@@ -47,11 +48,26 @@ pub enum ActError {
     Store(#[from] StoreError),
 }
 
-/// What became of an attempt to capture.
-enum Attempt {
-    Captured(Own),
-    /// An earlier act is not processed yet.
-    Waits,
+/// An act that is stored, on its way to its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deed {
+    /// The journal it stands in.
+    own: Own,
+    document: DocId,
+    entry: EntryId,
+}
+
+impl Deed {
+    /// Its entry; those of its effects follow it.
+    #[must_use]
+    pub fn entry(&self) -> EntryId {
+        self.entry
+    }
+
+    /// How far its journal is stored with it, for whoever processes it.
+    pub(crate) fn grown(&self) -> (i64, Seq) {
+        own::grown(self.own)
+    }
 }
 
 impl Store {
@@ -62,33 +78,26 @@ impl Store {
     ///
     /// [`ActError`] says why nothing was done; or the store failed.
     pub fn act(&self, wish: Wish, seen: Option<EntryId>, patience_ms: u64) -> Result<Document, ActError> {
-        let Some(id) = wish.document else { return Err(ActError::Problems(vec![no_opening()])) };
         let (mut changes, started) = (self.watch_changes(), clock::tick());
-        let own = loop {
+        let is_late = || clock::tick().since(started) >= patience_ms;
+        let deed = loop {
             changes.mark_unchanged();
             let (wish, now) = (wish.clone(), clock::now());
-            match self.command(Box::new(move |conn| Ok(attempt(conn, &wish, seen, now))))?? {
-                Attempt::Captured(own) => break own,
-                Attempt::Waits if clock::tick().since(started) >= patience_ms => return Err(ActError::Busy),
-                Attempt::Waits => self.wait_for_change(&mut changes)?,
+            match self.command(Box::new(move |conn| Ok(begin(conn, wish, seen, now))))?? {
+                Some(deed) => break deed,
+                None if is_late() => return Err(ActError::Busy),
+                None => self.wait_for_change(&mut changes)?,
             }
         };
-        self.tell_stored(&[own::grown(own)]);
+        self.tell_stored(&[deed.grown()]);
         loop {
             changes.mark_unchanged();
-            if processed(&*self.reader()?, own.row)? >= own.stored.seq {
-                break;
+            match outcome(&*self.reader()?, &deed)? {
+                Some(document) => return Ok(document),
+                None if is_late() => return Err(ActError::Busy),
+                None => self.wait_for_change(&mut changes)?,
             }
-            if clock::tick().since(started) >= patience_ms {
-                return Err(ActError::Busy);
-            }
-            self.wait_for_change(&mut changes)?;
         }
-        let conn = self.reader()?;
-        if let Some(reason) = set_aside(&conn, own)? {
-            return Err(reason);
-        }
-        read_document(&conn, id)?.ok_or(ActError::NotFound(id))
     }
 }
 
@@ -113,32 +122,49 @@ fn set_aside(conn: &Connection, own: Own) -> Result<Option<ActError>, StoreError
     }))
 }
 
-/// Captures and stores, within the writer's transaction. Nothing is written unless all of it can be.
-fn attempt(conn: &Connection, wish: &Wish, seen: Option<EntryId>, now: Timestamp) -> Result<Attempt, ActError> {
-    let id = wish.document.unwrap_or(DocId::from_bytes([0; 16]));
+/// Captures and stores, within the writer's transaction; nothing is written unless all of it can be. None while an earlier
+/// act, or what agents brought back after a restore, is not processed: the document is not yet as it will be.
+pub(crate) fn begin(
+    conn: &Connection,
+    wish: Wish,
+    seen: Option<EntryId>,
+    now: Timestamp,
+) -> Result<Option<Deed>, ActError> {
+    let Some(id) = wish.document else { return Err(ActError::Problems(vec![no_opening()])) };
     let document = read_document(conn, id)?.ok_or(ActError::NotFound(id))?;
     if freeze::is_frozen(conn, document.site.as_str())? {
         return Err(ActError::Frozen(document.site.to_string()));
     }
     let own = own::acts(conn, now)?;
-    if own.processed < own.stored.seq {
-        return Ok(Attempt::Waits);
+    if own.processed < own.stored.seq || freeze::is_returning(conn)? && !is_planted(Plant::ReturnedNotFirst) {
+        return Ok(None);
     }
     if seen.is_some_and(|seen| seen != document.head) {
         return Err(ActError::Superseded);
     }
-    let wish = Wish { kind: document.kind.clone(), ..wish.clone() };
-    let entries = captured(document, wish, own.stored.seq, now)?;
-    let stored = own::append(conn, own, &entries, now)?;
-    Ok(Attempt::Captured(stored))
+    let wish = Wish { kind: document.kind.clone(), ..wish };
+    let (entry, entries) = captured(document, wish, own.stored.seq, now)?;
+    let own = own::append(conn, own, &entries, now)?;
+    Ok(Some(Deed { own, document: id, entry }))
+}
+
+/// The document once the act is applied; none before that.
+pub(crate) fn outcome(conn: &Connection, deed: &Deed) -> Result<Option<Document>, ActError> {
+    if processed(conn, deed.own.row)? < deed.own.stored.seq {
+        return Ok(None);
+    }
+    if let Some(reason) = set_aside(conn, deed.own)? {
+        return Err(reason);
+    }
+    read_document(conn, deed.document)?.ok_or(ActError::NotFound(deed.document)).map(Some)
 }
 
 /// The act's entry and those of its effects, in the order of their causes.
-fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result<Vec<Vec<u8>>, ActError> {
+fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result<(EntryId, Vec<Vec<u8>>), ActError> {
     let author = wish.author.clone();
     let mut documents = vec![document];
     let mut wishes = std::collections::VecDeque::from([wish]);
-    let mut entries = Vec::new();
+    let (mut first, mut entries) = (None, Vec::new());
     while let Some(wish) = wishes.pop_front() {
         if entries.len() == ENTRIES {
             return Err(ActError::Problems(vec![Problem::whole("此操作牵涉过多", "the act brings about too much")]));
@@ -146,6 +172,7 @@ fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result
         let before = wish.document.and_then(|id| documents.iter().position(|document| document.id == id));
         let Captured { entry, document, effects } =
             capture_one(before.map(|index| &documents[index]), wish, head, now)?;
+        first.get_or_insert(entry.id);
         entries.push(entry.to_bytes());
         for effect in effects {
             wishes.push_back(wish_of(effect, &document, entry.id, &author)?);
@@ -155,7 +182,7 @@ fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result
             None => documents.push(document),
         }
     }
-    Ok(entries)
+    Ok((first.expect("the act itself is captured first"), entries))
 }
 
 fn capture_one(before: Option<&Document>, wish: Wish, head: Seq, now: Timestamp) -> Result<Captured, ActError> {

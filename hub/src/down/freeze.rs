@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::Sites;
 
 use crate::store::{StoreError, seq_at};
@@ -31,7 +32,10 @@ impl Freeze {
             Some(restore) => sites(conn, restore)?,
             None => BTreeSet::new(),
         };
-        let is_returning = is_returning(conn)?;
+        let is_returning = is_returning(conn)? && !is_planted(Plant::ReturnedNotFirst);
+        if is_planted(Plant::FreezeIgnored) {
+            return Ok(Freeze::default());
+        }
         if frozen.is_empty() && !is_returning {
             return Ok(Freeze::default());
         }
@@ -73,8 +77,8 @@ pub(crate) fn held_entries(conn: &Connection) -> Result<u64, StoreError> {
 /// Whether documents of this site take no acts of the hub.
 pub(crate) fn is_frozen(conn: &Connection, site: &str) -> Result<bool, StoreError> {
     match open_restore(conn)? {
-        Some(restore) => Ok(sites(conn, restore)?.contains(site)),
-        None => Ok(false),
+        Some(restore) if !is_planted(Plant::FreezeIgnored) => Ok(sites(conn, restore)?.contains(site)),
+        Some(_) | None => Ok(false),
     }
 }
 
@@ -108,7 +112,8 @@ fn open_restore(conn: &Connection) -> Result<Option<i64>, StoreError> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
 }
 
-fn is_returning(conn: &Connection) -> Result<bool, StoreError> {
+/// Whether something that agents brought back is not processed yet.
+pub(crate) fn is_returning(conn: &Connection) -> Result<bool, StoreError> {
     let sql =
         "SELECT EXISTS (SELECT 1 FROM stream WHERE is_down = 1 AND processed_seq < stored_seq AND damage IS NULL)";
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)

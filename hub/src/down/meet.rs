@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Heartbeat, Held, Hello, Ladder};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Stream};
@@ -161,12 +162,7 @@ pub(crate) fn heartbeat(
         return Ok((None, false));
     }
     let Some(held) = &beat.down else {
-        // one that was never told anything has nothing to bring back
-        if is_whole && journal::current(conn, agent)?.is_none_or(|stream| stream.stored == Seq(0)) {
-            restore::note_alive(conn, id, now)?;
-            settle(conn, id, agent, now)?;
-        }
-        return Ok((None, false));
+        return beat_of_nothing(conn, (agent, id), beat, is_whole, now).map(|meeting| (meeting, false));
     };
     let Some(stream) = journal::find(conn, held.stream)?.filter(|stream| stream.agent == agent) else {
         return Ok((None, held.head != Mark::ZERO));
@@ -184,6 +180,29 @@ pub(crate) fn heartbeat(
         return Ok((None, false));
     }
     Ok((Some(meet(conn, id, beat.session, agent, &stream, held.head, None)?), false))
+}
+
+/// A heartbeat of an agent that holds nothing of any downward journal. One that was never told anything has nothing to
+/// bring back; what there is to tell it is told from the beginning, since its first batch may not have reached its disk.
+fn beat_of_nothing(
+    conn: &Connection,
+    (agent, id): (i64, AgentId),
+    beat: &Heartbeat,
+    is_whole: bool,
+    now: Timestamp,
+) -> Result<Option<Meeting>, StoreError> {
+    let was_told = |stream: Option<Stream>| stream.is_some_and(|stream| stream.stored > Seq(0));
+    if was_told(journal::current(conn, agent)?) {
+        return Ok(None);
+    }
+    if is_whole {
+        restore::note_alive(conn, id, now)?;
+        settle(conn, id, agent, now)?;
+    }
+    match journal::current(conn, agent)?.filter(|stream| stream.is_settled() && stream.head.seq > Seq(0)) {
+        Some(stream) => meet(conn, id, beat.session, agent, &stream, Mark::ZERO, None).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The session that has the agent's downward journal.
@@ -217,7 +236,7 @@ pub(crate) fn ack(
 /// older than the retention period. Moves the mark, and gives it.
 pub(crate) fn prunable(conn: &Connection, agent: i64, retention: Retention, now: Timestamp) -> Result<Seq, StoreError> {
     let Some(stream) = journal::current(conn, agent)? else { return Ok(Seq(0)) };
-    let ceiling = ceiling_of_backups(conn, retention, stream.backed_up)?.min(stream.stored);
+    let ceiling = ceiling_of_backups(conn, retention, stream.backed_up)?.min(told_to(&stream));
     if ceiling <= stream.prunable {
         return Ok(stream.prunable);
     }
@@ -236,6 +255,11 @@ pub(crate) fn prunable(conn: &Connection, agent: i64, retention: Retention, now:
         conn.prepare_cached(sql)?.execute(params![stream.row, int(mark)])?;
     }
     Ok(mark)
+}
+
+/// How far the agent has the stream on its disk, by its own word.
+fn told_to(stream: &Stream) -> Seq {
+    if is_planted(Plant::DownPrunableUnstored) { stream.head.seq } else { stream.stored }
 }
 
 impl Store {

@@ -14,7 +14,7 @@ mod give_back;
 pub(crate) mod journal;
 mod meet;
 pub(crate) mod own;
-mod post;
+pub(crate) mod post;
 pub(crate) mod relay;
 mod snapshot;
 #[cfg(test)]
@@ -22,7 +22,7 @@ mod tests;
 #[cfg(test)]
 mod workers_tests;
 
-pub use act::ActError;
+pub use act::{ActError, Deed};
 pub use forms::DefineError;
 pub use meet::{Downward, Meeting};
 pub use post::CommandRow;

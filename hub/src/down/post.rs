@@ -38,18 +38,7 @@ impl Store {
     /// The database fails.
     pub fn give_command(&self, agent: AgentId, command: Command, by: &str) -> Result<Option<EntryId>, StoreError> {
         let by = by.to_owned();
-        self.command(Box::new(move |conn| {
-            let sql = "SELECT id FROM agent WHERE agent = ?1 AND is_hub = 0";
-            let found: Option<i64> = conn.query_row(sql, [agent.as_bytes()], |row| row.get(0)).optional()?;
-            let Some(row) = found else { return Ok(None) };
-            let stamp = stamp()?;
-            let mut entry = command.entry(stamp);
-            entry.author.clone_from(&by);
-            remember(conn, row, &entry, &command)?;
-            let bytes = entry.to_bytes();
-            journal::tell(conn, row, &Item::of(&entry, bytes), stamp.now)?;
-            Ok(Some(stamp.id))
-        }))
+        self.command(Box::new(move |conn| give(conn, agent, &command, &by)))
     }
 
     /// Tells the agents of a site, or all, a notice; gives how many.
@@ -59,19 +48,7 @@ impl Store {
     /// The database fails.
     pub fn publish_notice(&self, site: Option<SiteId>, notice: Notice, by: &str) -> Result<usize, StoreError> {
         let by = by.to_owned();
-        self.command(Box::new(move |conn| {
-            let sql = "SELECT id FROM agent WHERE is_hub = 0 AND (?1 IS NULL OR id IN (SELECT agent_site.agent
-                       FROM agent_site JOIN site ON site.id = agent_site.site WHERE site.site = ?1)) ORDER BY id";
-            let mut statement = conn.prepare(sql)?;
-            let agents = statement.query_map([site.as_ref().map(SiteId::as_str)], |row| row.get::<_, i64>(0))?;
-            let agents: Vec<i64> = agents.collect::<Result<_, _>>()?;
-            let stamp = stamp()?;
-            let mut entry = notice.entry(stamp);
-            entry.author.clone_from(&by);
-            let item = Item::of(&entry, entry.to_bytes());
-            agents.iter().try_for_each(|agent| journal::tell(conn, *agent, &item, stamp.now))?;
-            Ok(agents.len())
-        }))
+        self.command(Box::new(move |conn| publish(conn, site.as_ref(), &notice, &by)))
     }
 
     /// Every command an agent was given, the latest first; none where there is no such agent.
@@ -91,6 +68,45 @@ impl Store {
         let rows = statement.query_map([agent], command_row)?;
         Ok(Some(rows.collect::<Result<_, _>>()?))
     }
+}
+
+/// Gives an agent a command, within the caller's transaction; none where there is no such agent.
+pub(crate) fn give(
+    conn: &Connection,
+    agent: AgentId,
+    command: &Command,
+    by: &str,
+) -> Result<Option<EntryId>, StoreError> {
+    let sql = "SELECT id FROM agent WHERE agent = ?1 AND is_hub = 0";
+    let found: Option<i64> = conn.query_row(sql, [agent.as_bytes()], |row| row.get(0)).optional()?;
+    let Some(row) = found else { return Ok(None) };
+    let stamp = stamp()?;
+    let mut entry = command.entry(stamp);
+    by.clone_into(&mut entry.author);
+    remember(conn, row, &entry, command)?;
+    let bytes = entry.to_bytes();
+    journal::tell(conn, row, &Item::of(&entry, bytes), stamp.now)?;
+    Ok(Some(stamp.id))
+}
+
+/// Tells the agents of a site, or all, a notice, within the caller's transaction; gives how many.
+pub(crate) fn publish(
+    conn: &Connection,
+    site: Option<&SiteId>,
+    notice: &Notice,
+    by: &str,
+) -> Result<usize, StoreError> {
+    let sql = "SELECT id FROM agent WHERE is_hub = 0 AND (?1 IS NULL OR id IN (SELECT agent_site.agent
+               FROM agent_site JOIN site ON site.id = agent_site.site WHERE site.site = ?1)) ORDER BY id";
+    let mut statement = conn.prepare(sql)?;
+    let agents = statement.query_map([site.map(SiteId::as_str)], |row| row.get::<_, i64>(0))?;
+    let agents: Vec<i64> = agents.collect::<Result<_, _>>()?;
+    let stamp = stamp()?;
+    let mut entry = notice.entry(stamp);
+    by.clone_into(&mut entry.author);
+    let item = Item::of(&entry, entry.to_bytes());
+    agents.iter().try_for_each(|agent| journal::tell(conn, *agent, &item, stamp.now))?;
+    Ok(agents.len())
 }
 
 fn stamp() -> Result<Stamp, StoreError> {

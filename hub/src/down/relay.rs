@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::down::{Amended, Fate, Receipt, Stamp};
 use waystation_protocol::id::{DocId, EntryId, StreamId};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -55,7 +56,11 @@ impl<'a> Relay<'a> {
 
     /// Tells everyone who must know of an applied entry.
     pub(crate) fn spread(&mut self, applied: &Applied) -> Result<(), StoreError> {
-        for listener in self.audience(&applied.site)? {
+        let mut audience = self.audience(&applied.site)?;
+        if is_planted(Plant::RelaySkipsOne) {
+            audience.pop();
+        }
+        for listener in audience {
             if listener.due_from.is_none_or(|from| applied.n < from) {
                 self.tell(listener.agent, applied)?;
             }

@@ -9,6 +9,7 @@ use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::down::{Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -63,7 +64,8 @@ fn tell_site(conn: &Connection, due: &Due, now: Timestamp) -> Result<(), StoreEr
     let (mut relay, mut told, mut last) = (Relay::new(conn, now), 0, 0);
     while let Some(row) = rows.next()? {
         let (n, document) = (row.get(0)?, DocId::from_bytes(array_at(row, 1)?));
-        for record in history::read(&row.get::<_, Vec<u8>>(2)?) {
+        let records = history::read(&row.get::<_, Vec<u8>>(2)?);
+        for record in records.into_iter().filter(|_| !is_planted(Plant::SnapshotLeftOut)) {
             let (entry, stream, seq) = (record.entry, record.stream, record.seq);
             relay.tell(due.agent, &Applied { document, n, site: due.name.clone(), entry, stream, seq })?;
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use ed25519_dalek::SigningKey;
 use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::definition::{self, Definition, FieldType};
@@ -19,6 +20,7 @@ use waystation_protocol::value::Value;
 use super::{ActError, DefineError, Downward, Meeting};
 use crate::ingest::{Greeting, Reply};
 use crate::store::fixture::{Agent, Hub, START};
+use crate::store::stepped::Stepped;
 use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Store};
 
 /// What one agent holds of its downward journal.
@@ -427,6 +429,55 @@ fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
     assert_eq!((meeting.stored.seq, told.entries.len()), (Seq(count as u64), count), "nothing is told twice");
     hub.store.rebuild(&mut |_, _| {}).unwrap();
     assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "approved", "a rebuild knows it as well");
+}
+
+/// Proves R-DOWN-1.
+#[test]
+fn an_agent_whose_first_batch_never_arrived_is_told_with_its_next_heartbeat() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    assert_eq!(told.entries.len(), 0, "its own entries are nothing new");
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.forget_replies();
+    hub.send(&agent, &agent.heartbeat(3));
+    let Downward::Meet(meeting) = hub.downward() else { panic!("the journal is sent again") };
+    assert_eq!((meeting.stored, meeting.head), (Mark::ZERO, Seq(1)));
+}
+
+/// Proves R-OLDER-2.
+#[test]
+fn nobody_acts_before_what_was_brought_back_is_processed() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+    hub.store.close();
+    std::fs::copy(&copy, hub.dir.path().join(DATABASE)).unwrap();
+    // from here on nothing happens by itself
+    let key = SigningKey::from_bytes(&[9; 32]);
+    let mut stepped = Stepped::open(hub.dir.path(), &Options::new([7; 16]), key, hub.now).unwrap();
+    let mut hello = agent.plain_hello(3);
+    hello.down = told.held();
+    for frame in [agent.seal(&hello), agent.seal(&told.batch(1))] {
+        let incoming = stepped.verify(agent.id, &frame, hub.now).unwrap();
+        stepped.store(vec![incoming]);
+    }
+    let (kind, author) = ("count_sheet".to_owned(), "审核".to_owned());
+    let set = std::collections::BTreeMap::new();
+    let wish = Wish { document: Some(sheet), kind, act: "approve".into(), set, author, cause: None };
+    let early = stepped.act(wish.clone(), None, hub.now);
+    assert!(matches!(early, Ok(None)), "the site has seen it rejected: {early:?}");
+    while stepped.build().unwrap() | stepped.apply() {}
+    let late = stepped.act(wish, None, hub.now);
+    assert!(matches!(late, Err(ActError::Problems(_))), "it is decided already: {late:?}");
 }
 
 /// Proves R-OLDER-2, R-DOWN-6.

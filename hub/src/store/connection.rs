@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::error::StoreError;
@@ -34,13 +35,13 @@ const CHECKPOINT_PAGES: u32 = 8_192;
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Statements kept prepared per connection: every statement of ours, facts and roll-ups once per measure.
-const STATEMENTS: usize = 96;
+const STATEMENTS: usize = 256;
 
 /// The writing connection, at the newest schema.
 pub(crate) fn open_writer(dir: &Path) -> Result<Connection, StoreError> {
     let mut conn = Connection::open(dir.join(DATABASE))?;
     conn.busy_timeout(BUSY)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&conn)?;
     conn.execute_batch(&format!(
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; PRAGMA journal_size_limit = 134217728;
@@ -55,9 +56,17 @@ pub(crate) fn open_reader(dir: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(dir.join(DATABASE), flags)?;
     conn.busy_timeout(BUSY)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&conn)?;
     conn.execute_batch("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;")?;
     Ok(conn)
+}
+
+/// Statements stay prepared whatever is bound to them. Otherwise each that touches a partial index is prepared anew at
+/// every call, in case the value lets that index be used; ours name such conditions in their text.
+fn keep_statements(conn: &Connection) -> Result<(), StoreError> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(conn: &mut Connection) -> Result<(), StoreError> {

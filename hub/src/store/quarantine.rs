@@ -210,7 +210,8 @@ fn take_down_all(conn: &Connection, places: Vec<EntryPlace>, ask: &Ask, now: Tim
     Ok(all)
 }
 
-fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
+/// Takes a request down in the trail, within the caller's transaction.
+pub(super) fn take_down(conn: &Connection, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
     let sql = "SELECT quarantine.stream, code, reason, reason_zh, resolution, entry, site FROM quarantine
                JOIN stream ON stream.id = quarantine.stream WHERE stream.stream = ?1 AND seq = ?2";
     let mut statement = conn.prepare_cached(sql)?;

@@ -127,19 +127,26 @@ impl Store {
     ///
     /// [`StoreError::UnknownAgent`], or the database fails.
     pub fn admit(&self, agent: AgentId, session: Option<SessionId>) -> Result<Option<SessionId>, StoreError> {
-        self.command(Box::new(move |conn| {
-            let sql = "SELECT id FROM agent WHERE agent = ?1";
-            let row = conn.query_row(sql, [agent.as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
-            let row = row.ok_or(StoreError::UnknownAgent { agent })?;
-            let sql = "SELECT session FROM session WHERE agent = ?1 AND challenge IS NOT NULL
-                       AND (?2 IS NULL OR session = ?2) ORDER BY began_at DESC LIMIT 1";
-            let named = session.map(|session| *session.as_bytes());
-            let found = conn.query_row(sql, params![row, named], |row| array_at(row, 0)).optional()?;
-            let found = found.map(SessionId::from_bytes);
-            if found.is_some() {
-                hand_over(conn, row, found)?;
-            }
-            Ok(found)
-        }))
+        self.command(Box::new(move |conn| admit(conn, agent, session)))
     }
+}
+
+/// The same within a transaction.
+pub(crate) fn admit(
+    conn: &Connection,
+    agent: AgentId,
+    session: Option<SessionId>,
+) -> Result<Option<SessionId>, StoreError> {
+    let sql = "SELECT id FROM agent WHERE agent = ?1";
+    let row = conn.query_row(sql, [agent.as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
+    let row = row.ok_or(StoreError::UnknownAgent { agent })?;
+    let sql = "SELECT session FROM session WHERE agent = ?1 AND challenge IS NOT NULL
+               AND (?2 IS NULL OR session = ?2) ORDER BY began_at DESC LIMIT 1";
+    let named = session.map(|session| *session.as_bytes());
+    let found = conn.query_row(sql, params![row, named], |row| array_at(row, 0)).optional()?;
+    let found = found.map(SessionId::from_bytes);
+    if found.is_some() {
+        hand_over(conn, row, found)?;
+    }
+    Ok(found)
 }

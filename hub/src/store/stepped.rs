@@ -10,18 +10,24 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use tokio::sync::{mpsc, watch};
+use waystation_protocol::document::Document;
+use waystation_protocol::document::capture::Wish;
+use waystation_protocol::down::{Command, Notice};
 use waystation_protocol::frame;
-use waystation_protocol::id::AgentId;
+use waystation_protocol::id::{AgentId, EntryId, SessionId};
 use waystation_protocol::message::Message;
+use waystation_protocol::site::SiteId;
 use waystation_protocol::time::{Tick, Timestamp};
 
+use super::case::{Ask, AskError, EntryPlace};
 use super::writer::Writer;
 use super::{
     Counters, HubIdentity, Options, Shared, StoreError, add_backup, connection, epoch, heads, life, pinned_keys,
 };
+use super::{quarantine, session};
 use crate::apply::{self, Applier, Slice};
 use crate::backup::{self, BackupError, Taken};
-use crate::down::{Courses, Downward, News};
+use crate::down::{ActError, Courses, Deed, Downward, News, act, post};
 use crate::ingest::{self, Incoming, Keys, Rejected, Reply};
 use crate::link::outbox;
 
@@ -233,6 +239,68 @@ impl Stepped {
         let taken = backup::take(&self.dir, target, now, &mut |_, _, _| {})?;
         let checked = taken.manifest.as_checked(&taken.folder, now);
         self.run(|conn| add_backup(conn, &checked))?;
+        Ok(taken)
+    }
+
+    /// Somebody acts on a document; the act is stored, and applied with what is processed next. `seen`: the last state entry
+    /// its author saw. None while an earlier one is not processed.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing was done; or the store failed.
+    pub fn act(&mut self, wish: Wish, seen: Option<EntryId>, now: Timestamp) -> Result<Option<Deed>, ActError> {
+        let deed = self.run(|conn| Ok(act::begin(conn, wish, seen, now)))??;
+        if let Some(deed) = &deed {
+            self.shared.mailbox.tell_stored(&[deed.grown()], false);
+        }
+        Ok(deed)
+    }
+
+    /// What its author is told of an act: the document once it is applied.
+    ///
+    /// # Errors
+    ///
+    /// The act was set aside, or the database fails.
+    pub fn outcome(&mut self, deed: &Deed) -> Result<Option<Document>, ActError> {
+        act::outcome(self.writer.connection()?, deed)
+    }
+
+    /// Gives an agent a command; none where there is no such agent.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
+    pub fn give_command(&mut self, agent: AgentId, command: &Command, by: &str) -> Result<Option<EntryId>, StoreError> {
+        self.run(|conn| post::give(conn, agent, command, by))
+    }
+
+    /// Tells the agents of a site, or all, a notice; gives how many.
+    ///
+    /// # Errors
+    ///
+    /// The database fails.
+    pub fn publish_notice(&mut self, site: Option<&SiteId>, notice: &Notice, by: &str) -> Result<usize, StoreError> {
+        self.run(|conn| post::publish(conn, site, notice, by))
+    }
+
+    /// Admits a session that could not answer its challenge: the newest of the agent's. None where there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is no such agent, or the database fails.
+    pub fn admit(&mut self, agent: AgentId) -> Result<Option<SessionId>, StoreError> {
+        self.run(|conn| session::admit(conn, agent, None))
+    }
+
+    /// Asks for an entry that is set aside to be fixed, replayed or waived.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`] says what is wrong with it; then nothing was taken down.
+    pub fn ask(&mut self, place: EntryPlace, ask: &Ask, now: Timestamp) -> Result<i64, AskError> {
+        ask.check()?;
+        let taken = self.run(|conn| Ok(quarantine::take_down(conn, place, ask, now)))??;
+        self.shared.mailbox.tell_asked();
         Ok(taken)
     }
 
