@@ -3,7 +3,7 @@
 //! The flow of a repair order is written down here once more, so that nothing rests on the product's own. A call that
 //! failed leaves doubt about its act, and only about that: it may stand or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use waystation_agent::store::{ImportRow, Receipt};
 use waystation_protocol::document::Document;
@@ -21,6 +21,9 @@ const OLD_ROWS: u64 = 12;
 const AUTHOR: &str = "王芳";
 const HOUR_MS: i64 = 3_600_000;
 
+/// Repair orders, by their wire name.
+const ORDER: &str = "repair_order";
+
 /// The steps of a repair order: from, act, to.
 pub(crate) const ORDER_STEPS: &[(&str, &str, &str)] = &[
     ("checked_in", "estimate", "estimated"),
@@ -31,6 +34,23 @@ pub(crate) const ORDER_STEPS: &[(&str, &str, &str)] = &[
     ("working", "finish", "qc"),
     ("qc", "release", "released"),
     ("released", "close", "closed"),
+];
+
+/// Count sheets, by their wire name.
+pub(crate) const SHEET: &str = "count_sheet";
+/// What the hub makes of a locked sheet.
+const DECIDED: [&str; 3] = ["approved", "recount", "rejected"];
+/// Most lines of a sheet.
+const SHEET_LINES: u64 = 3;
+
+/// What moves a count sheet from state to state; counting leaves it where it is.
+const SHEET_STEPS: &[(&str, &str, &str)] = &[
+    ("open", "lock", "locked"),
+    ("recount", "lock", "locked"),
+    ("locked", "approve", "approved"),
+    ("locked", "recount", "recount"),
+    ("locked", "reject", "rejected"),
+    ("approved", "adjust", "adjusted"),
 ];
 
 /// What a clerk may want.
@@ -48,6 +68,8 @@ pub(crate) enum Task {
     Note,
     /// Voids an order.
     Void,
+    /// Goes on with a count sheet, or opens one.
+    Sheet,
 }
 
 /// A document as a clerk knows it.
@@ -79,6 +101,12 @@ pub(crate) struct Confirmed {
 pub(crate) struct Desk {
     papers: BTreeMap<DocId, Paper>,
     imported: BTreeMap<u64, DocId>,
+    /// Decisions of the hub's that were seen here.
+    pub(crate) seen: BTreeSet<EntryId>,
+    /// Marks that the hub acknowledged: their hashes outlive the entries.
+    pub(crate) marks: BTreeMap<u64, [u8; 32]>,
+    /// Commands carried out here.
+    pub(crate) carried_out: BTreeSet<[u8; 16]>,
     /// Whether another device may work on the same documents: its disk was put back or copied.
     pub(crate) has_twin: bool,
 }
@@ -98,16 +126,17 @@ impl Desk {
             Task::Step => {
                 let (id, paper) = self.order(chance, |paper| next_step(&paper.state).is_some())?;
                 let (_, act, _) = next_step(&paper.state)?;
-                Some(act_on(id, act, step_fields(act, wall, chance)))
+                Some(act_on(id, ORDER, act, step_fields(act, wall, chance)))
             }
             Task::Note => {
                 let (id, _) = self.order(chance, |_| true)?;
-                Some(act_on(id, "note", fields([("note_text", Value::from("已联系客户"))])))
+                Some(act_on(id, ORDER, "note", fields([("note_text", Value::from("已联系客户"))])))
             }
             Task::Void => {
                 let (id, _) = self.order(chance, |paper| paper.state != "void")?;
-                Some(act_on(id, "void", fields([("void_reason", Value::from("重复开单"))])))
+                Some(act_on(id, ORDER, "void", fields([("void_reason", Value::from("重复开单"))])))
             }
+            Task::Sheet => Some(self.sheet(chance)),
         }
     }
 
@@ -184,20 +213,70 @@ impl Desk {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
             };
+            if paper.is_decided_in(document) {
+                // where only this clerk counts, nobody has counted since
+                if paper.state == "locked" && document.state == "recount" && !self.has_twin {
+                    self.seen.insert(document.head);
+                }
+                *paper = Paper::of(document);
+                continue;
+            }
             match paper.compare(document) {
                 Err(_) if self.has_twin => *paper = Paper::of(document),
                 compared => compared?,
             }
         }
-        for (id, document) in shown.iter().filter(|(_, document)| document.kind == "repair_order") {
+        let is_taken_up = |document: &Document| document.kind == ORDER || document.kind == SHEET && self.has_twin;
+        for (id, document) in shown.iter().filter(|(_, document)| is_taken_up(document)) {
             self.papers.entry(*id).or_insert_with(|| Paper::of(document));
         }
+        let is_decided = |document: &&Document| {
+            document.kind == SHEET && ["approved", "rejected"].contains(&document.state.as_str())
+        };
+        self.seen.extend(shown.values().filter(is_decided).map(|document| document.head));
         Ok(())
+    }
+
+    /// What is not shown any more is forgotten: its entries could not be read from a damaged file, as a report says. What
+    /// the hub told comes down again.
+    pub(crate) fn forget_all_but(&mut self, shown: &BTreeMap<DocId, Document>) {
+        self.papers = shown.iter().map(|(id, document)| (*id, Paper::of(document))).collect();
+        self.imported.retain(|_, id| shown.contains_key(id));
+        self.seen.clear();
+        self.carried_out.clear();
+        self.marks.clear();
+    }
+
+    /// The next act on a count sheet that is at its site, or another one.
+    fn sheet(&self, chance: &mut Chance) -> Wish {
+        let is_here = |paper: &&Paper| paper.kind == SHEET && ["open", "recount", "approved"].contains(&&*paper.state);
+        let here: Vec<(&DocId, &Paper)> = self.papers.iter().filter(|(_, paper)| is_here(paper)).collect();
+        if here.is_empty() || chance.percent(10) {
+            return opening(SHEET, "open", fields([("zone", "A".into()), ("counter", AUTHOR.into())]));
+        }
+        let (id, paper) = *chance.pick(&here);
+        if paper.state == "approved" {
+            return act_on(*id, SHEET, "adjust", BTreeMap::new());
+        }
+        let has_lines = paper.fields.keys().any(|field| field.ends_with(".counted"));
+        if has_lines && chance.percent(80) {
+            let recounter = (paper.state == "recount").then_some(("recounter", Value::from("李雷")));
+            return act_on(*id, SHEET, "lock", fields_of(recounter));
+        }
+        let line = chance.within(1, SHEET_LINES);
+        let counted = i64::try_from(chance.below(30)).expect("a quantity is small") * 1_000;
+        let set = [
+            ("item", Value::from(*chance.pick(ITEMS))),
+            ("location", Value::from("main")),
+            ("counted", Value::measured(counted, "件")),
+        ];
+        let named = set.into_iter().map(|(name, value)| (format!("item#{line}.{name}"), value));
+        act_on(*id, SHEET, "count", named.collect())
     }
 
     fn order(&self, chance: &mut Chance, fits: impl Fn(&Paper) -> bool) -> Option<(DocId, &Paper)> {
         let orders: Vec<(&DocId, &Paper)> =
-            self.papers.iter().filter(|(_, paper)| paper.kind == "repair_order" && fits(paper)).collect();
+            self.papers.iter().filter(|(_, paper)| paper.kind == ORDER && fits(paper)).collect();
         if orders.is_empty() { None } else { Some(*chance.pick(&orders)).map(|(id, paper)| (*id, paper)) }
     }
 }
@@ -208,10 +287,17 @@ impl Paper {
             kind: kind_of(&document.kind),
             state: document.state.clone(),
             head: document.head,
-            fields: BTreeMap::new(),
+            fields: if document.kind == SHEET { document.fields.clone() } else { BTreeMap::new() },
             notes: document.notes.len(),
             has_doubt: false,
         }
+    }
+
+    /// Whether this is a sheet that was locked here, or may have been, and the hub has decided since. Whatever became of
+    /// an act in doubt on a sheet is taken over too.
+    fn is_decided_in(&self, document: &Document) -> bool {
+        let is_decided = self.state == "locked" && DECIDED.contains(&document.state.as_str());
+        self.kind == SHEET && (is_decided || self.has_doubt)
     }
 
     fn compare(&mut self, document: &Document) -> Result<(), Violation> {
@@ -246,7 +332,8 @@ pub(crate) fn next_step(state: &str) -> Option<&'static (&'static str, &'static 
 
 /// The state an act leads to; acts that are not steps leave it.
 pub(crate) fn state_after<'a>(state: &'a str, act: &str) -> &'a str {
-    match ORDER_STEPS.iter().find(|(from, name, _)| *from == state && *name == act) {
+    let mut steps = ORDER_STEPS.iter().chain(SHEET_STEPS);
+    match steps.find(|(from, name, _)| *from == state && *name == act) {
         Some((_, _, to)) => to,
         None if act == "void" => "void",
         None => state,
@@ -258,24 +345,28 @@ pub(crate) fn opened_state(kind: &str) -> &'static str {
     match kind {
         "repair_order" => "checked_in",
         "stock_movement" => "posted",
+        SHEET => "open",
         _ => "answered",
     }
 }
 
 fn kind_of(name: &str) -> &'static str {
-    ["repair_order", "stock_movement"].into_iter().find(|kind| *kind == name).unwrap_or("survey")
+    [ORDER, "stock_movement", SHEET].into_iter().find(|kind| *kind == name).unwrap_or("survey")
 }
 
 fn opening(kind: &str, act: &str, set: BTreeMap<String, Value>) -> Wish {
     Wish { document: None, kind: kind.into(), act: act.into(), set, author: AUTHOR.into(), cause: None }
 }
 
-fn act_on(id: DocId, act: &str, set: BTreeMap<String, Value>) -> Wish {
-    let kind = "repair_order".to_owned();
-    Wish { document: Some(id), kind, act: act.into(), set, author: AUTHOR.into(), cause: None }
+fn act_on(id: DocId, kind: &str, act: &str, set: BTreeMap<String, Value>) -> Wish {
+    Wish { document: Some(id), kind: kind.into(), act: act.into(), set, author: AUTHOR.into(), cause: None }
 }
 
 fn fields<const N: usize>(set: [(&str, Value); N]) -> BTreeMap<String, Value> {
+    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn fields_of<'a>(set: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeMap<String, Value> {
     set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

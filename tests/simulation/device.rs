@@ -3,18 +3,24 @@
 //! The store is the product's, without its thread. Whatever fails is either expected of the fault under way or a
 //! violation; after each opening the clerk's list is compared with what the store shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use waystation_agent::store::{At, CaptureError, Filter, ImportOutcome, OpenOptions, Store, StoreError};
+use waystation_protocol::batch::Builder;
+use waystation_protocol::chain::{Seq, SeqRange};
 use waystation_protocol::document::Document;
+use waystation_protocol::document::capture::Wish;
 use waystation_protocol::id::DocId;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::{self, Timestamp};
+use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
 use crate::desk::{Confirmed, Desk, Task};
 use crate::disk::Disk;
+use crate::oracle::journal;
+use crate::oracle::papers::Act;
 use crate::violation::{Violation, broken};
 
 /// A device.
@@ -29,11 +35,28 @@ pub(crate) struct Device {
     pub desk: Desk,
     /// Every act confirmed here since the beginning, on whatever disk.
     pub confirmed: Vec<Confirmed>,
+    /// Every entry written here since the beginning, on whatever disk.
+    pub written: BTreeMap<[u8; 16], Written>,
+    /// Entries that a salvage named as unreadable.
+    pub gone: BTreeSet<[u8; 16]>,
+    /// Whether its clock has jumped since it connected.
+    pub has_jumped: bool,
     /// The site it stands for.
     pub site: String,
     folder: PathBuf,
     starts: u32,
     chance: Chance,
+}
+
+/// Where an entry was written, and what on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The journal it was written to.
+    pub stream: [u8; 16],
+    /// Its place there.
+    pub seq: u64,
+    /// Its document.
+    pub document: [u8; 16],
 }
 
 /// What became of a wish.
@@ -58,6 +81,9 @@ impl Device {
             store: None,
             desk: Desk::default(),
             confirmed: Vec::new(),
+            written: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            has_jumped: false,
             site: site.to_owned(),
             folder: folder.to_owned(),
             starts: 0,
@@ -88,7 +114,11 @@ impl Device {
         self.starts += 1;
         let options = self.options();
         match Store::open_in_place(&self.folder, options, self.disk.opener()) {
-            Ok(store) => self.store = Some(store),
+            Ok(store) => {
+                // those above reached the disk, or did not
+                self.desk.marks.retain(|seq, _| *seq <= store.pruned().0);
+                self.store = Some(store);
+            }
             Err(error) if self.is_to_be_expected(&error) => return Ok(false),
             Err(error) => return Err(broken("I1", format!("the store does not open: {}", describe(&error)))),
         }
@@ -123,8 +153,10 @@ impl Device {
     pub(crate) fn work(&mut self, task: Task, at: At, chance: &mut Chance) -> Result<Done, Violation> {
         let Some(store) = &self.store else { return Ok(Done::Nothing) };
         let Some(wish) = self.desk.wish(task, at.now.0, chance) else { return Ok(Done::Nothing) };
+        let stock = if wish.act == "count" { self.stock() } else { BTreeMap::new() };
         match store.capture(wish.clone(), at) {
             Ok(receipt) => {
+                judge_expected(&wish, &receipt.document, &stock)?;
                 self.confirmed.push(self.desk.note_confirmed(&wish, &receipt)?);
                 Ok(Done::Confirmed)
             }
@@ -168,6 +200,37 @@ impl Device {
             }
             Err(_) => Ok(Done::Failed),
         }
+    }
+
+    /// Writes down what was written since the journal ended at `from`; gives those entries.
+    pub(crate) fn note_written(&mut self, from: u64) -> Result<Vec<Act>, Violation> {
+        let Some(store) = self.store.as_ref().filter(|store| store.head().seq.0 > from) else { return Ok(Vec::new()) };
+        let stream = *store.identity().stream.as_bytes();
+        let mut builder = Builder::new();
+        let range = SeqRange { first: Seq(from + 1), last: store.head().seq };
+        if let Err(error) = store.fill_batch(range, &mut builder) {
+            let is_expected = self.is_troubled(&error);
+            let read = broken("I7", format!("the journal cannot be read: {}", describe(&error)));
+            return if is_expected { Ok(Vec::new()) } else { Err(read) };
+        }
+        let acts: Vec<Act> = journal::entries(&builder.finish())?.iter().filter_map(|bytes| Act::read(bytes)).collect();
+        for (seq, act) in (from + 1..).zip(&acts) {
+            self.written.insert(act.id, Written { stream, seq, document: act.document });
+        }
+        Ok(acts)
+    }
+
+    /// What the movements shown here add up to, by item and location; nothing where they cannot be read.
+    fn stock(&self) -> BTreeMap<(String, String), i64> {
+        let mut stock = BTreeMap::new();
+        let shown = self.shown().unwrap_or_default();
+        for document in shown.values().filter(|document| document.kind == "stock_movement" && document.state != "void")
+        {
+            let text = |name| document.fields.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
+            let quantity = document.fields.get("quantity").and_then(Value::as_measured).map_or(0, |(milli, _)| milli);
+            *stock.entry((text("item"), text("location"))).or_default() += quantity;
+        }
+        stock
     }
 
     /// The agent is killed.
@@ -214,11 +277,28 @@ impl Device {
         }
     }
 
-    fn options(&mut self) -> OpenOptions {
+    /// I9: whatever was deleted, the hash at every acknowledged mark is known, so that a hub of any age is met where it is.
+    pub(crate) fn judge_kept(&self) -> Result<(), Violation> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let is_kept =
+            |(seq, hash): &(&u64, &[u8; 32])| store.hash_at(Seq(**seq)).is_some_and(|kept| kept.as_bytes() == *hash);
+        match self.desk.marks.iter().find(|mark| !is_kept(mark)) {
+            Some((seq, _)) => Err(broken("I9", format!("the hash at {seq} was acknowledged, and is forgotten"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Where its store's files are.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn options(&mut self) -> OpenOptions {
         let number = u8::try_from(self.index + 1).expect("there are few devices");
         OpenOptions {
             sites: Sites::Only(vec![self.site.parse().expect("a site's name")]),
-            letter: 'A',
+            // the hub gives each its own; until then an installer does
+            letter: char::from(b'A' + number - 1),
             random: self.chance.bytes(),
             boot: self.starts,
             new_ids: [[number; 16], self.chance.bytes()],
@@ -227,6 +307,24 @@ impl Device {
             reserve_bytes: 0,
         }
     }
+}
+
+/// I6: a count states what the movements shown at its device add up to.
+fn judge_expected(wish: &Wish, document: &Document, stock: &BTreeMap<(String, String), i64>) -> Result<(), Violation> {
+    for key in wish.set.keys().filter(|_| wish.act == "count") {
+        let Some(line) = key.strip_suffix(".counted") else { continue };
+        let text = |name: &str| {
+            let value = document.fields.get(&format!("{line}.{name}"));
+            value.and_then(Value::as_text).unwrap_or_default().to_owned()
+        };
+        let expected = stock.get(&(text("item"), text("location"))).copied().unwrap_or_default();
+        let stated = document.fields.get(&format!("{line}.expected")).and_then(Value::as_measured);
+        if stated.map(|(milli, _)| milli) != Some(expected) {
+            let what = format!("a count expects {stated:?} of {}, its device shows {expected}", text("item"));
+            return Err(broken("I6", what));
+        }
+    }
+    Ok(())
 }
 
 /// When something is recorded: the device's clock, and its time since the start.

@@ -27,6 +27,18 @@ pub(crate) struct Disk(Arc<Mutex<Inner>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Image(Vec<u8>);
 
+impl Image {
+    /// Of a file's bytes.
+    pub(crate) fn of(bytes: Vec<u8>) -> Image {
+        Image(bytes)
+    }
+
+    /// The file's bytes.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
 /// What was done to a disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Damage {

@@ -5,12 +5,14 @@
 
 mod chance;
 mod cuts;
+mod damage;
 mod desk;
 mod device;
 mod disk;
 mod hub;
 mod network;
 mod oracle;
+mod people;
 mod poison;
 mod report;
 mod run;

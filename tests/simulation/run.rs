@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use crate::chance::Chance;
+use crate::damage;
 use crate::desk::Task;
 use crate::device::{Device, Done};
 use crate::disk::Disk;
 use crate::hub::{self, Fate};
-use crate::oracle::books;
+use crate::oracle::books::{self, Untold};
+use crate::oracle::promises::{self, Circumstances};
+use crate::people;
 use crate::poison;
 use crate::report::Tally;
 use crate::schedule::{Action, Ending, Schedule, Stage, Step};
@@ -34,7 +37,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), Violation> {
 ///
 /// What is broken.
 pub(crate) fn run(schedule: &Schedule, folder: &Path, trace: Option<&mut Vec<String>>) -> Result<Tally, Violation> {
-    let mut world = World::new(schedule.seed, schedule.devices, folder)?;
+    let mut world = World::new(schedule, folder)?;
     world.trace = trace.is_some().then(Vec::new);
     let ran = play(&mut world, schedule);
     if let (Some(trace), Some(lines)) = (trace, world.trace.take()) {
@@ -49,7 +52,7 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
     for step in &schedule.steps {
         world.note(|| format!("--- {:?}", step.action));
         take(world, step)?;
-        let has_branches = world.has_branches;
+        let has_branches = world.has_branches || world.is_shared;
         world.stations.iter_mut().for_each(|station| station.device.desk.has_twin = has_branches);
         world.advance(world.now + 40)?;
     }
@@ -152,36 +155,56 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 world.oracle.note_backup(&folder)?;
             }
         }
-        Action::Restore if world.hub.backups.is_empty() => {}
-        Action::Restore => {
-            world.count("hub restored");
-            world.kill_hub(500);
-            let (backups, wall) = (world.hub.backups.len() as u64, world.wall());
-            world.left_to_hub.clear();
-            world.has_restores = true;
-            world.hub.restore(usize::try_from(chance.below(backups)).expect("backups are few"), wall)?;
-        }
+        Action::Restore | Action::HubPutBack => take_restore(world, action, chance)?,
         Action::HubCopy => {
             world.kill_hub(500);
             world.hub.copy()?;
-        }
-        Action::HubPutBack if world.hub.copies.is_empty() => {}
-        Action::HubPutBack => {
-            world.count("hub restored");
-            world.kill_hub(500);
-            let copies = world.hub.copies.len() as u64;
-            world.left_to_hub.clear();
-            world.has_restores = true;
-            world.hub.put_back(usize::try_from(chance.below(copies)).expect("copies are few"))?;
         }
         Action::Workers(workers) => {
             world.count("several workers");
             world.workers = workers;
             world.kill_hub(200);
         }
+        people @ (Action::Decide | Action::Command(..) | Action::Notice | Action::Admit(_) | Action::Resolve) => {
+            take_people(world, people, chance)?;
+        }
         copies => take_copies(world, copies, chance)?,
     }
     Ok(())
+}
+
+/// An older database is put in place, by the tool or by hand. What outlets have seen until then, they have seen.
+fn take_restore(world: &mut World, action: Action, chance: &mut Chance) -> Result<(), Violation> {
+    let is_by_tool = action == Action::Restore;
+    let choices = if is_by_tool { world.hub.backups.len() } else { world.hub.copies.len() };
+    if choices == 0 {
+        return Ok(());
+    }
+    for station in &mut world.stations {
+        if station.device.store.is_some() && !station.device.disk.is_failing() {
+            station.device.compare()?;
+        }
+    }
+    world.count("hub restored");
+    world.kill_hub(500);
+    let (choice, wall) = (chance.below(choices as u64), world.wall());
+    let choice = usize::try_from(choice).expect("copies are few");
+    world.left_to_hub.clear();
+    world.has_restores = true;
+    if is_by_tool { world.hub.restore(choice, wall) } else { world.hub.put_back(choice) }
+}
+
+fn take_people(world: &mut World, action: Action, chance: &mut Chance) -> Result<(), Violation> {
+    match action {
+        Action::Decide => people::decide(world, chance),
+        Action::Command(index, is_late) => people::command(world, index, is_late, chance),
+        Action::Notice => people::notice(world),
+        Action::Admit(index) => {
+            people::admit(world, index);
+            Ok(())
+        }
+        _ => people::resolve(world, chance),
+    }
 }
 
 fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result<(), Violation> {
@@ -215,8 +238,32 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 }
             }
         }
+        Action::Damage(index) => strike(world, index, chance)?,
         _ => {}
     }
+    Ok(())
+}
+
+/// Bits of a device's file flip. What the hub has of what is lost must stay there.
+fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Violation> {
+    if world.stations[index].device.store.is_none() || world.stations[index].device.disk.is_failing() {
+        return Ok(());
+    }
+    world.count("damaged file");
+    world.disconnect(index, 500);
+    world.stations[index].engine = None;
+    let folder = world.hub.folder().to_owned();
+    let at_hub = books::ids(world.oracle.books(&folder)?)?;
+    let station = &mut world.stations[index];
+    let cost = damage::strike(&mut station.device, chance)?;
+    station.back_at = world.now + 500;
+    // a store that lay in another place begins a stream of its own
+    world.has_branches = true;
+    if cost.is_salvaged {
+        world.count("file salvaged");
+    }
+    world.left_to_hub.extend(cost.lost.iter().filter(|id| at_hub.contains(*id)));
+    world.note(|| format!("device {index}: its file was damaged: {cost:?}"));
     Ok(())
 }
 
@@ -247,6 +294,7 @@ fn settle(world: &mut World) -> Result<(), Violation> {
             is_patient = false;
             let wall = world.wall();
             if world.hub.release(wall) {
+                world.was_released = true;
                 world.note(|| "ops releases the restore".into());
                 world.count("restore released by ops");
             }
@@ -285,6 +333,25 @@ fn unsettled(world: &mut World) -> Result<Option<String>, Violation> {
     if unprocessed > 0 {
         return Ok(Some(format!("the hub has {unprocessed} journals not processed")));
     }
+    let untold = books::untold(world.oracle.books(&folder)?)?;
+    if !world.has_branches && !world.has_restores {
+        let (books, people) = (world.oracle.books(&folder)?, &world.people);
+        if let Some(command) = promises::unanswered(books, people)? {
+            return Ok(Some(format!("command {command} has no answer")));
+        }
+    }
+    if world.people.are_waiting() {
+        return Ok(Some("the author of an act waits".to_owned()));
+    }
+    for station in &world.stations {
+        let Some(store) = &station.device.store else { continue };
+        let held = store.down().map(|down| (*down.stream.as_bytes(), down.head.seq.0)).unwrap_or_default();
+        let is_twin = world.stations.iter().filter(|other| other.device.index == station.device.index).count() > 1;
+        let is_behind = |due: &Untold| due.agent == *store.identity().agent.as_bytes() && !due.is_told(held);
+        if let Some(due) = untold.iter().filter(|_| !is_twin).find(|due| is_behind(due)) {
+            return Ok(Some(format!("device {} holds {} of what it is told: {due:?}", station.device.index, held.1)));
+        }
+    }
     if world.hub.has_mail() || world.hub.is_due {
         return Ok(Some("the hub works".to_owned()));
     }
@@ -301,14 +368,22 @@ fn flush(world: &mut World) -> Result<(), Violation> {
 }
 
 fn judge(world: &mut World) -> Result<(), Violation> {
-    let (folder, has_branches) = (world.hub.folder().to_owned(), world.has_branches);
+    for index in 0..world.stations.len() {
+        world.judge_deleted(index)?;
+        world.stations[index].device.judge_kept()?;
+        // what came down since is seen now
+        world.stations[index].device.compare()?;
+    }
+    let World { has_branches, has_restores, was_released, is_shared, .. } = *world;
+    let given = Circumstances { has_restores, was_released, has_branches };
+    let folder = world.hub.folder().to_owned();
     let books = world.oracle.books(&folder)?;
     let at_hub = books::ids(books)?;
     if world.left_to_hub.iter().any(|id| !at_hub.contains(id)) {
         return Err(broken("I1", "an entry was acknowledged, its disk put back, and now the hub lacks it"));
     }
     let devices: Vec<&Device> = world.stations.iter().map(|station| &station.device).collect();
-    books::check(books, &devices, &poison::STRANGERS, has_branches)
+    books::check(books, &devices, &world.people, &poison::STRANGERS, given, is_shared)
 }
 
 /// The shortest schedule found that still breaks the same in the same way: steps are left out by halves, then one by one.

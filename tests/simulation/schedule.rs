@@ -75,6 +75,18 @@ pub(crate) enum Action {
     PutBack(usize),
     /// Another device begins with a copy of it.
     Clone(usize),
+    /// Bits of a device's file flip while the agent is off.
+    Damage(usize),
+    /// The hub decides on a locked count sheet.
+    Decide,
+    /// An agent is given a command; whether it comes too late.
+    Command(usize, bool),
+    /// Everybody is told a notice.
+    Notice,
+    /// Ops admits a session of a device's agent that could not answer its challenge.
+    Admit(usize),
+    /// Ops fixes, replays or waives an entry that is set aside.
+    Resolve,
 }
 
 impl Action {
@@ -96,6 +108,9 @@ impl Action {
             Action::Copy(place) => Action::Copy(at(place)),
             Action::PutBack(place) => Action::PutBack(at(place)),
             Action::Clone(place) => Action::Clone(at(place)),
+            Action::Damage(place) => Action::Damage(at(place)),
+            Action::Command(place, is_late) => Action::Command(at(place), is_late),
+            Action::Admit(place) => Action::Admit(at(place)),
             elsewhere => elsewhere,
         }
     }
@@ -167,7 +182,20 @@ pub(crate) struct Schedule {
     pub(crate) devices: usize,
     /// What happens.
     pub(crate) steps: Vec<Step>,
+    /// When the second device begins, at the site of the first, in virtual milliseconds; where it has one of its own, none.
+    pub(crate) shares_site_from: Option<u64>,
 }
+
+/// Tells what people at the hub do apart from everything else a seed decides.
+const PEOPLE: u64 = 0x0070_656f;
+/// In so many schedules of a hundred people act at the hub …
+const WITH_PEOPLE: u64 = 60;
+/// … after so many steps of a hundred …
+const PEOPLE_STEPS: u64 = 40;
+/// … in so many of which files are damaged …
+const WITH_DAMAGE: u64 = 14;
+/// … and two devices may stand at one site.
+const WITH_SHARED_SITE: u64 = 45;
 
 impl Schedule {
     /// The schedule of a seed.
@@ -180,7 +208,58 @@ impl Schedule {
         let places = devices + usize::from(classes.iter().any(|class| matches!(class, Class::Clone)));
         let steps = chance.within(STEPS.0, STEPS.1);
         let steps = (0..steps).map(|_| Step { action: action(&classes, places, &mut chance), salt: chance.next() });
-        Schedule { seed, devices, steps: steps.collect() }
+        let steps = steps.collect();
+        let mut people = Chance::new(seed).fork(PEOPLE);
+        if !people.percent(WITH_PEOPLE) {
+            return Schedule { seed, devices, steps, shares_site_from: None };
+        }
+        let is_shared = devices > 1 && people.percent(WITH_SHARED_SITE);
+        let shares_site_from = is_shared.then(|| people.weighted(&[(2, 0), (1, 90_000), (1, 3_600_000)]));
+        let is_damaging = people.percent(WITH_DAMAGE);
+        let steps = with_people(steps, places, is_damaging, &mut people);
+        Schedule { seed, devices, steps, shares_site_from }
+    }
+}
+
+/// The same steps with those of people at the hub between them, and of clerks who count stock.
+fn with_people(steps: Vec<Step>, places: usize, is_damaging: bool, chance: &mut Chance) -> Vec<Step> {
+    let mut all = Vec::with_capacity(steps.len() * 2);
+    for step in steps {
+        let action = step.action;
+        all.push(step);
+        let mut add = |action, chance: &mut Chance| all.push(Step { action, salt: chance.next() });
+        match action {
+            // what is decided now is not in the copy
+            Action::HubCopy | Action::Backup if chance.percent(70) => {
+                add(Action::Decide, chance);
+                add(Action::Wait(5_000), chance);
+            }
+            // the hub may not know any more what it decided
+            Action::HubPutBack | Action::Restore if chance.percent(70) => {
+                add(Action::Wait(600), chance);
+                add(Action::Decide, chance);
+            }
+            _ if chance.percent(PEOPLE_STEPS) => {
+                let device = usize::try_from(chance.below(places as u64)).expect("devices are few");
+                let is_damaged = is_damaging && chance.percent(10);
+                let action = if is_damaged { Action::Damage(device) } else { at_work(device, chance) };
+                add(action, chance);
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn at_work(device: usize, chance: &mut Chance) -> Action {
+    match chance.below(20) {
+        0..8 => Action::Work(device, Task::Sheet),
+        8..14 => Action::Decide,
+        14..16 => Action::Command(device, chance.percent(30)),
+        16 => Action::Notice,
+        17 => Action::Admit(device),
+        18 => Action::Resolve,
+        _ => Action::Wait(5_000),
     }
 }
 

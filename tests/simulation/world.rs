@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 
 use waystation_agent::link::{self, Engine, LinkStatus};
 use waystation_agent::store::Store;
+use waystation_hub::clock;
 use waystation_protocol::id::{AgentId, SessionId};
+use waystation_protocol::time::Timestamp;
 
 use crate::chance::Chance;
 use crate::device::{Device, Done, at, describe};
 use crate::disk::Disk;
 use crate::hub::{Fate, Hub};
 use crate::network::{Network, Packet, Way, Weather};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, promises};
+use crate::people::{self, People};
+use crate::schedule::Schedule;
 use crate::station::{START_MS, Station};
 use crate::violation::{Violation, broken};
 
@@ -53,6 +57,12 @@ pub(crate) struct World {
     pub(crate) has_restores: bool,
     /// Whether some journal may have two branches: a disk was put back or copied.
     pub(crate) has_branches: bool,
+    /// Whether two devices stand at one site.
+    pub(crate) is_shared: bool,
+    /// Whether ops ever waited no longer for what a restore missed.
+    pub(crate) was_released: bool,
+    /// People at the hub.
+    pub(crate) people: People,
     hub_back_at: u64,
     hub_due: u64,
     folder: PathBuf,
@@ -61,8 +71,10 @@ pub(crate) struct World {
 
 impl World {
     /// A fresh world in `folder`.
-    pub(crate) fn new(seed: u64, devices: usize, folder: &Path) -> Result<World, Violation> {
+    pub(crate) fn new(schedule: &Schedule, folder: &Path) -> Result<World, Violation> {
+        let (seed, devices) = (schedule.seed, schedule.devices);
         let chance = Chance::new(seed).fork(77);
+        clock::pretend(seed, Timestamp(START_MS));
         let hub = Hub::new(&folder.join("template"), &folder.join("hub"))?;
         let mut world = World {
             now: 0,
@@ -78,6 +90,9 @@ impl World {
             left_to_hub: Vec::new(),
             has_restores: false,
             has_branches: false,
+            is_shared: schedule.shares_site_from.is_some(),
+            was_released: false,
+            people: People::default(),
             hub_back_at: 0,
             hub_due: 0,
             folder: folder.to_owned(),
@@ -87,6 +102,9 @@ impl World {
             let disk = Disk::new(world.chance.fork(100 + index as u64));
             world.add_station(index, disk)?;
         }
+        if let (Some(from), Some(second)) = (schedule.shares_site_from, world.stations.get_mut(1)) {
+            second.back_at = from;
+        }
         Ok(world)
     }
 
@@ -95,7 +113,8 @@ impl World {
         let index = self.stations.len();
         let folder = self.folder.join(format!("device{index}"));
         let chance = self.chance.fork(200 + index as u64);
-        let site = SITES[identity % SITES.len()];
+        // the second device of a shared site stands where the first does
+        let site = if self.is_shared && identity == 1 { SITES[0] } else { SITES[identity % SITES.len()] };
         let device = if disk.is_empty() {
             Device::new(identity, site, &folder, disk, chance)
         } else {
@@ -136,6 +155,7 @@ impl World {
 
     /// Everything that is due at this instant.
     fn settle_now(&mut self) -> Result<(), Violation> {
+        clock::pretend_now(Timestamp(self.wall()));
         if self.hub.workers.is_empty() && self.now >= self.hub_back_at {
             let (workers, wall) = (self.workers, self.wall());
             self.hub.start(workers, wall)?;
@@ -149,6 +169,9 @@ impl World {
         }
         if self.now >= self.hub_due && !self.hub.workers.is_empty() {
             self.hub_works()?;
+        }
+        if self.people.are_waiting() {
+            people::answer(self)?;
         }
         for index in 0..self.stations.len() {
             self.ask(index)?;
@@ -192,12 +215,13 @@ impl World {
             return Ok(());
         };
         if self.hub.workers.is_empty() {
+            self.people.hang_up();
             self.note(|| "the hub is killed at a commit".into());
             self.hub_back_at = self.now + RESTART_MS;
         }
         self.hub_due = self.now + self.chance.within(1, 15);
         for (agent, bytes) in frames {
-            self.oracle.hear_hub(self.hub.folder(), &bytes, wall)?;
+            self.oracle.hear_hub(self.hub.folder(), agent, &bytes, wall)?;
             self.note(|| format!("hub says {}", crate::oracle::frames::describe(&bytes)));
             self.network.send(Way::Down(agent), bytes, self.now, &mut self.faults);
         }
@@ -239,7 +263,15 @@ impl World {
         if packet.is_damaged && before != after {
             return Err(broken("I7", "an agent believes a frame of which a bit was flipped"));
         }
+        let head = before.2;
         self.oracle.judge_marks(&packet.bytes, session, before.0, after.0)?;
+        let (wall, device) = (self.wall(), &mut self.stations[index].device);
+        if after.0.seq > before.0.seq {
+            device.desk.marks.insert(after.0.seq.0, *after.0.hash.as_bytes());
+        }
+        let written = device.note_written(head)?;
+        promises::carried_out(&self.people, device, &written, wall)?;
+        self.judge_deleted(index)?;
         self.note(|| format!("device {index} hears {}", crate::oracle::frames::describe(&packet.bytes)));
         self.look_at_power(index);
         Ok(())
@@ -261,6 +293,9 @@ impl World {
                     let is_mute = station.mute_until > now;
                     let agent = engine.identity().agent;
                     self.note(|| format!("device {index} says {}", crate::oracle::frames::describe(&bytes)));
+                    if let Some(store) = &self.stations[index].device.store {
+                        self.oracle.hear_agent(&bytes, store)?;
+                    }
                     if !is_mute {
                         self.network.send(Way::Up(agent), bytes, now, &mut self.faults);
                     }
@@ -345,6 +380,7 @@ impl World {
         let clock = station.now(now);
         let Some(engine) = &mut station.engine else { return };
         engine.handle_connected(session, clock);
+        station.device.has_jumped = false;
         station.session = Some(session);
         self.note(|| format!("device {index} connects"));
     }
@@ -355,6 +391,12 @@ impl World {
             store.pause_in_place();
         }
         self.look_at_power(index);
+    }
+
+    /// What a device has deleted, it may.
+    pub(crate) fn judge_deleted(&self, index: usize) -> Result<(), Violation> {
+        let Some(store) = &self.stations[index].device.store else { return Ok(()) };
+        self.oracle.down.judge_deleted(store)
     }
 
     /// A device whose power went is off, and starts again.
@@ -378,6 +420,7 @@ impl World {
     /// The hub is killed.
     pub(crate) fn kill_hub(&mut self, pause_ms: u64) {
         self.oracle.close();
+        self.people.hang_up();
         self.hub.kill();
         self.hub_back_at = self.now + pause_ms;
     }
@@ -401,7 +444,9 @@ impl World {
         let now = self.now;
         let station = &mut self.stations[index];
         let clock = station.now(now);
+        let head = station.device.store.as_ref().map_or(0, |store| store.head().seq.0);
         let done = what(&mut station.device, at(clock.wall.0, clock.tick.0))?;
+        station.device.note_written(head)?;
         self.note(|| format!("device {index}: {done:?}"));
         self.look_at_power(index);
         if done == Done::Failed && self.stations[index].device.store.is_some() {
@@ -414,6 +459,7 @@ impl World {
     /// A device's clock jumps.
     pub(crate) fn jump(&mut self, index: usize, ms: i64) {
         let ten_years = 10 * 365 * 86_400_000;
+        self.stations[index].device.has_jumped = true;
         let clock = &mut self.stations[index].clock_ms;
         *clock = clock.saturating_add(ms).clamp(-ten_years, ten_years);
     }
@@ -437,6 +483,7 @@ impl World {
     }
 }
 
-fn marks(store: &Store) -> (waystation_protocol::chain::Mark, Option<[u8; 32]>) {
-    (store.stored(), store.hub_key())
+/// The stored mark, the hub's key, and where the journal ends.
+fn marks(store: &Store) -> (waystation_protocol::chain::Mark, Option<[u8; 32]>, u64) {
+    (store.stored(), store.hub_key(), store.head().seq.0)
 }

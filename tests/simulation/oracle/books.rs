@@ -7,9 +7,13 @@ use ciborium::Value;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::journal::{decode, entries, field, follow};
-use super::papers::{Act, Paper};
+use super::named::Named;
+use super::papers::{Act, Fix, Paper};
+use super::promises::{self, Circumstances};
 use super::sql;
+use crate::desk::Confirmed;
 use crate::device::Device;
+use crate::people::People;
 use crate::violation::{Violation, broken};
 
 /// Bytes of a record in a document's history: entry id, stream row, seq, start of the hash.
@@ -39,10 +43,18 @@ pub(crate) struct Books {
     branches: BTreeSet<i64>,
     /// How many journals each agent has.
     journals: Vec<i64>,
-    /// How many entries are named lost.
-    lost: usize,
+    /// What is named lost.
+    named: Named,
+    /// What people let stand for entries, by document and entry.
+    fixes: BTreeMap<(Id, Id), Fix>,
+    /// Entries that people or time have brought out of quarantine.
+    resolved: BTreeSet<(i64, i64)>,
+    /// Commands that have a result.
+    answered: BTreeSet<Id>,
     /// Whether some journal may have two branches.
     has_branches: bool,
+    /// Whether two devices may act on one document.
+    is_shared: bool,
 }
 
 /// The ids of all entries the hub holds.
@@ -61,27 +73,67 @@ pub(crate) fn ids(books: &Connection) -> Result<BTreeSet<Id>, Violation> {
 pub(crate) fn unprocessed(books: &Connection, strangers: &[Id]) -> Result<i64, Violation> {
     let query = "SELECT count(*) FROM stream LEFT JOIN agent ON agent.id = stream.agent
                  WHERE is_aside = 0 AND processed_seq < stored_seq AND agent.agent IS NOT ?1";
-    books.query_row(query, [&strangers[0][..]], |row| row.get(0)).map_err(sql)
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    query.query_row([&strangers[0][..]], |row| row.get(0)).map_err(sql)
+}
+
+/// What an agent is to be told.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    /// Whom.
+    pub(crate) agent: Id,
+    stream: Id,
+    head: u64,
+    /// Whether more waits to be appended.
+    is_growing: bool,
+}
+
+impl Untold {
+    /// Whether an agent that holds so much of this journal has all.
+    pub(crate) fn is_told(&self, held: (Id, u64)) -> bool {
+        !self.is_growing && (self.head == 0 || held == (self.stream, self.head))
+    }
+}
+
+/// How far every agent's downward journal goes.
+pub(crate) fn untold(books: &Connection) -> Result<Vec<Untold>, Violation> {
+    let query = "SELECT agent.agent, down_stream.stream, head_seq,
+                 EXISTS (SELECT 1 FROM down_pending WHERE down_pending.agent = agent.id)
+                 OR EXISTS (SELECT 1 FROM down_due WHERE down_due.agent = agent.id)
+                 FROM down_stream JOIN agent ON agent.id = down_stream.agent WHERE is_current = 1";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let rows = query.query_map([], |row| {
+        let (agent, stream, head): (Id, Id, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(Untold { agent, stream, head: head.unsigned_abs(), is_growing: row.get(3)? })
+    });
+    rows.map_err(sql)?.collect::<Result<_, _>>().map_err(sql)
 }
 
 /// How far the hub has stored a journal.
 pub(crate) fn stored(books: &Connection, stream: &Id) -> Result<u64, Violation> {
     let query = "SELECT stored_seq FROM stream WHERE stream = ?1";
-    let found = books.query_row(query, [&stream[..]], |row| row.get::<_, i64>(0)).optional().map_err(sql)?;
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let found = query.query_row([&stream[..]], |row| row.get::<_, i64>(0)).optional().map_err(sql)?;
     Ok(found.map_or(0, i64::unsigned_abs))
 }
 
-/// Reads everything and judges it.
+/// Reads everything and judges it. `is_shared`: two devices stand at one site.
 pub(crate) fn check(
     books: &Connection,
     devices: &[&Device],
+    people: &People,
     strangers: &[Id],
-    has_branches: bool,
+    given: Circumstances,
+    is_shared: bool,
 ) -> Result<(), Violation> {
     let mut found = Books::read(books, strangers)?;
-    found.has_branches = has_branches;
+    (found.has_branches, found.is_shared) = (given.has_branches, is_shared);
+    found.named = Named::read(books, devices)?;
     let papers = found.each_once()?;
     found.nothing_lost(devices)?;
+    promises::decisions(people, devices, &found.applied(), given)?;
+    promises::words(books, people, devices, given)?;
+    promises::receipts(books)?;
     found.nothing_aside()?;
     found.as_folded(&papers)?;
     ledgers(books, &papers)?;
@@ -92,9 +144,6 @@ pub(crate) fn check(
 impl Books {
     fn read(books: &Connection, strangers: &[Id]) -> Result<Books, Violation> {
         let mut found = Books::default();
-        let lost = "SELECT coalesce(sum(open_last - first_seq + 1), 0) FROM lost_range WHERE filled_at IS NULL";
-        let lost: i64 = books.query_row(lost, [], |row| row.get(0)).map_err(sql)?;
-        found.lost = usize::try_from(lost).unwrap_or_default();
         let mut streams = books
             .prepare(
                 "SELECT stream.id, agent.agent, stored_seq, stored_hash, processed_seq, floor_seq, parent_hash, is_aside
@@ -124,12 +173,46 @@ impl Books {
         found.read_agents(books)?;
         found.read_documents(books)?;
         found.read_aside(books)?;
+        found.read_words(books)?;
         Ok(found)
+    }
+
+    /// The entries that made documents.
+    fn applied(&self) -> BTreeSet<Id> {
+        self.documents.values().flat_map(|(_, records)| records.iter().map(|(entry, ..)| *entry)).collect()
+    }
+
+    /// What people resolved, and what agents answered to commands.
+    fn read_words(&mut self, books: &Connection) -> Result<(), Violation> {
+        let query = "SELECT document, entry, act, fields FROM resolution WHERE action = 'fix' AND outcome = 'applied'";
+        let mut query = books.prepare_cached(query).map_err(sql)?;
+        let mut rows = query.query([]).map_err(sql)?;
+        while let Some(row) = rows.next().map_err(sql)? {
+            let place = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
+            let (act, fields): (String, Vec<u8>) = (row.get(2).map_err(sql)?, row.get(3).map_err(sql)?);
+            let fix = Fix::read(act, &fields).ok_or_else(|| broken("I7", "the fields of a fix do not decode"))?;
+            self.fixes.insert(place, fix);
+        }
+        let query = "SELECT stream, seq FROM quarantine WHERE resolved_at IS NOT NULL";
+        let mut query = books.prepare_cached(query).map_err(sql)?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
+        self.resolved = rows.collect::<Result<_, _>>().map_err(sql)?;
+        let mut query =
+            books.prepare_cached("SELECT entry FROM down_command WHERE outcome IS NOT NULL").map_err(sql)?;
+        let rows = query.query_map([], |row| row.get(0)).map_err(sql)?;
+        self.answered = rows.collect::<Result<_, _>>().map_err(sql)?;
+        Ok(())
+    }
+
+    /// Whether an entry stands on no document: the result of a command, which the books keep.
+    fn is_word(&self, act: &Act) -> bool {
+        act.kind == "command_result" && act.cause.is_some_and(|command| self.answered.contains(&command))
     }
 
     /// How many journals each agent has.
     fn read_agents(&mut self, books: &Connection) -> Result<(), Violation> {
-        let query = "SELECT count(*) FROM stream WHERE is_aside = 0 GROUP BY agent";
+        let query = "SELECT count(*) FROM stream JOIN agent ON agent.id = stream.agent
+                     WHERE is_aside = 0 AND is_hub = 0 GROUP BY stream.agent";
         let mut query = books.prepare(query).map_err(sql)?;
         let rows = query.query_map([], |row| row.get::<_, i64>(0)).map_err(sql)?;
         self.journals = rows.collect::<Result<_, _>>().map_err(sql)?;
@@ -223,6 +306,10 @@ impl Books {
                 let act = act.filter(|act| act.id == *entry && act.document == *id);
                 let act =
                     act.ok_or_else(|| broken("I3", format!("an applied entry is not at its place {stream}/{seq}")))?;
+                let act = match self.fixes.get(&(*id, act.id)) {
+                    Some(fix) => act.amended(fix),
+                    None => act,
+                };
                 if !applied.insert(act.id) {
                     return Err(broken("I2", format!("entry {stream}/{seq} was applied twice")));
                 }
@@ -235,11 +322,14 @@ impl Books {
             papers.insert(*id, paper);
         }
         // the same bytes may stand in several branches: once is enough
-        let aside: BTreeSet<&Vec<u8>> = self.aside.keys().filter_map(|place| self.raw.get(place)).collect();
+        let aside = self.aside.keys().chain(&self.resolved);
+        let aside: BTreeSet<&Vec<u8>> = aside.filter_map(|place| self.raw.get(place)).collect();
         for (place, bytes) in &self.raw {
-            let act = Act::read(bytes);
-            let is_event = act.as_ref().is_some_and(|act| act.is_opening && EVENTS.contains(&act.kind.as_str()));
-            let is_applied = is_event || act.is_some_and(|act| applied.contains(&act.id));
+            let is_taken = |act: Act| {
+                let is_event = act.is_opening && EVENTS.contains(&act.kind.as_str());
+                is_event || applied.contains(&act.id) || self.is_word(&act)
+            };
+            let is_applied = Act::read(bytes).is_some_and(is_taken);
             let is_awaited = self.strangers.contains(&place.0);
             if !is_applied && !aside.contains(bytes) && !is_awaited {
                 return Err(broken("I1", format!("entry {place:?} is stored, and neither applied nor set aside")));
@@ -251,14 +341,12 @@ impl Books {
     /// I1: every confirmed act arrived, or was deleted at its device and lies within a named lost range.
     fn nothing_lost(&self, devices: &[&Device]) -> Result<(), Violation> {
         let ids: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
-        let mut named = BTreeSet::new();
         for device in devices {
-            let has_deleted = device.store.as_ref().is_some_and(|store| store.pruned().0 > 0);
-            for confirmed in device.confirmed.iter().filter(|confirmed| !ids.contains(confirmed.entry.as_bytes())) {
-                named.insert(confirmed.entry);
-                if !has_deleted || named.len() > self.lost {
-                    return Err(broken("I1", format!("entry {} was confirmed and never arrived", confirmed.entry)));
-                }
+            let is_missing = |confirmed: &&Confirmed| {
+                !ids.contains(confirmed.entry.as_bytes()) && !self.named.is_lost(confirmed.entry.as_bytes())
+            };
+            if let Some(confirmed) = device.confirmed.iter().find(is_missing) {
+                return Err(broken("I1", format!("entry {} was confirmed and never arrived", confirmed.entry)));
             }
         }
         Ok(())
@@ -269,13 +357,18 @@ impl Books {
         if !self.has_branches && self.journals.iter().any(|count| *count > 1) {
             return Err(broken("I3", "a journal was forked although no disk was put back or copied"));
         }
-        let contested = if self.has_branches { self.contested() } else { BTreeSet::new() };
+        let contested = if self.has_branches || self.is_shared { self.contested() } else { BTreeSet::new() };
+        let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        let aside = self.aside.keys().filter_map(|place| Act::read(self.raw.get(place)?)).collect::<Vec<_>>();
+        let waiting = self.named.waiting(&arrived, &aside);
         for (place, code) in self.aside.iter().filter(|((stream, _), _)| !self.strangers.contains(stream)) {
             let act = self.raw.get(place).and_then(|bytes| Act::read(bytes));
             let is_branch = self.has_branches && self.branches.contains(&place.0);
             // what follows an entry that is named lost waits for it, visibly
-            let is_behind_lost = self.lost > 0 && matches!(code.as_str(), "ahead" | "behind" | "cause");
-            if !is_branch && !is_behind_lost && !act.is_some_and(|act| contested.contains(&act.document)) {
+            let is_parked = matches!(code.as_str(), "ahead" | "behind" | "cause");
+            let is_excused =
+                |act: Act| contested.contains(&act.document) || is_parked && waiting.contains(&act.document);
+            if !is_branch && !act.is_some_and(is_excused) {
                 return Err(broken("I9", format!("a legal entry is set aside: {place:?}: {code}")));
             }
         }
@@ -325,6 +418,26 @@ impl Books {
                 return Err(broken("I6", format!("parts were issued once and moved stock {} times", caused.len())));
             }
         }
+        let applied = self.applied();
+        for (id, (_, records)) in &self.documents {
+            let decisions = records.iter().filter_map(|(_, stream, seq)| Act::read(self.raw.get(&(*stream, *seq))?));
+            for approved in decisions.filter(|act| act.act == "approve") {
+                let is_caused = |act: &&Act| act.cause == Some(approved.id) && applied.contains(&act.id);
+                let mut posted: Vec<(String, i64)> = acts.iter().filter(is_caused).map(Act::moved).collect();
+                // the same entry may stand in the hub's journal and among what an agent brought back
+                posted.sort();
+                posted.dedup();
+                let mut expected = papers.get(id).map(Paper::differences).unwrap_or_default();
+                expected.sort();
+                expected.dedup();
+                if posted != expected {
+                    return Err(broken(
+                        "I6",
+                        format!("a count differs by {expected:?}, its approval posts {posted:?}"),
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -345,7 +458,7 @@ impl Books {
             let here = Value::serialized(document).map_err(|error| broken("harness", error.to_string()))?;
             let theirs = self.documents.get(id.as_bytes()).map(|(body, _)| body);
             // what was deleted here and lost at the hub is in a named range there
-            let is_named = self.lost > 0 && device.store.as_ref().is_some_and(|store| store.pruned().0 > 0);
+            let is_named = self.named.has_lost_of(id.as_bytes());
             if theirs != Some(&here) && !is_named && !self.may_differ(id.as_bytes(), &own, &contested) {
                 let what = if theirs.is_some() { "differs at" } else { "is missing at" };
                 return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));
@@ -382,7 +495,8 @@ fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Result<(), Viola
                 *stock.entry((paper.text("item"), paper.text("location"))).or_default() += paper.measured("quantity");
             }
             "repair_order" => orders += 1,
-            _ => surveys += 1,
+            "survey" => surveys += 1,
+            _ => {}
         }
     }
     for table in ["fact", "rollup"] {

@@ -6,16 +6,23 @@ use super::journal::{field, id};
 
 const HEADER: usize = 2 + 8 + 64;
 
+/// A downward journal and a mark in it.
+pub(crate) type Held = ([u8; 16], (u64, [u8; 32]));
+
 /// What the oracle cares about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// Agent to hub.
-    Hello,
+    Hello {
+        down: Option<Held>,
+    },
     /// Hub to agent.
     Welcome {
         session: [u8; 16],
         stream: [u8; 16],
         ladder: Vec<(u64, [u8; 32])>,
+        prunable: u64,
+        down_prunable: u64,
     },
     /// Entries.
     Batch {
@@ -30,9 +37,21 @@ pub(crate) enum Said {
         stored: (u64, [u8; 32]),
         processed: u64,
         prunable: u64,
+        down_prunable: u64,
     },
-    Heartbeat,
+    /// Agent to hub.
+    Heartbeat {
+        down: Option<Held>,
+    },
     Other,
+}
+
+/// The type of frames that are told apart without reading them.
+const BATCH: u8 = 3;
+
+/// Whether a frame says that it carries entries.
+pub(crate) fn is_batch(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&BATCH)
 }
 
 /// Reads a frame, without believing it.
@@ -41,23 +60,32 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Said> {
     let body: Value = ciborium::from_reader(bytes.get(HEADER..)?).ok()?;
     let number = |name: &str| field(&body, name).and_then(number);
     Some(match kind {
-        1 => Said::Hello,
+        1 => Said::Hello { down: held(&body) },
         2 => Said::Welcome {
             session: id(&body, "session")?,
             stream: id(&body, "stream")?,
             ladder: field(&body, "ladder")?.as_array()?.iter().filter_map(mark).collect(),
+            prunable: number("prunable")?,
+            down_prunable: number("down_prunable").unwrap_or_default(),
         },
-        3 => Said::Batch { stream: id(&body, "stream")?, first: number("first")?, count: number("count")? },
+        BATCH => Said::Batch { stream: id(&body, "stream")?, first: number("first")?, count: number("count")? },
         4 => Said::Ack {
             session: id(&body, "session")?,
             stream: id(&body, "stream")?,
             stored: mark(field(&body, "stored")?)?,
             processed: number("processed")?,
             prunable: number("prunable")?,
+            down_prunable: number("down_prunable").unwrap_or_default(),
         },
-        5 => Said::Heartbeat,
+        5 => Said::Heartbeat { down: held(&body) },
         _ => Said::Other,
     })
+}
+
+/// What an agent says it holds of its downward journal.
+fn held(body: &Value) -> Option<Held> {
+    let down = field(body, "down")?;
+    Some((id(down, "stream")?, mark(field(down, "head")?)?))
 }
 
 /// A whole number.

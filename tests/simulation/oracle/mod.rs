@@ -4,20 +4,27 @@
 //! other crates, and the hub's database by SQL.
 
 pub(crate) mod books;
+pub(crate) mod down;
 pub(crate) mod frames;
 pub(crate) mod journal;
+pub(crate) mod named;
 pub(crate) mod papers;
+pub(crate) mod promises;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use waystation_agent::store::Store;
 use waystation_protocol::chain::Mark;
-use waystation_protocol::id::SessionId;
+use waystation_protocol::id::{AgentId, SessionId};
 
 use crate::hub::RETENTION_MS;
 use crate::violation::{Violation, broken};
 use frames::Said;
+
+/// Statements of the oracle's that stay prepared.
+const STATEMENTS: usize = 64;
 
 /// Listens while a schedule runs.
 #[derive(Default)]
@@ -27,6 +34,8 @@ pub(crate) struct Oracle {
     covered: BTreeMap<[u8; 16], i64>,
     /// The epoch of the restore that is open, and what might be deleted of each journal when it began.
     frozen: (i64, BTreeMap<[u8; 16], i64>),
+    /// The downward direction.
+    pub(crate) down: down::Down,
 }
 
 impl Oracle {
@@ -39,14 +48,24 @@ impl Oracle {
     pub(crate) fn books(&mut self, folder: &Path) -> Result<&Connection, Violation> {
         if self.reader.is_none() {
             let opened = Connection::open_with_flags(folder.join("hub.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
-            self.reader = Some(opened.map_err(sql)?);
+            let opened = opened.map_err(sql)?;
+            opened.set_prepared_statement_cache_capacity(STATEMENTS);
+            self.reader = Some(opened);
         }
         Ok(self.reader.as_ref().expect("it was there or has just been opened"))
     }
 
     /// The hub says something: it must be backed by what is committed at this moment.
-    pub(crate) fn hear_hub(&mut self, folder: &Path, bytes: &[u8], wall: i64) -> Result<(), Violation> {
+    pub(crate) fn hear_hub(&mut self, folder: &Path, agent: AgentId, bytes: &[u8], wall: i64) -> Result<(), Violation> {
+        if frames::is_batch(bytes) {
+            return Ok(());
+        }
         let said = frames::read(bytes);
+        if let Some(Said::Ack { prunable, down_prunable, .. } | Said::Welcome { prunable, down_prunable, .. }) = said {
+            self.books(folder)?;
+            let Oracle { reader: Some(books), down, .. } = self else { return Ok(()) };
+            down.hear_hub(books, *agent.as_bytes(), (prunable, down_prunable), wall)?;
+        }
         let books = self.books(folder)?;
         match said {
             Some(Said::Ack { stream, stored, processed, prunable, .. }) => {
@@ -61,10 +80,16 @@ impl Oracle {
         }
     }
 
+    /// An agent says something: what it acknowledges is on its disk.
+    pub(crate) fn hear_agent(&mut self, bytes: &[u8], store: &Store) -> Result<(), Violation> {
+        if frames::is_batch(bytes) { Ok(()) } else { self.down.hear_agent(frames::read(bytes), store) }
+    }
+
     /// A backup was taken.
     pub(crate) fn note_backup(&mut self, folder: &Path) -> Result<(), Violation> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let backup = Connection::open_with_flags(folder.join("hub.sqlite"), flags).map_err(sql)?;
+        self.down.note_backup(&backup)?;
         for (stream, stored) in marks(&backup, "stored_seq")? {
             let covered = self.covered.entry(stream).or_default();
             *covered = stored.max(*covered);

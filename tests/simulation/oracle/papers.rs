@@ -20,6 +20,12 @@ pub(crate) struct Act {
     pub(crate) set: BTreeMap<String, Value>,
 }
 
+/// The number of a value that has a unit.
+fn measured(value: &Value) -> i64 {
+    let number = value.as_array().and_then(|list| list.first()).and_then(Value::as_integer);
+    number.and_then(|number| i64::try_from(number).ok()).unwrap_or_default()
+}
+
 /// A document, folded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paper {
@@ -30,7 +36,36 @@ pub(crate) struct Paper {
     pub(crate) notes: usize,
 }
 
+/// What people let stand for an entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Fix {
+    act: String,
+    set: BTreeMap<String, Value>,
+}
+
+impl Fix {
+    /// Reads one from the trail.
+    pub(crate) fn read(act: String, fields: &[u8]) -> Option<Fix> {
+        Some(Fix { act, set: named(decode(fields)?.as_map()?) })
+    }
+}
+
+fn named(pairs: &[(Value, Value)]) -> BTreeMap<String, Value> {
+    pairs.iter().filter_map(|(key, value)| Some((key.as_text()?.to_owned(), value.clone()))).collect()
+}
+
 impl Act {
+    /// As it stands once it is fixed.
+    pub(crate) fn amended(self, fix: &Fix) -> Act {
+        Act { act: fix.act.clone(), set: fix.set.clone(), ..self }
+    }
+
+    /// What a movement moves: item and quantity, in thousandths.
+    pub(crate) fn moved(&self) -> (String, i64) {
+        let item = self.set.get("item").and_then(Value::as_text).unwrap_or_default();
+        (item.to_owned(), self.set.get("quantity").map_or(0, measured))
+    }
+
     /// Reads one.
     pub(crate) fn read(bytes: &[u8]) -> Option<Act> {
         let entry = decode(bytes)?;
@@ -104,9 +139,17 @@ impl Paper {
 
     /// A field's number where it is one with a unit.
     pub(crate) fn measured(&self, name: &str) -> i64 {
-        let list = self.fields.get(name).and_then(Value::as_array);
-        let number = list.and_then(|list| list.first()).and_then(Value::as_integer);
-        number.and_then(|number| i64::try_from(number).ok()).unwrap_or_default()
+        self.fields.get(name).map_or(0, measured)
+    }
+
+    /// What the lines of a count sheet differ by from what was expected, where they do: item and difference.
+    pub(crate) fn differences(&self) -> Vec<(String, i64)> {
+        let lines = self.fields.keys().filter_map(|field| field.strip_suffix(".counted"));
+        let differs = |line: &str| {
+            let by = self.measured(&format!("{line}.counted")) - self.measured(&format!("{line}.expected"));
+            (self.text(&format!("{line}.item")), by)
+        };
+        lines.map(differs).filter(|(_, by)| *by != 0).collect()
     }
 
     /// A field's text.
