@@ -46,7 +46,15 @@ impl Sites {
     }
 }
 
+/// The name that documents of no outlet bear.
+const HUB: &str = "hub";
+
 impl SiteId {
+    /// Where documents of no outlet belong, such as a supplier's settlement. No outlet may be called so.
+    pub fn hub() -> SiteId {
+        SiteId(HUB.to_owned())
+    }
+
     /// The name as given.
     pub fn as_str(&self) -> &str {
         &self.0

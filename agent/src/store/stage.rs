@@ -270,7 +270,7 @@ impl<'a> Stage<'a> {
         let (author, cause) = (author.to_owned(), Some(cause));
         match effect {
             Effect::Open { kind, act, mut set } => {
-                set.insert(header::SITE.name().to_owned(), Value::from(site.as_str()));
+                set.entry(header::SITE.name().to_owned()).or_insert_with(|| Value::from(site.as_str()));
                 Ok((Wish { document: None, kind: kind.to_owned(), act: act.to_owned(), set, author, cause }, None))
             }
             Effect::Note { document, set } => {

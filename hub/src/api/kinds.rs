@@ -148,6 +148,7 @@ fn step_json(step: &Step) -> StepJson {
         pen: step.pen.map(|holder| match holder {
             Holder::Hub => "hub",
             Holder::Origin => "site",
+            Holder::Named(field) => field,
         }),
         takes: step.takes.to_vec(),
     }

@@ -168,7 +168,7 @@ fn wish_of(effect: Effect, document: &Document, cause: EntryId, author: &str) ->
     let (author, cause) = (author.to_owned(), Some(cause));
     match effect {
         Effect::Open { kind, act, mut set } => {
-            set.insert(header::SITE.name().to_owned(), Value::from(document.site.as_str()));
+            set.entry(header::SITE.name().to_owned()).or_insert_with(|| Value::from(document.site.as_str()));
             Ok(Wish { document: None, kind: kind.to_owned(), act: act.to_owned(), set, author, cause })
         }
         // no act of the hub notes on another document yet

@@ -13,6 +13,7 @@ use crate::entry::Entry;
 use crate::id::{DocId, EntryId};
 use crate::kind::{self, Kind, header};
 use crate::limits;
+use crate::site::SiteId;
 use crate::time::Timestamp;
 use crate::value::{Type, Value};
 
@@ -39,6 +40,30 @@ pub trait Books {
     fn on_hand_milli(&self, item: &str, location: &str) -> i64;
     /// How far the upward and the downward journal go.
     fn positions(&self) -> (u64, u64);
+    /// A rule of the network's by name, such as `claim.max_rounds`, where this store knows one: the hub does.
+    fn rule(&self, _name: &str) -> Option<i64> {
+        None
+    }
+    /// When the hub received an entry; none elsewhere.
+    fn received_at(&self, _entry: EntryId) -> Option<Timestamp> {
+        None
+    }
+    /// Every document of a kind that belongs to a site, in the order they were opened; at the hub only.
+    fn documents(&self, _kind: &str, _site: &SiteId) -> Vec<Document> {
+        Vec::new()
+    }
+}
+
+/// What a kind's `fill` looks at.
+pub struct Filling<'a> {
+    /// The document before; none if it is being opened.
+    pub before: Option<&'a Document>,
+    /// The act's name.
+    pub act: &'a str,
+    /// When.
+    pub now: Timestamp,
+    /// What the writer's store knows.
+    pub books: &'a dyn Books,
 }
 
 /// When and where an act is recorded.
@@ -77,6 +102,8 @@ pub struct Change<'a> {
     pub act: &'a str,
     /// The fields it sets.
     pub set: &'a BTreeMap<String, Value>,
+    /// Who does it.
+    pub author: &'a str,
     /// When.
     pub now: Timestamp,
 }
@@ -84,7 +111,7 @@ pub struct Change<'a> {
 /// What an act brings about elsewhere, in its own commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Opens a document of the same site.
+    /// Opens a document, of the same site unless its fields name another.
     Open {
         /// The kind's name.
         kind: &'static str,
@@ -137,7 +164,8 @@ pub fn capture(
     let mut entry = entry_of(kind, before, wish, moment);
     let is_import = entry.act == header::IMPORTED;
     if let (Some(fill), false) = (kind.fill, is_import) {
-        fill(before, &mut entry.set, books);
+        let filling = Filling { before, act: &entry.act, now: moment.now, books };
+        fill(&filling, &mut entry.set);
     }
     let mut problems = size_problems(&entry);
     let document = match fold::fold(before, &entry, writer, &|_| true) {
@@ -147,7 +175,8 @@ pub fn capture(
             return Err(problems);
         }
     };
-    let change = Change { before, after: &document, act: &entry.act, set: &entry.set, now: moment.now };
+    let (act, set, author) = (entry.act.as_str(), &entry.set, entry.author.as_str());
+    let change = Change { before, after: &document, act, set, author, now: moment.now };
     if !is_import && entry.act != header::NOTE {
         problems.extend(taken_problems(kind, &change));
         problems.extend(required_problems(kind, &document));
@@ -219,6 +248,9 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     }
     if change.act == header::VOIDED && !change.after.fields.contains_key(header::REASON.name()) {
         problems.push(Problem::at(header::REASON.name(), "作废须填写原因", "voiding needs a reason"));
+    }
+    if change.act == header::RECLAIMED && !change.set.contains_key(header::RECLAIM_REASON.name()) {
+        problems.push(Problem::at(header::RECLAIM_REASON.name(), "收回须填写原因", "reclaiming needs a reason"));
     }
     problems
 }

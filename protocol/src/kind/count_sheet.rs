@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 
 use super::{Kind, stock_movement};
-use crate::document::capture::{Books, Change, Effect, Problem};
+use crate::document::capture::{Change, Effect, Filling, Problem};
 use crate::document::field::{Key, Lines};
 use crate::document::flow::{Holder, Role, State, open, state, stay, step};
 use crate::document::{Document, Line};
@@ -117,10 +117,12 @@ pub static COUNT_SHEET: Kind = Kind {
     effects: Some(effects),
     measures: &[&COUNT],
     facts,
+    ..Kind::PLAIN
 };
 
 /// Every line whose count is set gets what was expected, and the journal positions, at this moment.
-fn fill(before: Option<&Document>, set: &mut BTreeMap<String, Value>, books: &dyn Books) {
+fn fill(filling: &Filling<'_>, set: &mut BTreeMap<String, Value>) {
+    let Filling { before, books, .. } = *filling;
     let counted: BTreeSet<u32> = set
         .keys()
         .filter_map(|key| match Key::parse(key) {

@@ -16,19 +16,69 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 
 use crate::document::Document;
-use crate::document::capture::{Books, Change, Effect, Problem};
+use crate::document::capture::{Change, Effect, Filling, Problem};
 use crate::document::field::{Field, Lines};
 use crate::document::flow::{State, Step, VOID};
 use crate::fact::{Fact, Measure};
+use crate::site::SiteId;
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Checks a change; every problem it finds is told at once.
 pub type Check = fn(&Change<'_>) -> Vec<Problem>;
 
 /// Adds to an act's fields, before it is folded, what only the writer's store knows.
-pub type Fill = fn(Option<&Document>, &mut BTreeMap<String, Value>, &dyn Books);
+pub type Fill = fn(&Filling<'_>, &mut BTreeMap<String, Value>);
 
-/// A kind of document.
+/// Something the hub can see only across documents and sites. It is shown on the documents that clash and stops nothing.
+#[derive(Debug)]
+pub struct Cross {
+    /// The rule's name: documents of all kinds that name it are compared with each other.
+    pub name: &'static str,
+    /// What is told where documents clash, in Chinese.
+    pub zh: &'static str,
+    /// In English.
+    pub en: &'static str,
+    /// What is compared; none where this document is not.
+    pub of: fn(&Document) -> Option<Trait>,
+    /// Which of those compared clash.
+    pub clash: Clash,
+}
+
+/// What a document contributes to a rule across documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trait {
+    /// Documents of one key are compared.
+    pub key: String,
+    /// Their order.
+    pub at: Timestamp,
+    /// What is compared.
+    pub value: i64,
+}
+
+/// When documents of one key clash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Wherever there are two.
+    Same,
+    /// Where a later one has a smaller value than an earlier one.
+    Falls,
+}
+
+/// Which outlets are told of a document, beyond those that hold or held its pen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// Its own site.
+    Holders,
+    /// None: it stays at the hub.
+    Nobody,
+    /// Its own site and these.
+    Sites(Vec<SiteId>),
+    /// All.
+    Everyone,
+}
+
+/// A kind of document. Most leave out what [`Kind::PLAIN`] has.
 #[derive(Debug)]
 pub struct Kind {
     /// The wire name.
@@ -55,6 +105,10 @@ pub struct Kind {
     pub checks: &'static [Check],
     /// What an act brings about on other documents.
     pub effects: Option<fn(&Change<'_>) -> Vec<Effect>>,
+    /// What the hub compares across documents and sites.
+    pub cross: &'static [Cross],
+    /// Which outlets are told of a document.
+    pub audience: fn(&Document) -> Audience,
     /// The tables it yields facts for.
     pub measures: &'static [&'static Measure],
     /// Its facts; days are taken in the given zone.
@@ -82,6 +136,26 @@ pub fn measures() -> impl Iterator<Item = &'static Measure> {
 }
 
 impl Kind {
+    /// What a declaration need not say: nothing beyond fields and flow.
+    pub const PLAIN: Kind = Kind {
+        name: "",
+        code: "",
+        zh: "",
+        en: "",
+        form: 1,
+        states: &[],
+        fields: &[],
+        lines: &[],
+        flow: &[],
+        fill: None,
+        checks: &[],
+        effects: None,
+        cross: &[],
+        audience: |_| Audience::Holders,
+        measures: &[],
+        facts: |_, _| Vec::new(),
+    };
+
     /// A field of the document, or one every kind has.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().chain(header::FIELDS).find(|field| field.name == name)

@@ -151,7 +151,6 @@ pub static REPAIR_ORDER: Kind = Kind {
     code: "RO",
     zh: "维修工单",
     en: "Repair order",
-    form: 1,
     states: &[
         BOOKED,
         DECLINED,
@@ -187,7 +186,6 @@ pub static REPAIR_ORDER: Kind = Kind {
         step("close", "关闭", "Close", &[RELEASED], CLOSED).by(&[Role::Advisor]),
         stay("correct", "更正", "Correct", &[BOOKED, CHECKED_IN, ASSIGNED, WORKING]).by(&[Role::Advisor]),
     ],
-    fill: None,
     checks: &[
         has_one_subject,
         a_booking_has_its_slot,
@@ -200,6 +198,7 @@ pub static REPAIR_ORDER: Kind = Kind {
     effects: Some(effects),
     measures: &[&REPAIR, &FAULTS],
     facts,
+    ..Kind::PLAIN
 };
 
 fn has_one_subject(change: &Change<'_>) -> Vec<Problem> {
