@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Document;
 use super::field::{Field, Key};
 use super::flow::{Step, VOID};
 use super::fold::{self, Refusal, Writer};
+use super::{Document, Party};
 use crate::entry::Entry;
 use crate::id::{DocId, EntryId};
 use crate::kind::{self, Kind, header};
@@ -252,6 +252,10 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     if change.act == header::RECLAIMED && !change.set.contains_key(header::RECLAIM_REASON.name()) {
         problems.push(Problem::at(header::RECLAIM_REASON.name(), "收回须填写原因", "reclaiming needs a reason"));
     }
+    let is_at_hub = change.before.is_some_and(|document| document.pen == Party::Hub);
+    if change.act == header::RECLAIMED && is_at_hub {
+        problems.push(Problem::whole("单据已在中心手中", "the hub holds the pen already"));
+    }
     problems
 }
 
@@ -307,7 +311,14 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::WrongType { field, .. } => Problem::at(field, "类型不符", en),
         Refusal::UnknownField(field) => Problem::at(field, "没有这个字段", en),
         Refusal::WrongSite => Problem::at(header::SITE.name(), "未注明网点，或本机不代表该网点", en),
-        Refusal::NoPen { .. } => Problem::whole("单据不在本方手中", en),
+        Refusal::NoPen { holder } => {
+            let zh = match (holder.as_str(), holder.strip_prefix("site ")) {
+                (_, Some(site)) => format!("单据不在本方手中，现由网点 {site} 持有"),
+                ("the hub", None) => "单据不在本方手中，现由中心持有".to_owned(),
+                (_, None) => "此操作由网点执行".to_owned(),
+            };
+            Problem::whole(zh, en)
+        }
         Refusal::WrongState { .. } => Problem::whole("当前状态不能执行此操作", en),
         Refusal::UnknownAct { .. } => Problem::whole("没有这个操作", en),
         Refusal::Superseded { .. } => Problem::whole("单据已被他人更改", en),

@@ -167,7 +167,7 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         id: entry.id.opens(),
         kind: entry.kind.clone(),
         form: entry.form,
-        pen: Party::Site(site.clone()),
+        pen: Party::of(site.clone()),
         site,
         state: state.name.to_owned(),
         round: 1,
@@ -187,10 +187,10 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
 fn hand_over(document: &mut Document, holder: Option<Holder>) -> Result<(), Refusal> {
     match holder {
         Some(Holder::Hub) => document.pen = Party::Hub,
-        Some(Holder::Origin) => document.pen = Party::Site(document.site.clone()),
+        Some(Holder::Origin) => document.pen = Party::of(document.site.clone()),
         Some(Holder::Named(field)) => {
             let named = document.fields.get(field).and_then(Value::as_text).and_then(|text| text.parse().ok());
-            document.pen = Party::Site(named.ok_or(Refusal::Mismatch("the pen goes to a site it does not name"))?);
+            document.pen = Party::of(named.ok_or(Refusal::Mismatch("the pen goes to a site it does not name"))?);
         }
         None => {}
     }

@@ -8,6 +8,8 @@ pub mod column;
 pub mod field;
 pub mod flow;
 pub mod fold;
+#[cfg(test)]
+mod pen_tests;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +30,13 @@ pub enum Party {
     Site(SiteId),
     /// The hub.
     Hub,
+}
+
+impl Party {
+    /// Who acts for a site: its agent; for documents of no outlet, the hub.
+    pub fn of(site: SiteId) -> Party {
+        if site.is_hub() { Party::Hub } else { Party::Site(site) }
+    }
 }
 
 /// A remark by anyone. It changes no state.

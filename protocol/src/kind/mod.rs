@@ -45,6 +45,23 @@ pub struct Cross {
     pub clash: Clash,
 }
 
+/// A number the network decides, such as how often a claim may come back. The hub's configuration sets it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The name, such as `claim.max_rounds`.
+    pub name: &'static str,
+    /// What it says, in Chinese.
+    pub zh: &'static str,
+    /// What it says, in English.
+    pub en: &'static str,
+    /// What it is unless it is set.
+    pub default: i64,
+    /// The least it may be set to.
+    pub least: i64,
+    /// The most.
+    pub most: i64,
+}
+
 /// What a document contributes to a rule across documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trait {
@@ -107,6 +124,8 @@ pub struct Kind {
     pub effects: Option<fn(&Change<'_>) -> Vec<Effect>>,
     /// What the hub compares across documents and sites.
     pub cross: &'static [Cross],
+    /// The numbers of the network's that its fills look up by name.
+    pub rules: &'static [&'static Rule],
     /// Which outlets are told of a document.
     pub audience: fn(&Document) -> Audience,
     /// The tables it yields facts for.
@@ -135,6 +154,11 @@ pub fn measures() -> impl Iterator<Item = &'static Measure> {
     KINDS.iter().flat_map(|kind| kind.measures.iter().copied())
 }
 
+/// Every rule of every kind.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    KINDS.iter().flat_map(|kind| kind.rules.iter().copied())
+}
+
 impl Kind {
     /// What a declaration need not say: nothing beyond fields and flow.
     pub const PLAIN: Kind = Kind {
@@ -151,6 +175,7 @@ impl Kind {
         checks: &[],
         effects: None,
         cross: &[],
+        rules: &[],
         audience: |_| Audience::Holders,
         measures: &[],
         facts: |_, _| Vec::new(),
