@@ -35,7 +35,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/journals", get(journals::journals))
         .route("/api/v1/restore", get(restore::restore))
         .route("/api/v1/kinds", get(kinds::kinds))
-        .route("/api/v1/documents", get(documents::documents))
+        .route("/api/v1/documents", get(documents::documents).post(acts::open))
         .route("/api/v1/documents/{id}", get(documents::document))
         .route("/api/v1/documents/{id}/acts/{act}", post(acts::act))
         .route("/api/v1/agents/{agent}/commands", get(acts::commands).post(acts::give_command))

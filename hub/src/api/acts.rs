@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::down::{Command, Notice};
 use waystation_protocol::id::{AgentId, DocId, EntryId};
+use waystation_protocol::kind::header;
 use waystation_protocol::limits;
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
@@ -43,6 +44,27 @@ pub struct ActBody {
     /// The document's `head` when its author last saw it.
     #[serde(default)]
     seen: Option<String>,
+}
+
+/// A document to be opened by the hub.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningBody {
+    /// The kind.
+    kind: String,
+    /// The opening act; the kind's first unless told otherwise.
+    #[serde(default)]
+    act: String,
+    /// The outlet it belongs to; of no outlet (`hub`) where absent.
+    #[serde(default)]
+    site: Option<String>,
+    /// Who does it.
+    #[serde(alias = "by")]
+    author: String,
+    /// As for an act.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    set: BTreeMap<String, Value>,
 }
 
 /// A command to an agent.
@@ -139,6 +161,25 @@ impl From<ActError> for Problem {
             ActError::Store(error) => error.into(),
         }
     }
+}
+
+/// The hub opens a document, where the kind lets it; answers the document as it then is, with its number.
+#[utoipa::path(post, path = "/api/v1/documents", tag = "documents", request_body = OpeningBody,
+    responses((status = 201, body = DocumentJson), (status = 400, body = Problem),
+        (status = 422, body = Problem, description = "everything that is wrong with it"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
+pub async fn open(
+    State(app): State<App>,
+    Body(body): Body<OpeningBody>,
+) -> Result<(StatusCode, Json<DocumentJson>), Problem> {
+    let mut set = body.set;
+    if let Some(site) = body.site {
+        set.insert(header::SITE.name().to_owned(), Value::Text(site));
+    }
+    let wish = Wish { document: None, kind: body.kind, act: body.act, set, author: body.author, cause: None };
+    let json = app.ask(move |store| done(store, wish, None)).await?;
+    Ok((StatusCode::CREATED, Json(json)))
 }
 
 /// The hub acts on a document that is its to act on; answers the document as it then is.

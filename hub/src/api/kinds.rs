@@ -158,6 +158,6 @@ fn state_json(state: &State) -> Named {
     Named { name: state.name, labels: labels(state.zh, state.en) }
 }
 
-const fn labels(zh: &'static str, en: &'static str) -> Labels {
+pub(super) const fn labels(zh: &'static str, en: &'static str) -> Labels {
     Labels { zh, en }
 }

@@ -15,6 +15,7 @@ use crate::events;
         kinds::kinds,
         documents::documents,
         documents::document,
+        acts::open,
         acts::act,
         acts::commands,
         acts::give_command,

@@ -1,25 +1,22 @@
-//! What people do at the hub: an act on a document, captured as an entry of the hub's own journal.
+//! What people do at the hub: acts on documents, captured as entries of the hub's own journal.
 //!
 //! One act at a time: the next is captured only once the one before is processed, so that every act is checked against
 //! the document as it is. The call returns when its entry is applied; what it brings about follows in the same commit.
 
+use std::path::PathBuf;
+
 use rusqlite::{Connection, OptionalExtension};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
-use waystation_protocol::document::capture::{self, Books, Captured, Effect, Moment, Problem, Wish};
-use waystation_protocol::document::fold::Writer;
+use waystation_protocol::document::capture::{Problem, Wish};
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::kind::header;
-use waystation_protocol::time::{ClockQuality, Timestamp};
-use waystation_protocol::value::Value;
+use waystation_protocol::time::Timestamp;
 
-use super::freeze;
 use super::own::{self, Own};
+use super::stage::Stage;
 use crate::clock;
+use crate::rules::Rules;
 use crate::store::{Store, StoreError, read_document};
-
-/// No act brings about more than this, directly or by its effects.
-const ENTRIES: usize = 4_096;
 
 /// Why an act was not done.
 #[derive(Debug, thiserror::Error)]
@@ -49,26 +46,25 @@ pub enum ActError {
 
 /// What became of an attempt to capture.
 enum Attempt {
-    Captured(Own),
+    Captured(Own, DocId),
     /// An earlier act is not processed yet.
     Waits,
 }
 
 impl Store {
-    /// Acts on a document as the hub. `seen`: the last state entry its author saw. Returns once the act is applied, at
-    /// most `patience_ms` after it was stored.
+    /// Acts as the hub on the document named, or opens one. `seen`: the last state entry its author saw. Returns once the
+    /// act is applied, at most `patience_ms` after it was stored.
     ///
     /// # Errors
     ///
     /// [`ActError`] says why nothing was done; or the store failed.
     pub fn act(&self, wish: Wish, seen: Option<EntryId>, patience_ms: u64) -> Result<Document, ActError> {
-        let Some(id) = wish.document else { return Err(ActError::Problems(vec![no_opening()])) };
         let (mut changes, started) = (self.watch_changes(), clock::tick());
-        let own = loop {
+        let (own, id) = loop {
             changes.mark_unchanged();
-            let (wish, now) = (wish.clone(), clock::now());
-            match self.command(Box::new(move |conn| Ok(attempt(conn, &wish, seen, now))))?? {
-                Attempt::Captured(own) => break own,
+            let (office, wish, now) = (self.office(), wish.clone(), clock::now());
+            match self.command(Box::new(move |conn| Ok(attempt(conn, &office, wish, seen, now))))?? {
+                Attempt::Captured(own, id) => break (own, id),
                 Attempt::Waits if clock::tick().since(started) >= patience_ms => return Err(ActError::Busy),
                 Attempt::Waits => self.wait_for_change(&mut changes)?,
             }
@@ -92,10 +88,6 @@ impl Store {
     }
 }
 
-fn no_opening() -> Problem {
-    Problem::at("document", "须指明单据", "an act of the hub names its document")
-}
-
 fn processed(conn: &Connection, row: i64) -> Result<Seq, StoreError> {
     let sql = "SELECT processed_seq FROM stream WHERE id = ?1";
     Ok(conn.prepare_cached(sql)?.query_row([row], |row| crate::store::seq_at(row, 0))?)
@@ -114,83 +106,24 @@ fn set_aside(conn: &Connection, own: Own) -> Result<Option<ActError>, StoreError
 }
 
 /// Captures and stores, within the writer's transaction. Nothing is written unless all of it can be.
-fn attempt(conn: &Connection, wish: &Wish, seen: Option<EntryId>, now: Timestamp) -> Result<Attempt, ActError> {
-    let id = wish.document.unwrap_or(DocId::from_bytes([0; 16]));
-    let document = read_document(conn, id)?.ok_or(ActError::NotFound(id))?;
-    if freeze::is_frozen(conn, document.site.as_str())? {
-        return Err(ActError::Frozen(document.site.to_string()));
-    }
+fn attempt(
+    conn: &Connection,
+    (dir, rules): &(PathBuf, Rules),
+    wish: Wish,
+    seen: Option<EntryId>,
+    now: Timestamp,
+) -> Result<Attempt, ActError> {
     let own = own::acts(conn, now)?;
+    let mut stage = Stage::new(conn, rules, own.stored.seq, now);
+    let head = wish.document.map(|id| stage.document(id).map(|document| document.head)).transpose()?;
     if own.processed < own.stored.seq {
         return Ok(Attempt::Waits);
     }
-    if seen.is_some_and(|seen| seen != document.head) {
+    if seen.is_some() && seen != head {
         return Err(ActError::Superseded);
     }
-    let wish = Wish { kind: document.kind.clone(), ..wish.clone() };
-    let entries = captured(document, wish, own.stored.seq, now)?;
-    let stored = own::append(conn, own, &entries, now)?;
-    Ok(Attempt::Captured(stored))
-}
-
-/// The act's entry and those of its effects, in the order of their causes.
-fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result<Vec<Vec<u8>>, ActError> {
-    let author = wish.author.clone();
-    let mut documents = vec![document];
-    let mut wishes = std::collections::VecDeque::from([wish]);
-    let mut entries = Vec::new();
-    while let Some(wish) = wishes.pop_front() {
-        if entries.len() == ENTRIES {
-            return Err(ActError::Problems(vec![Problem::whole("此操作牵涉过多", "the act brings about too much")]));
-        }
-        let before = wish.document.and_then(|id| documents.iter().position(|document| document.id == id));
-        let Captured { entry, document, effects } =
-            capture_one(before.map(|index| &documents[index]), wish, head, now)?;
-        entries.push(entry.to_bytes());
-        for effect in effects {
-            wishes.push_back(wish_of(effect, &document, entry.id, &author)?);
-        }
-        match before {
-            Some(index) => documents[index] = document,
-            None => documents.push(document),
-        }
-    }
-    Ok(entries)
-}
-
-fn capture_one(before: Option<&Document>, wish: Wish, head: Seq, now: Timestamp) -> Result<Captured, ActError> {
-    let id = EntryId::from_bytes(clock::random_id().map_err(StoreError::from)?);
-    let moment = Moment { id, now, mono_ms: clock::tick().0, boot: 0, clock: ClockQuality::Compared.code() };
-    capture::capture(before, wish, moment, Writer::Hub, &OwnBooks { head }).map_err(ActError::Problems)
-}
-
-fn wish_of(effect: Effect, document: &Document, cause: EntryId, author: &str) -> Result<Wish, ActError> {
-    let (author, cause) = (author.to_owned(), Some(cause));
-    match effect {
-        Effect::Open { kind, act, mut set } => {
-            set.entry(header::SITE.name().to_owned()).or_insert_with(|| Value::from(document.site.as_str()));
-            Ok(Wish { document: None, kind: kind.to_owned(), act: act.to_owned(), set, author, cause })
-        }
-        // no act of the hub notes on another document yet
-        Effect::Note { document: other, set } if other == document.id => {
-            let (kind, act) = (document.kind.clone(), header::NOTE.to_owned());
-            Ok(Wish { document: Some(other), kind, act, set, author, cause })
-        }
-        Effect::Note { document: other, .. } => Err(ActError::NotFound(other)),
-    }
-}
-
-/// What the hub knows where it acts: it counts nothing itself.
-struct OwnBooks {
-    head: Seq,
-}
-
-impl Books for OwnBooks {
-    fn on_hand_milli(&self, _item: &str, _location: &str) -> i64 {
-        0
-    }
-
-    fn positions(&self) -> (u64, u64) {
-        (self.head.0, 0)
-    }
+    let document = stage.capture(wish)?;
+    stage.counters.save(conn, dir)?;
+    let stored = own::append(conn, own, &stage.entries, now)?;
+    Ok(Attempt::Captured(stored, document))
 }
