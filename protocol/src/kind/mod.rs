@@ -4,10 +4,13 @@
 //! in [`KINDS`]; if it needs more, the machinery is wrong.
 
 pub mod charges;
+pub mod claim;
 pub mod count_sheet;
 pub mod delivery_item;
 pub mod delivery_run;
 pub mod header;
+pub mod old_part;
+pub mod recovery;
 pub mod repair_order;
 pub mod stock_movement;
 pub mod survey;
@@ -126,6 +129,9 @@ pub static KINDS: &[&Kind] = &[
     &delivery_item::DELIVERY_ITEM,
     &delivery_run::DELIVERY_RUN,
     &survey::SURVEY,
+    &claim::CLAIM,
+    &old_part::OLD_PART,
+    &recovery::RECOVERY,
 ];
 
 /// The kind of this name.
@@ -200,6 +206,8 @@ impl Kind {
     }
 }
 
+#[cfg(test)]
+mod stories;
 
 #[cfg(test)]
 mod tests {
