@@ -3,6 +3,7 @@
 //! Storage, sync, import, lists, the API and the reports read these declarations. A new kind is one file and a line
 //! in [`KINDS`]; if it needs more, the machinery is wrong.
 
+pub mod bulletin;
 pub mod charges;
 pub mod claim;
 pub mod count_sheet;
@@ -10,8 +11,10 @@ pub mod delivery_item;
 pub mod delivery_run;
 pub mod header;
 pub mod old_part;
+pub mod part_transfer;
 pub mod recovery;
 pub mod repair_order;
+pub mod settlement;
 pub mod stock_movement;
 pub mod survey;
 pub mod vehicle;
@@ -132,6 +135,9 @@ pub static KINDS: &[&Kind] = &[
     &claim::CLAIM,
     &old_part::OLD_PART,
     &recovery::RECOVERY,
+    &part_transfer::PART_TRANSFER,
+    &settlement::SETTLEMENT,
+    &bulletin::BULLETIN,
 ];
 
 /// The kind of this name.

@@ -5,10 +5,13 @@
 //! `{word}` stands for what [`WORDS`] says. `+3h` and `+2d` let time pass, `rule name=3` states a rule of the network's. What acts bring about is done at once, as
 //! agent and hub do it; the documents opened so are called `kind1`, `kind2`, ….
 
+mod bulletin;
 mod claim;
 mod edges;
 mod old_part;
+mod part_transfer;
 mod recovery;
+mod settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,6 +94,20 @@ const WORDS: &[(&str, &str)] = &[
     ("to_maker", "{directed}\nhub c approve {granted} part#1.disposition=maker"),
     ("to_supplier", "{directed}\nhub c approve {granted} part#1.disposition=supplier"),
     ("to_discount", "{directed}\nhub c approve {granted} part#1.disposition=discount"),
+    ("asked", "A t:part_transfer request part=P1 quantity=q:2000 need_by=1760100000000"),
+    ("owed", "{asked}\nhub t approve mode=maker approved=q:2000\nhub t ship shipped=q:2000 waybill=W1"),
+    ("assigned", "{asked}\nhub t assign source=B approved=q:2000"),
+    ("lent", "{assigned}\nB t accept\nB t ship shipped=q:2000 waybill=W1"),
+    ("approved", "{reviewing}\nhub c approve {granted}"),
+    ("generated", "{approved}\nhub s:settlement generate site=A period=2025-10 until=20400"),
+    ("issued", "{generated}\nhub s issue"),
+    ("disputed", "{issued}\nA s dispute claim#1.dispute=少工时"),
+    (
+        "charged",
+        "{judged}\nhub v notify\nhub v confirm\nhub v agree agreed=m:10005\n\
+                 hub s:settlement generate site=hub party=S1 period=2025-10 until=20400\nhub s charge",
+    ),
+    ("published", "hub b:bulletin publish site=hub title=召回 body=内容 audience=*"),
     ("boxed", "{to_maker}\nA o box box_no=B1"),
     ("shipped", "{boxed}\nA o ship waybill=W1"),
     ("direct", "{to_supplier}\nA o box box_no=B1\nA o ship waybill=W1"),
