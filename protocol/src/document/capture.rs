@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::field::{Field, Key};
+use super::filling::Filling;
 use super::flow::{Step, VOID};
 use super::fold::{self, Refusal, Writer};
 use super::{Document, Party};
@@ -52,18 +53,6 @@ pub trait Books {
     fn documents(&self, _kind: &str, _site: &SiteId) -> Vec<Document> {
         Vec::new()
     }
-}
-
-/// What a kind's `fill` looks at.
-pub struct Filling<'a> {
-    /// The document before; none if it is being opened.
-    pub before: Option<&'a Document>,
-    /// The act's name.
-    pub act: &'a str,
-    /// When.
-    pub now: Timestamp,
-    /// What the writer's store knows.
-    pub books: &'a dyn Books,
 }
 
 /// When and where an act is recorded.
@@ -163,11 +152,12 @@ pub fn capture(
     let kind = kind::find(&wish.kind).ok_or_else(|| vec![unknown_kind(&wish.kind)])?;
     let mut entry = entry_of(kind, before, wish, moment);
     let is_import = entry.act == header::IMPORTED;
-    if let (Some(fill), false) = (kind.fill, is_import) {
-        let filling = Filling { before, act: &entry.act, now: moment.now, books };
-        fill(&filling, &mut entry.set);
+    let mut problems = if is_import { Vec::new() } else { stated_problems(kind, &entry) };
+    if let (Some(fill), false) = (kind.fill, is_import || entry.act == header::NOTE) {
+        let Entry { act, author, set, .. } = &mut entry;
+        fill(&Filling { before, act, author, now: moment.now, books }, set);
     }
-    let mut problems = size_problems(&entry);
+    problems.extend(size_problems(&entry));
     let document = match fold::fold(before, &entry, writer, &|_| true) {
         Ok(document) => document,
         Err(refusal) => {
@@ -181,6 +171,7 @@ pub fn capture(
         problems.extend(taken_problems(kind, &change));
         problems.extend(required_problems(kind, &document));
         problems.extend(future_problems(kind, &change));
+        problems.extend(currency_problems(kind, &document));
         problems.extend(kind.checks.iter().flat_map(|check| check(&change)));
     }
     if !problems.is_empty() {
@@ -233,6 +224,13 @@ fn size_problems(entry: &Entry) -> Vec<Problem> {
     problems
 }
 
+/// What the store fills in nobody states, except where it is the effect of another act.
+fn stated_problems(kind: &Kind, entry: &Entry) -> Vec<Problem> {
+    let is_filled = |key: &&String| entry.cause.is_none() && kind.field_at(key).is_some_and(|field| field.is_filled);
+    let stated = entry.set.keys().filter(is_filled);
+    stated.map(|key| Problem::at(key, "此字段由系统填写", "the store states this, not a person")).collect()
+}
+
 /// A step sets all it takes; what some step takes, no other step sets.
 fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     let state = change.before.map(|document| document.state.as_str());
@@ -277,6 +275,19 @@ fn required_problems(kind: &Kind, document: &Document) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Sums over a document mean something because all its money is of one currency.
+fn currency_problems(kind: &Kind, document: &Document) -> Vec<Problem> {
+    let is_money = |key: &str| kind.field_at(key).is_some_and(|field| field.ty == Type::Money);
+    let mut currencies =
+        document.fields.iter().filter(|(key, _)| is_money(key)).filter_map(|(_, value)| value.as_measured());
+    match currencies.next() {
+        Some((_, first)) if currencies.any(|(_, currency)| currency != first) => {
+            vec![Problem::whole("一张单据只能用一种货币", "one document has one currency")]
+        }
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// What happened cannot lie in the future by more than a wrong clock's lead. Due dates may.

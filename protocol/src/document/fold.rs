@@ -282,13 +282,10 @@ fn noted(document: &Document, entry: &Entry) -> Document {
 /// Every key is known and every value of its type. Fields the hub defined are kept raw.
 fn check_values(kind: &Kind, entry: &Entry) -> Result<(), Refusal> {
     for (key, value) in &entry.set {
-        let ty = match Key::parse(key) {
-            Some(Key::Custom(_)) => continue,
-            Some(Key::Field(name)) => kind.field(name).map(|field| field.ty),
-            Some(Key::Line { group, field, .. }) => kind.line_field(group, field).map(|field| field.ty),
-            None => None,
-        };
-        let ty: Type = ty.ok_or_else(|| Refusal::UnknownField(key.clone()))?;
+        if matches!(Key::parse(key), Some(Key::Custom(_))) {
+            continue;
+        }
+        let ty: Type = kind.field_at(key).map(|field| field.ty).ok_or_else(|| Refusal::UnknownField(key.clone()))?;
         ty.check(value).map_err(|bad| Refusal::WrongType { field: key.clone(), expected: bad.expected })?;
     }
     Ok(())

@@ -3,21 +3,30 @@
 //! Storage, sync, import, lists, the API and the reports read these declarations. A new kind is one file and a line
 //! in [`KINDS`]; if it needs more, the machinery is wrong.
 
+pub mod bulletin;
+pub mod charges;
+pub mod claim;
 pub mod count_sheet;
 pub mod delivery_item;
 pub mod delivery_run;
 pub mod header;
+pub mod old_part;
+pub mod part_transfer;
+pub mod recovery;
 pub mod repair_order;
+pub mod settlement;
 pub mod stock_movement;
 pub mod survey;
+pub mod vehicle;
 
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
 use crate::document::Document;
-use crate::document::capture::{Change, Effect, Filling, Problem};
-use crate::document::field::{Field, Lines};
+use crate::document::capture::{Change, Effect, Problem};
+use crate::document::field::{Field, Key, Lines};
+use crate::document::filling::Filling;
 use crate::document::flow::{State, Step, VOID};
 use crate::fact::{Fact, Measure};
 use crate::site::SiteId;
@@ -142,6 +151,12 @@ pub static KINDS: &[&Kind] = &[
     &delivery_item::DELIVERY_ITEM,
     &delivery_run::DELIVERY_RUN,
     &survey::SURVEY,
+    &claim::CLAIM,
+    &old_part::OLD_PART,
+    &recovery::RECOVERY,
+    &part_transfer::PART_TRANSFER,
+    &settlement::SETTLEMENT,
+    &bulletin::BULLETIN,
 ];
 
 /// The kind of this name.
@@ -191,6 +206,15 @@ impl Kind {
         self.lines.iter().find(|lines| lines.name == group)?.fields.iter().find(|field| field.name == name)
     }
 
+    /// The field that a key of an entry names; none for those the hub defined.
+    pub fn field_at(&self, key: &str) -> Option<&'static Field> {
+        match Key::parse(key)? {
+            Key::Field(name) => self.field(name),
+            Key::Line { group, field, .. } => self.line_field(group, field),
+            Key::Custom(_) => None,
+        }
+    }
+
     /// A state by its wire name.
     pub fn state(&self, name: &str) -> Option<State> {
         self.states.iter().copied().chain([VOID]).find(|state| state.name == name)
@@ -214,11 +238,13 @@ impl Kind {
 }
 
 #[cfg(test)]
+mod stories;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::document::field::Key;
     use crate::fact::{MAX_KEYS, MAX_VALUES};
 
     #[test]
