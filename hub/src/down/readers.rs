@@ -46,6 +46,11 @@ impl Readers {
         readers
     }
 
+    /// The sites besides its own.
+    pub(super) fn others(&self) -> &[SiteId] {
+        &self.sites
+    }
+
     /// Whether only its own site is told, as of most documents.
     fn is_plain(&self) -> bool {
         self.own && !self.everyone && self.sites.is_empty()

@@ -21,6 +21,7 @@ use waystation_protocol::value::Value;
 use super::act::ActError;
 use super::books::HubBooks;
 use super::freeze;
+use super::readers::Readers;
 use crate::clock;
 use crate::rules::Rules;
 use crate::store::numbers::{self, Counters};
@@ -94,7 +95,6 @@ impl<'a> Stage<'a> {
         let before = wish.document.map(|id| self.document(id).cloned()).transpose()?;
         let series = match &before {
             Some(before) => {
-                check_destination(self.conn, &wish)?;
                 wish.kind.clone_from(&before.kind);
                 None
             }
@@ -111,6 +111,7 @@ impl<'a> Stage<'a> {
             return Err(error.into());
         }
         let captured = captured.map_err(ActError::Problems)?;
+        check_readers(self.conn, &captured)?;
         if let Some((series, counter)) = series {
             self.counters.take(series, counter);
         }
@@ -123,7 +124,9 @@ impl<'a> Stage<'a> {
         let site: Option<SiteId> = named.as_text().and_then(|site| site.parse().ok());
         // what names no kind or no site is refused by the capture
         let (Some(site), Some(kind)) = (site, kind::find(&wish.kind)) else { return Ok(None) };
-        let Some(zone) = zone_of(self.conn, &site)? else { return Err(unknown_site(header::SITE.name(), &site)) };
+        let Some(zone) = zone_of(self.conn, &site)? else {
+            return Err(unknown_site(Some(header::SITE.name().to_owned()), &site));
+        };
         self.check_free(&site)?;
         let series = Series::new(kind.code, &site, numbers::TAG, self.now.day(&zone));
         let counter = self.counters.peek(self.conn, &series)?;
@@ -160,15 +163,22 @@ fn reserved(wish: &Wish) -> Option<Problem> {
     is_numbered.then(|| Problem::at(header::NUMBER.name(), "单号由系统编制", "the hub gives numbers"))
 }
 
-/// The pen goes to a site that the hub knows.
-fn check_destination(conn: &Connection, wish: &Wish) -> Result<(), ActError> {
-    let named = wish.set.get(header::PEN_SITE.name()).and_then(Value::as_text);
-    let Some(site) = named.and_then(|site| site.parse::<SiteId>().ok()) else { return Ok(()) };
-    zone_of(conn, &site)?.map(|_| ()).ok_or_else(|| unknown_site(header::PEN_SITE.name(), &site))
+/// Nothing goes to a site that the hub does not know.
+fn check_readers(conn: &Connection, captured: &Captured) -> Result<(), ActError> {
+    for site in Readers::of(&captured.document).others() {
+        if zone_of(conn, site)?.is_none() {
+            let names =
+                |(_, value): &(&String, &Value)| value.as_text().is_some_and(|text| text.contains(site.as_str()));
+            let field = captured.entry.set.iter().find(names).map(|(key, _)| key.clone());
+            return Err(unknown_site(field, site));
+        }
+    }
+    Ok(())
 }
 
-fn unknown_site(field: &str, site: &SiteId) -> ActError {
-    ActError::Problems(vec![Problem::at(field, format!("没有网点“{site}”"), format!("there is no site '{site}'"))])
+fn unknown_site(field: Option<String>, site: &SiteId) -> ActError {
+    let (zh, en) = (format!("没有网点“{site}”"), format!("there is no site '{site}'"));
+    ActError::Problems(vec![Problem { field, zh, en }])
 }
 
 /// A site's zone; none where the hub knows no such site.

@@ -88,6 +88,9 @@ impl Pick {
                 name => pick.add_key(name, value)?,
             }
         }
+        if let Figure::Percentile(of) = pick.column.figure {
+            pick.measure = of.of;
+        }
         is_forwards(pick.from, pick.to)?;
         Ok(pick)
     }
@@ -131,7 +134,20 @@ impl Pick {
                 false => Only::Is(group, text.clone()),
             }
         });
-        Scope { measure: self.measure, from: self.counts_from(), to: self.to, only: only.collect() }
+        let more = match self.column.figure {
+            Figure::Percentile(of) => of.only(),
+            _ => None,
+        };
+        let only = only.chain(more).collect();
+        Scope { measure: self.measure, from: self.counts_from(), to: self.to, only }
+    }
+
+    /// Whether its figure is known by all its keys.
+    fn is_known(&self) -> bool {
+        match self.column.figure {
+            Figure::Percentile(of) => self.keys.iter().all(|(key, _)| of.knows(*key)),
+            _ => true,
+        }
     }
 
     /// The sum of a value over the whole scope.
@@ -165,19 +181,26 @@ fn limit_of(text: &str) -> Result<usize, AnswerError> {
 ///
 /// The cursor is none, or the store fails.
 pub fn basis(store: &Store, pick: &Pick, now: Timestamp) -> Result<Basis, StoreError> {
+    let evidence = completeness::evidence(&store.sites()?, &store.agents()?);
+    let completeness = completeness::completeness(&evidence, pick.to, now);
+    if !pick.is_known() {
+        return Ok(Basis { value: Cell::Empty, completeness, parts: Vec::new(), items: Vec::new(), next: None });
+    }
     let scope = pick.scope();
     let figure = settled(store, pick, &scope)?;
     let wanted = wanted(store, pick, figure, &scope)?;
     let sums: Vec<Sum> = wanted.iter().map(|wanted| wanted.sum.clone()).collect();
     let totals = store.sums(&scope, &sums)?;
-    let parts: Vec<Part> = wanted.iter().zip(&totals).map(|(wanted, total)| part(wanted.name, *total)).collect();
-    let value = value(figure, &wanted, &totals);
+    let named = |(wanted, total): (&Wanted, &i64)| part(pick.measure, wanted.name, *total);
+    let parts: Vec<Part> = wanted.iter().zip(&totals).map(named).collect();
+    let value = match figure {
+        Figure::Percentile(of) => of.over(store, scope.clone())?,
+        figure => value(figure, &wanted, &totals),
+    };
     let trace = Trace { scope, sums, cursor: pick.cursor.clone(), limit: pick.limit.unwrap_or(0) };
     let page = store.trace(&trace)?;
     let own = |values: Vec<i64>| parts.iter().zip(values).map(|(part, own)| scaled(own, part.sum.places)).collect();
     let items = page.items.into_iter().map(|(document, values)| (document, own(values))).collect();
-    let evidence = completeness::evidence(&store.sites()?, &store.agents()?);
-    let completeness = completeness::completeness(&evidence, pick.to, now);
     Ok(Basis { value, completeness, parts, items, next: page.next })
 }
 
@@ -196,7 +219,8 @@ fn wanted(store: &Store, pick: &Pick, figure: Figure, scope: &Scope) -> Result<V
         vec![Wanted { name, sum: Sum { only, ..pick.sum(value) } }, Wanted { name: "total", sum: pick.sum(value) }]
     };
     Ok(match figure {
-        Figure::Sum(value) | Figure::Balance(value) => vec![plain(value)],
+        Figure::Sum(value) | Figure::Balance(value) | Figure::Scaled(value, _) => vec![plain(value)],
+        Figure::Percentile(of) => vec![plain(of.count)],
         Figure::Ratio(ratio) => names(ratio).into_iter().map(plain).collect(),
         Figure::Share(value) => {
             part_of(value, value, pick.own().map(|(group, text)| Only::Is(group, text.clone())).collect())
@@ -237,14 +261,16 @@ fn value(figure: Figure, wanted: &[Wanted], totals: &[i64]) -> Cell {
     let ratio = |over: i128, under: i128| Decimal::ratio(over, under).map_or(Cell::Empty, Cell::Decimal);
     match figure {
         Figure::Sum(_) => Cell::Whole(totals[0]),
+        Figure::Scaled(_, places) => Cell::Decimal(scaled(totals[0], places)),
         Figure::Balance(_) => Cell::Decimal(Decimal::thousandths(totals[0])),
         Figure::Ratio(of) => ratio(sum(of.over), sum(of.under)),
         Figure::Share(_) | Figure::Cumulative(_) => ratio(totals[0].into(), totals[1].into()),
-        Figure::Either { .. } | Figure::Stated => Cell::Empty,
+        Figure::Either { .. } | Figure::Percentile(_) | Figure::Stated => Cell::Empty,
     }
 }
 
-/// Values of measures for people: name, Chinese, English, decimal places of their whole numbers.
+/// Values of measures for people: name, with its measure's where others call something else so; Chinese, English,
+/// decimal places of their whole numbers.
 const VALUES: &[(&str, &str, &str, u32)] = &[
     ("orders", "工单", "Orders", 0),
     ("fixed", "已修复", "Fixed", 0),
@@ -274,11 +300,59 @@ const VALUES: &[(&str, &str, &str, u32)] = &[
     ("n", "答卷数", "Answers", 0),
     ("weighted", "加权得分", "Weighted score", 0),
     ("weight", "权重", "Weight", 0),
+    ("submitted", "申报", "Submitted", 0),
+    ("approved", "批准", "Approved", 0),
+    ("returned", "退单", "Returned", 0),
+    ("rejected", "驳回", "Rejected", 0),
+    ("decided", "已审结", "Decided", 0),
+    ("first_pass", "一次通过", "Passed at once", 0),
+    ("claimed", "申报金额", "Claimed", 2),
+    ("granted", "核定金额", "Granted", 2),
+    ("recoveries", "追偿", "Recoveries", 0),
+    ("disputed", "有异议", "Disputed", 0),
+    ("closed", "已关闭", "Closed", 0),
+    ("agreed_of", "已协定者的追偿额", "Claimed of those agreed", 2),
+    ("agreed", "协定金额", "Agreed", 2),
+    ("charged", "开票金额", "Charged", 2),
+    ("paid", "已付", "Paid", 2),
+    ("tagged", "挂签", "Tagged", 0),
+    ("ordered", "应返", "Ordered back", 0),
+    ("shipped", "发运", "Shipped", 0),
+    ("old_part.returned", "已返", "Came back", 0),
+    ("in_time", "按时返回", "Back in time", 0),
+    ("mismatch", "不符", "Mismatch", 0),
+    ("short", "缺件", "Short", 0),
+    ("discounted", "折价", "Discounted", 0),
+    ("written_off", "核销", "Written off", 0),
+    ("discount", "折价金额", "Discount", 2),
+    ("transfers", "调件", "Transfers", 0),
+    ("transfer.short", "短少", "Short", 0),
+    ("damaged", "破损", "Damaged", 0),
+    ("late", "迟到", "Late", 0),
+    ("requested_q", "申请数量", "Quantity asked for", 3),
+    ("approved_q", "批准数量", "Quantity approved", 3),
+    ("shipped_q", "发货数量", "Quantity shipped", 3),
+    ("received_q", "收货数量", "Quantity received", 3),
+    ("settlements", "结算单", "Settlements", 0),
+    ("opening", "期初", "Opening", 2),
+    ("settlement.approved", "批准金额", "Approved", 2),
+    ("deducted", "扣款", "Deducted", 2),
+    ("adjusted", "调整", "Adjusted", 2),
+    ("closing", "期末", "Closing", 2),
+    ("released", "已交车", "Released", 0),
+    ("promised", "有承诺", "Promised", 0),
+    ("kept", "守时", "Kept", 0),
 ];
 
-fn part(name: &'static str, total: i64) -> Part {
-    let known = VALUES.iter().find(|(known, ..)| *known == name);
-    let (_, zh, en, places) = known.copied().unwrap_or((name, name, name, 0));
+/// How a value of a measure is called.
+fn known(measure: &Measure, name: &str) -> Option<(&'static str, &'static str, u32)> {
+    let qualified = format!("{}.{name}", measure.name);
+    let found = VALUES.iter().find(|(known, ..)| *known == qualified);
+    found.or_else(|| VALUES.iter().find(|(known, ..)| *known == name)).map(|(_, zh, en, places)| (*zh, *en, *places))
+}
+
+fn part(measure: &Measure, name: &'static str, total: i64) -> Part {
+    let (zh, en, places) = known(measure, name).unwrap_or((name, name, 0));
     Part { name, zh, en, sum: scaled(total, places) }
 }
 
@@ -331,6 +405,11 @@ mod tests {
             for column in report.columns {
                 let named = match column.figure {
                     Figure::Sum(name) | Figure::Balance(name) => vec![name],
+                    Figure::Scaled(name, places) => {
+                        assert_eq!(known(measure, name).map(|(.., places)| places), Some(places), "{name}");
+                        vec![name]
+                    }
+                    Figure::Percentile(of) => vec![of.count],
                     Figure::Ratio(ratio) => names(ratio),
                     Figure::Either { then, otherwise, .. } => [names(then), names(otherwise)].concat(),
                     Figure::Share(name) | Figure::Cumulative(name) => {
@@ -340,7 +419,7 @@ mod tests {
                     Figure::Stated => panic!("{}: {} rests on no sums", report.name, column.name),
                 };
                 for name in named {
-                    assert!(VALUES.iter().any(|(known, ..)| *known == name), "{}: {name}", report.name);
+                    assert!(known(measure, name).is_some(), "{}: {name}", report.name);
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::capture::Books;
 use super::{Document, Line, lines};
+use crate::kind::Rule;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -63,8 +64,8 @@ impl Filling<'_> {
     }
 
     /// A rule of the network's, or what holds without one.
-    pub fn rule(&self, name: &str, otherwise: i64) -> i64 {
-        self.books.rule(name).unwrap_or(otherwise)
+    pub fn rule(&self, rule: &Rule) -> i64 {
+        self.books.rule(rule.name).unwrap_or(rule.default)
     }
 
     /// So many days from now.

@@ -146,7 +146,8 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         let step = kind.step(&entry.act, None).ok_or_else(|| unknown_act(kind, entry))?;
         let may_open = match writer {
             Writer::Agent(_) => step.is_for_sites(),
-            Writer::Hub => step.is_for_hub(),
+            // what an act of the hub's brings about at an outlet, the outlet's people would do
+            Writer::Hub => step.is_for_hub() || entry.cause.is_some(),
             Writer::Accepted => true,
         };
         if !may_open {

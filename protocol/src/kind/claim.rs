@@ -7,6 +7,7 @@
 mod across;
 mod lines;
 mod report;
+mod rules;
 mod variant;
 
 use std::collections::BTreeMap;
@@ -166,6 +167,7 @@ pub static CLAIM: Kind = Kind {
     ],
     effects: Some(effects),
     cross: across::RULES,
+    rules: rules::ALL,
     measures: &[&CLAIMS, &CLAIM_TIMES],
     facts: report::facts,
     ..Kind::PLAIN
@@ -185,7 +187,7 @@ fn fill(filling: &Filling<'_>, set: &mut Set) {
         "review" if filling.text(set, VARIANT.name()) == Some("run_in") => variant::fill_run_in(filling, set),
         "approve" => {
             filling.state(set, GRANTED.name(), charges::sum(&fields, charges::granted));
-            let days = filling.rule("old_part.return_days", 30);
+            let days = filling.rule(&rules::RETURN_DAYS);
             filling.state(set, OLD_PARTS_DUE.name(), Some(filling.in_days(days)));
         }
         _ => {}
@@ -221,11 +223,10 @@ fn fill_passage(filling: &Filling<'_>, set: &mut Set) {
 /// The bounds of the next round, from the network's rules, for the outlet to check without the hub.
 fn fill_return(filling: &Filling<'_>, set: &mut Set) {
     let variant = filling.text(set, VARIANT.name()).unwrap_or_default();
-    let by_default = i64::from(["ordinary", "major_assembly"].contains(&variant));
-    let returnable = filling.rule(&format!("claim.returnable.{variant}"), by_default) != 0;
+    let returnable = rules::returnable(variant).is_some_and(|rule| filling.rule(rule) != 0);
     filling.state(set, RETURNABLE.name(), Some(Value::Flag(returnable)));
-    filling.state(set, MAX_ROUNDS.name(), Some(Value::Int(filling.rule("claim.max_rounds", 3))));
-    filling.state(set, RESUBMIT_DUE.name(), Some(filling.in_days(filling.rule("claim.resubmit_days", 30))));
+    filling.state(set, MAX_ROUNDS.name(), Some(Value::Int(filling.rule(&rules::MAX_ROUNDS))));
+    filling.state(set, RESUBMIT_DUE.name(), Some(filling.in_days(filling.rule(&rules::RESUBMIT_DAYS))));
     let round = filling.before.map_or(1, |claim| i64::from(claim.round));
     let numbers: Vec<u32> = remarked(set).collect();
     for number in numbers {

@@ -101,11 +101,11 @@ fn in_order(claim: &Document) -> Vec<Problem> {
 
 /// The window and the fee as the network's rules have them when the review begins.
 pub(super) fn fill_run_in(filling: &Filling<'_>, set: &mut Set) {
-    let rule = |name: &str| filling.books.rule(name);
-    filling.state(set, RUN_IN_KM.name(), rule("claim.run_in_km").map(Value::Int));
-    filling.state(set, RUN_IN_DAYS.name(), rule("claim.run_in_days").map(Value::Int));
+    let bound = |rule| Some(filling.rule(rule)).filter(|bound| *bound > 0);
+    filling.state(set, RUN_IN_KM.name(), bound(&rules::RUN_IN_KM).map(Value::Int));
+    filling.state(set, RUN_IN_DAYS.name(), bound(&rules::RUN_IN_DAYS).map(Value::Int));
     let claimed = filling.value(set, CLAIMED.name()).and_then(Value::as_measured);
-    let fee = rule("claim.run_in_fee").zip(claimed).map(|(fee, (_, currency))| Value::measured(fee, currency));
+    let fee = bound(&rules::RUN_IN_FEE).zip(claimed).map(|(fee, (_, currency))| Value::measured(fee, currency));
     filling.state(set, RUN_IN_FEE.name(), fee);
 }
 
