@@ -373,11 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_valid_and_says_its_rules() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/hub.toml");
+        let config = Config::resolve(Settings::from_file(&path).unwrap()).unwrap();
+        assert_eq!((config.retention_days, config.rules.find("claim.run_in_days")), (14, Some(180)));
+        assert_eq!(config.rules.find("claim.returnable.ordinary"), Some(1), "what is not set is as declared");
+        assert!(config.rules.to_string().contains("claim.max_rounds=3"), "{}", config.rules);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_in_words() {
         type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a str);
         let table: &[Case<'_>] = &[
             (&[], &[], "htpp = '127.0.0.1:1'", "unknown field `htpp`"),
             (&[], &[], "http = 'nowhere'", "line 1, column 8"),
+            (&[], &[], "[rules]\nclaim.rounds = 3", "there is no rule 'claim.rounds'; there are: claim.max_rounds"),
+            (&[], &[], "[rules]\nclaim.max_rounds = 0", "expected a whole number from 1 to 99"),
             (&[], &[("WAYSTATION_MQTT", "x")], "", "WAYSTATION_MQTT: expected an address"),
             (&[], &[("WAYSTATION_RETENTION_DAYS", "-1")], "", "WAYSTATION_RETENTION_DAYS: expected a number of days"),
             (&[], &[("WAYSTATION_LOG_FORMAT", "xml")], "", "WAYSTATION_LOG_FORMAT: expected text or json"),

@@ -14,6 +14,8 @@ mod give_back;
 pub(crate) mod journal;
 mod meet;
 pub(crate) mod own;
+#[cfg(test)]
+mod parties_tests;
 mod post;
 pub(crate) mod readers;
 pub(crate) mod relay;

@@ -20,9 +20,9 @@ use crate::store::{Action, Ask, Change, DATABASE, EntryPlace};
 
 /// What one agent holds of its downward journal.
 #[derive(Debug, Default, Clone)]
-struct Told {
-    stream: Option<StreamId>,
-    entries: Vec<Vec<u8>>,
+pub(super) struct Told {
+    pub(super) stream: Option<StreamId>,
+    pub(super) entries: Vec<Vec<u8>>,
     marks: Vec<Mark>,
 }
 
@@ -40,7 +40,7 @@ impl Told {
     }
 
     /// Kind and act of each entry.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let words: Vec<String> = self.read().iter().map(|entry| format!("{} {}", entry.kind, entry.act)).collect();
         words.join(", ")
     }
@@ -63,7 +63,7 @@ impl Told {
     }
 
     /// A batch that brings back what is held from `first` on.
-    fn batch(&self, first: u64) -> Batch {
+    pub(super) fn batch(&self, first: u64) -> Batch {
         let mut builder = Builder::new();
         for entry in &self.entries[first as usize - 1..] {
             assert!(builder.push(entry));
@@ -83,11 +83,11 @@ impl Told {
 }
 
 impl Hub {
-    fn meet(&mut self, agent: &Agent, told: &Told) -> Greeting {
+    pub(super) fn meet(&mut self, agent: &Agent, told: &Told) -> Greeting {
         self.meet_knowing(agent, told, 0)
     }
 
-    fn meet_knowing(&mut self, agent: &Agent, told: &Told, stored: u64) -> Greeting {
+    pub(super) fn meet_knowing(&mut self, agent: &Agent, told: &Told, stored: u64) -> Greeting {
         let mut hello = agent.plain_hello(stored);
         hello.down = told.held();
         let frame = agent.seal(&hello);
@@ -107,7 +107,7 @@ impl Hub {
     }
 
     /// A HELLO, then everything the agent is told.
-    fn tell(&mut self, agent: &Agent, told: &mut Told) -> Meeting {
+    pub(super) fn tell(&mut self, agent: &Agent, told: &mut Told) -> Meeting {
         self.settle();
         let greeting = self.meet(agent, told);
         let meeting = greeting.meeting.expect("nothing is owed");
@@ -124,7 +124,7 @@ impl Hub {
         }
     }
 
-    fn decide(&self, document: DocId, act: &str, set: &[(&str, Value)]) -> Result<String, ActError> {
+    pub(super) fn decide(&self, document: DocId, act: &str, set: &[(&str, Value)]) -> Result<String, ActError> {
         let set = set.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let (kind, act, author) = (String::new(), act.to_owned(), "审核".to_owned());
         let wish = Wish { document: Some(document), kind, act, set, author, cause: None };
@@ -132,14 +132,14 @@ impl Hub {
     }
 
     /// Closes, puts an older database in place, and opens again.
-    fn put_back(self, copy: &Path) -> Hub {
+    pub(super) fn put_back(self, copy: &Path) -> Hub {
         self.store.close();
         std::fs::copy(copy, self.dir.path().join(DATABASE)).unwrap();
         Hub::open_in(self.dir, self.now)
     }
 
     /// Closes, copies the database, and opens again.
-    fn copy(self, to: &Path) -> Hub {
+    pub(super) fn copy(self, to: &Path) -> Hub {
         self.store.close();
         std::fs::copy(self.dir.path().join(DATABASE), to).unwrap();
         Hub::open_in(self.dir, self.now)
@@ -151,7 +151,7 @@ fn quantity(number: i64) -> Value {
 }
 
 /// A sheet with one line counted: four where five were expected.
-fn sheet(agent: &mut Agent) -> DocId {
+pub(super) fn sheet(agent: &mut Agent) -> DocId {
     let sheet = agent.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
     let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
     agent.act(Some(sheet), "count_sheet", "count", &line);
@@ -160,7 +160,7 @@ fn sheet(agent: &mut Agent) -> DocId {
 }
 
 /// The agent folds what it was told.
-fn learn(agent: &mut Agent, told: &Told) {
+pub(super) fn learn(agent: &mut Agent, told: &Told) {
     for entry in told.read().iter().filter(|entry| down::is_on_document(&entry.kind)) {
         let before = agent.documents.get(&entry.document());
         if let Ok(after) = fold::fold(before, entry, Writer::Accepted, &|_| true) {

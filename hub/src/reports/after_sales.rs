@@ -19,7 +19,12 @@ const fn percentile(name: &'static str, zh: &'static str, en: &'static str, of: 
 }
 
 /// Minutes of a measure, in hours.
-const fn hours(of: &'static Measure, only: Option<(&'static str, &'static str)>, bucket: &'static str, rank: u8) -> Percentile {
+const fn hours(
+    of: &'static Measure,
+    only: Option<(&'static str, &'static str)>,
+    bucket: &'static str,
+    rank: u8,
+) -> Percentile {
     Percentile { of, only, bucket, count: "count", rank, per: 60 }
 }
 
@@ -42,8 +47,18 @@ pub(super) static CLAIMS: Report = Report {
         ratio("first_pass_rate", "一次通过率", "First-pass rate", &["first_pass"], &["decided"]),
         money("claimed", "申报金额", "Claimed"),
         money("granted", "核定金额", "Granted"),
-        percentile("review_p50_h", "审核时长 p50（时）", "Review p50 (h)", hours(&claim::CLAIM_TIMES, REVIEW, "units", 50)),
-        percentile("review_p90_h", "审核时长 p90（时）", "Review p90 (h)", hours(&claim::CLAIM_TIMES, REVIEW, "units", 90)),
+        percentile(
+            "review_p50_h",
+            "审核时长 p50（时）",
+            "Review p50 (h)",
+            hours(&claim::CLAIM_TIMES, REVIEW, "units", 50),
+        ),
+        percentile(
+            "review_p90_h",
+            "审核时长 p90（时）",
+            "Review p90 (h)",
+            hours(&claim::CLAIM_TIMES, REVIEW, "units", 90),
+        ),
         percentile(
             "sync_lag_p50_s",
             "同步延迟 p50（秒）",
@@ -146,8 +161,18 @@ pub(super) static TRANSFERS: Report = Report {
         quantity("approved_q", "批准数量", "Approved"),
         quantity("received_q", "收货数量", "Received"),
         ratio("fill_rate", "满足率", "Fill rate", &["received_q"], &["approved_q"]),
-        percentile("lead_p50_h", "时长 p50（时）", "Lead p50 (h)", hours(&part_transfer::TRANSFER_TIMES, None, "minutes", 50)),
-        percentile("lead_p90_h", "时长 p90（时）", "Lead p90 (h)", hours(&part_transfer::TRANSFER_TIMES, None, "minutes", 90)),
+        percentile(
+            "lead_p50_h",
+            "时长 p50（时）",
+            "Lead p50 (h)",
+            hours(&part_transfer::TRANSFER_TIMES, None, "minutes", 50),
+        ),
+        percentile(
+            "lead_p90_h",
+            "时长 p90（时）",
+            "Lead p90 (h)",
+            hours(&part_transfer::TRANSFER_TIMES, None, "minutes", 90),
+        ),
     ],
     order: Order::Keys,
     chart: Chart::Trend { values: &["fill_rate"], target_milli: None },

@@ -83,9 +83,7 @@ fn figure(figure: Figure, measure: &Measure, row: &RollupRow, running: &Running)
     };
     match figure {
         Figure::Sum(name) => Cell::Whole(value(measure, row, name)),
-        Figure::Scaled(name, places) => {
-            Cell::Decimal(Decimal { scaled: value(measure, row, name).into(), places })
-        }
+        Figure::Scaled(name, places) => Cell::Decimal(Decimal { scaled: value(measure, row, name).into(), places }),
         Figure::Balance(name) => {
             let balance = position(measure, name).map(|index| running.sum[index]);
             decimal(balance.map(|scaled| Decimal { scaled, places: 3 }))
