@@ -39,7 +39,6 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/documents/{id}", get(documents::document))
         .route("/api/v1/documents/{id}/acts/{act}", post(acts::act))
         .route("/api/v1/agents/{agent}/commands", get(acts::commands).post(acts::give_command))
-        .route("/api/v1/notices", post(acts::publish_notice))
         .route("/api/v1/quarantine", get(quarantine::list))
         .route("/api/v1/quarantine/{id}", get(quarantine::case))
         .route("/api/v1/quarantine/{id}/fix", post(quarantine::fix))

@@ -1,4 +1,4 @@
-//! What people do at the hub: acts on documents, commands and notices to agents.
+//! What people do at the hub: acts on documents, and commands to agents.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::down::Command;
 use waystation_protocol::id::{AgentId, DocId, EntryId};
 use waystation_protocol::kind::header;
 use waystation_protocol::limits;
-use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
@@ -26,7 +25,7 @@ use crate::store::Store;
 /// An act is applied within milliseconds, unless everything is being derived anew; nobody waits for that.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Longest title of a notice, name of a command, in bytes.
+/// Longest name of a command, in bytes.
 const NAME_BYTES: usize = 256;
 
 /// An act on a document.
@@ -82,24 +81,6 @@ pub struct CommandBody {
     not_after: String,
 }
 
-/// A notice to the agents of a site, or to all.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoticeBody {
-    /// Who publishes it.
-    by: String,
-    /// For the agents of this site; for all where absent.
-    #[serde(default)]
-    site: Option<String>,
-    /// Its title.
-    title: String,
-    /// What it says.
-    text: String,
-    /// When it need not be shown any longer.
-    #[serde(default)]
-    until: Option<String>,
-}
-
 /// A command and what it came to.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CommandJson {
@@ -135,13 +116,6 @@ pub struct CommandList {
 pub struct Given {
     /// Its entry.
     id: String,
-}
-
-/// A notice that was published.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Published {
-    /// To how many agents.
-    agents: usize,
 }
 
 impl From<ActError> for Problem {
@@ -239,23 +213,6 @@ pub async fn commands(State(app): State<App>, Path(agent): Path<String>) -> Resu
     let id = agent_id(&agent)?;
     let found = app.ask(move |store| store.commands(id)).await?.ok_or_else(|| no_agent(&agent))?;
     Ok(Json(CommandList { items: found.into_iter().map(CommandJson::from).collect() }))
-}
-
-/// Publishes a notice.
-#[utoipa::path(post, path = "/api/v1/notices", tag = "sync", request_body = NoticeBody,
-    responses((status = 201, body = Published), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub async fn publish_notice(
-    State(app): State<App>,
-    Body(body): Body<NoticeBody>,
-) -> Result<(StatusCode, Json<Published>), Problem> {
-    named("by", &body.by)?;
-    named("title", &body.title)?;
-    let site = body.site.as_deref().map(str::parse::<SiteId>).transpose();
-    let site = site.map_err(|error| Problem::bad_request(error.to_string()))?;
-    let until = body.until.as_deref().map(|until| instant("until", until)).transpose()?;
-    let notice = Notice { title: body.title, text: within("text", body.text, limits::TEXT_BYTES)?, until };
-    let agents = app.ask(move |store| store.publish_notice(site, notice, &body.by)).await?;
-    Ok((StatusCode::CREATED, Json(Published { agents })))
 }
 
 fn agent_id(text: &str) -> Result<AgentId, Problem> {

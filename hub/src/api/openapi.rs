@@ -19,7 +19,6 @@ use crate::events;
         acts::act,
         acts::commands,
         acts::give_command,
-        acts::publish_notice,
         quarantine::list,
         quarantine::case,
         quarantine::fix,

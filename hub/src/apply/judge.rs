@@ -7,7 +7,7 @@ use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{CommandResult, NoticeAck};
+use waystation_protocol::down::CommandResult;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
 use waystation_protocol::id::{DocId, EntryId};
@@ -96,10 +96,6 @@ impl Applier {
         };
         if let Some(result) = CommandResult::read(&read.entry) {
             draft.slice.results.push((place.stream, result, place.received_at));
-            return Ok(());
-        }
-        // That a notice was read changes nothing here; the journal keeps it.
-        if NoticeAck::read(&read.entry).is_some() {
             return Ok(());
         }
         let id = read.entry.document();

@@ -74,10 +74,10 @@ fn a_notice_reaches_everyone_and_what_stays_at_the_hub_nobody() {
     let (mut at_east, mut at_late) = (Told::default(), Told::default());
     hub.tell(&east, &mut at_east);
     let notice = |audience: &str| [("title", "召回".into()), ("body", "内容".into()), ("audience", audience.into())];
-    let nowhere = hub.begin("bulletin", "publish", &notice("9999")).unwrap_err();
+    let nowhere = hub.begin("notice", "publish", &notice("9999")).unwrap_err();
     assert!(matches!(&nowhere, ActError::Problems(problems) if problems[0].field.as_deref() == Some("audience")));
-    let (first, _) = hub.begin("bulletin", "publish", &notice("*")).unwrap();
-    hub.begin("bulletin", "publish", &notice("3701")).unwrap();
+    let (first, _) = hub.begin("notice", "publish", &notice("*")).unwrap();
+    hub.begin("notice", "publish", &notice("3701")).unwrap();
     let charge = [
         ("responsible", "maker".into()),
         ("basis", "材质缺陷".into()),
@@ -86,14 +86,14 @@ fn a_notice_reaches_everyone_and_what_stays_at_the_hub_nobody() {
     ];
     hub.begin("recovery", "judge", &charge).unwrap();
     hub.tell(&east, &mut at_east);
-    assert_eq!(at_east.words(), "bulletin publish, bulletin publish");
+    assert_eq!(at_east.words(), "notice publish, notice publish");
     hub.tell(&late, &mut at_late);
-    assert_eq!(at_late.words(), "bulletin publish", "what is for everyone is for those who come later");
+    assert_eq!(at_late.words(), "notice publish", "what is for everyone is for those who come later");
     hub.store.rebuild(&mut |_, _| {}).unwrap();
     let newest = Agent::new(3, &["3701"]);
     let mut at_newest = Told::default();
     hub.tell(&newest, &mut at_newest);
-    assert_eq!(at_newest.words(), "bulletin publish, bulletin publish", "so after a rebuild");
+    assert_eq!(at_newest.words(), "notice publish, notice publish", "so after a rebuild");
     assert!(matches!(hub.begin("survey", "answer", &[]), Err(ActError::Problems(_))), "outlets answer surveys");
 }
 
@@ -104,14 +104,14 @@ fn the_hub_prints_no_number_twice_though_it_came_back_older() {
     let notice = [("title", "召回".into()), ("body", "内容".into()), ("audience", "*".into())];
     let mut printed = Vec::new();
     let mut hub = Hub::open();
-    printed.push(hub.begin("bulletin", "publish", &notice).unwrap().1);
+    printed.push(hub.begin("notice", "publish", &notice).unwrap().1);
     hub = hub.copy(&copy);
     for _ in 0..20 {
-        printed.push(hub.begin("bulletin", "publish", &notice).unwrap().1);
+        printed.push(hub.begin("notice", "publish", &notice).unwrap().1);
     }
     for _ in 0..2 {
         hub = hub.put_back(&copy);
-        printed.push(hub.begin("bulletin", "publish", &notice).unwrap().1);
+        printed.push(hub.begin("notice", "publish", &notice).unwrap().1);
     }
     assert!(printed.iter().all(|printed| number::is_valid(printed)), "{printed:?}");
     let count = printed.len();

@@ -6,7 +6,7 @@ use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{self, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{self, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Held, Parent};
@@ -463,24 +463,19 @@ fn ops_may_release_a_site_whose_agent_never_returns() {
 }
 
 #[test]
-fn commands_and_notices_go_down_and_results_come_up() {
+fn commands_go_down_and_results_come_up() {
     let mut hub = Hub::open();
     let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
     let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(START.0 + 1) };
     assert_eq!(hub.store.give_command(agent.id, command.clone(), "王芳").unwrap(), None, "nobody knows it yet");
     hub.tell(&agent, &mut told);
     let given = hub.store.give_command(agent.id, command.clone(), "王芳").unwrap().unwrap();
-    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
-    assert_eq!(hub.store.publish_notice("3702".parse().ok(), notice.clone(), "王芳").unwrap(), 1);
-    assert_eq!(hub.store.publish_notice("3703".parse().ok(), notice, "王芳").unwrap(), 0);
     hub.tell(&agent, &mut told);
-    assert_eq!(told.words(), "command give, notice publish");
+    assert_eq!(told.words(), "command give");
     assert_eq!(Command::read(&told.read()[0]), Some(command.clone()));
     let result = CommandResult { command: given, outcome: Outcome::Done, text: "好".into() };
     let stamp = Stamp { id: EntryId::from_bytes([8; 16]), now: START };
     agent.push(result.entry(stamp).to_bytes());
-    let read = NoticeAck { notice: told.read()[1].id };
-    agent.push(read.entry(Stamp { id: EntryId::from_bytes([9; 16]), now: START }).to_bytes());
     hub.take_all(&agent);
     let rows = hub.store.commands(agent.id).unwrap().unwrap();
     assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));

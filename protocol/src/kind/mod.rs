@@ -3,13 +3,13 @@
 //! Storage, sync, import, lists, the API and the reports read these declarations. A new kind is one file and a line
 //! in [`KINDS`]; if it needs more, the machinery is wrong.
 
-pub mod bulletin;
 pub mod charges;
 pub mod claim;
 pub mod count_sheet;
 pub mod delivery_item;
 pub mod delivery_run;
 pub mod header;
+pub mod notice;
 pub mod old_part;
 pub mod part_transfer;
 pub mod recovery;
@@ -156,7 +156,7 @@ pub static KINDS: &[&Kind] = &[
     &recovery::RECOVERY,
     &part_transfer::PART_TRANSFER,
     &settlement::SETTLEMENT,
-    &bulletin::BULLETIN,
+    &notice::NOTICE,
 ];
 
 /// The kind of this name.

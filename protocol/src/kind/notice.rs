@@ -1,6 +1,4 @@
 //! Notice 通知: what the hub publishes to all outlets or to some. Acknowledgements and replies are notes.
-//!
-//! Its wire name is not `notice`, which the downward journal uses for what it says of itself.
 
 use super::{Audience, Kind};
 use crate::document::capture::{Change, Problem};
@@ -26,8 +24,8 @@ crate::fields! {
 const BY: &[Role] = &[Role::Ops, Role::Admin, Role::Reviewer, Role::SettlementClerk];
 
 /// The declaration.
-pub static BULLETIN: Kind = Kind {
-    name: "bulletin",
+pub static NOTICE: Kind = Kind {
+    name: "notice",
     code: "NT",
     zh: "通知",
     en: "Notice",
@@ -38,7 +36,7 @@ pub static BULLETIN: Kind = Kind {
         step("withdraw", "撤回", "Withdraw", &[PUBLISHED], WITHDRAWN).by(BY).takes(&[WITHDRAWAL.col()]),
     ],
     checks: &[reaches_somebody, stands_as_published],
-    audience: |bulletin| audience(bulletin.get(AUDIENCE).unwrap_or_default()).unwrap_or(Audience::Nobody),
+    audience: |notice| audience(notice.get(AUDIENCE).unwrap_or_default()).unwrap_or(Audience::Nobody),
     ..Kind::PLAIN
 };
 

@@ -5,9 +5,9 @@
 //! `{word}` stands for what [`WORDS`] says. `+3h` and `+2d` let time pass, `rule name=3` states a rule of the network's. What acts bring about is done at once, as
 //! agent and hub do it; the documents opened so are called `kind1`, `kind2`, ….
 
-mod bulletin;
 mod claim;
 mod edges;
+mod notice;
 mod old_part;
 mod part_transfer;
 mod recovery;
@@ -107,7 +107,7 @@ const WORDS: &[(&str, &str)] = &[
         "{judged}\nhub v notify\nhub v confirm\nhub v agree agreed=m:10005\n\
                  hub s:settlement generate site=hub party=S1 period=2025-10 until=20400\nhub s charge",
     ),
-    ("published", "hub b:bulletin publish site=hub title=召回 body=内容 audience=*"),
+    ("published", "hub b:notice publish site=hub title=召回 body=内容 audience=*"),
     ("boxed", "{to_maker}\nA o box box_no=B1"),
     ("shipped", "{boxed}\nA o ship waybill=W1"),
     ("direct", "{to_supplier}\nA o box box_no=B1\nA o ship waybill=W1"),
