@@ -8,6 +8,7 @@ use waystation_protocol::time::{Day, Timestamp};
 
 use super::answer::{AnswerError, day_of, is_forwards};
 use super::completeness::{self, Completeness};
+use super::values::known;
 use super::{Cell, Column, Decimal, Figure, Key, Ratio, Report, Source};
 use crate::store::{Group, Only, Rollup, Scope, Store, StoreError, Sum, Trace};
 
@@ -267,88 +268,6 @@ fn value(figure: Figure, wanted: &[Wanted], totals: &[i64]) -> Cell {
         Figure::Share(_) | Figure::Cumulative(_) => ratio(totals[0].into(), totals[1].into()),
         Figure::Either { .. } | Figure::Percentile(_) | Figure::Stated => Cell::Empty,
     }
-}
-
-/// Values of measures for people: name, with its measure's where others call something else so; Chinese, English,
-/// decimal places of their whole numbers.
-const VALUES: &[(&str, &str, &str, u32)] = &[
-    ("orders", "工单", "Orders", 0),
-    ("fixed", "已修复", "Fixed", 0),
-    ("repairable", "可修复", "Repairable", 0),
-    ("end_of_life", "报废", "End of life", 0),
-    ("unknown", "不明", "Unknown", 0),
-    ("count", "次数", "Count", 0),
-    ("cumulative_count", "累计次数", "Cumulative count", 0),
-    ("total", "合计", "All", 0),
-    ("items", "件数", "Items", 0),
-    ("delivered", "妥投", "Delivered", 0),
-    ("on_time", "及时", "On time", 0),
-    ("late_days", "延误天数", "Late days", 0),
-    ("attempted", "已试投", "Attempted", 0),
-    ("first_attempt", "首次妥投", "At first attempt", 0),
-    ("receipts_due", "须回执", "Receipts due", 0),
-    ("receipts_back", "按时寄回", "Receipts back", 0),
-    ("quantity", "数量", "Quantity", 3),
-    ("lines", "行数", "Lines", 0),
-    ("within", "允差内", "Within tolerance", 0),
-    ("net", "净差异", "Net variance", 3),
-    ("gross", "总差异", "Gross variance", 3),
-    ("expected", "账面数", "Expected", 3),
-    ("net_cost", "净差异金额", "Net variance, cost", 2),
-    ("gross_cost", "总差异金额", "Gross variance, cost", 2),
-    ("expected_cost", "账面金额", "Expected, cost", 2),
-    ("n", "答卷数", "Answers", 0),
-    ("weighted", "加权得分", "Weighted score", 0),
-    ("weight", "权重", "Weight", 0),
-    ("submitted", "申报", "Submitted", 0),
-    ("approved", "批准", "Approved", 0),
-    ("returned", "退单", "Returned", 0),
-    ("rejected", "驳回", "Rejected", 0),
-    ("decided", "已审结", "Decided", 0),
-    ("first_pass", "一次通过", "Passed at once", 0),
-    ("claimed", "申报金额", "Claimed", 2),
-    ("granted", "核定金额", "Granted", 2),
-    ("recoveries", "追偿", "Recoveries", 0),
-    ("disputed", "有异议", "Disputed", 0),
-    ("closed", "已关闭", "Closed", 0),
-    ("agreed_of", "已协定者的追偿额", "Claimed of those agreed", 2),
-    ("agreed", "协定金额", "Agreed", 2),
-    ("charged", "开票金额", "Charged", 2),
-    ("paid", "已付", "Paid", 2),
-    ("tagged", "挂签", "Tagged", 0),
-    ("ordered", "应返", "Ordered back", 0),
-    ("shipped", "发运", "Shipped", 0),
-    ("old_part.returned", "已返", "Came back", 0),
-    ("in_time", "按时返回", "Back in time", 0),
-    ("mismatch", "不符", "Mismatch", 0),
-    ("short", "缺件", "Short", 0),
-    ("discounted", "折价", "Discounted", 0),
-    ("written_off", "核销", "Written off", 0),
-    ("discount", "折价金额", "Discount", 2),
-    ("transfers", "调件", "Transfers", 0),
-    ("transfer.short", "短少", "Short", 0),
-    ("damaged", "破损", "Damaged", 0),
-    ("late", "迟到", "Late", 0),
-    ("requested_q", "申请数量", "Quantity asked for", 3),
-    ("approved_q", "批准数量", "Quantity approved", 3),
-    ("shipped_q", "发货数量", "Quantity shipped", 3),
-    ("received_q", "收货数量", "Quantity received", 3),
-    ("settlements", "结算单", "Settlements", 0),
-    ("opening", "期初", "Opening", 2),
-    ("settlement.approved", "批准金额", "Approved", 2),
-    ("deducted", "扣款", "Deducted", 2),
-    ("adjusted", "调整", "Adjusted", 2),
-    ("closing", "期末", "Closing", 2),
-    ("released", "已交车", "Released", 0),
-    ("promised", "有承诺", "Promised", 0),
-    ("kept", "守时", "Kept", 0),
-];
-
-/// How a value of a measure is called.
-fn known(measure: &Measure, name: &str) -> Option<(&'static str, &'static str, u32)> {
-    let qualified = format!("{}.{name}", measure.name);
-    let found = VALUES.iter().find(|(known, ..)| *known == qualified);
-    found.or_else(|| VALUES.iter().find(|(known, ..)| *known == name)).map(|(_, zh, en, places)| (*zh, *en, *places))
 }
 
 fn part(measure: &Measure, name: &'static str, total: i64) -> Part {

@@ -17,6 +17,7 @@ mod key;
 mod percentile;
 mod sync;
 mod table;
+mod values;
 mod workbook;
 
 pub use answer::{Answer, AnswerError, Head, Question, answer, label, series};
