@@ -5,6 +5,7 @@
 
 pub mod capture;
 pub mod column;
+pub mod diagram;
 pub mod field;
 pub mod filling;
 pub mod flow;

@@ -10,6 +10,7 @@ mod edges;
 mod notice;
 mod old_part;
 mod part_transfer;
+mod property;
 mod recovery;
 mod settlement;
 
@@ -134,28 +135,8 @@ fn spelled(story: &str) -> String {
 
 /// Tells a story. Refused acts end it with the fields refused.
 fn tell(story: &str) -> Result<World, String> {
-    let mut world = World {
-        documents: BTreeMap::new(),
-        order: Vec::new(),
-        rules: BTreeMap::new(),
-        arrivals: BTreeMap::new(),
-        edges: BTreeSet::new(),
-        ids: IdSource::new([7; 10]),
-        now: Timestamp(1_760_000_000_000),
-        last: String::new(),
-    };
-    for line in spelled(story).lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            [time] if time.starts_with('+') => world.pass(time),
-            ["rule", rule] => {
-                let (name, value) = rule.split_once('=').unwrap();
-                world.rules.insert(name.into(), value.parse().unwrap());
-            }
-            [who, name, act, set @ ..] => world.line(who, name, act, set).map_err(|why| format!("{act}: {why}"))?,
-            _ => panic!("not a line of a story: {line}"),
-        }
-    }
+    let mut world = World::new();
+    world.tell(story)?;
     Ok(world)
 }
 
@@ -178,6 +159,36 @@ fn check(stories: &[Story]) {
 }
 
 impl World {
+    fn new() -> World {
+        World {
+            documents: BTreeMap::new(),
+            order: Vec::new(),
+            rules: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            edges: BTreeSet::new(),
+            ids: IdSource::new([7; 10]),
+            now: Timestamp(1_760_000_000_000),
+            last: String::new(),
+        }
+    }
+
+    /// Goes on with a story.
+    fn tell(&mut self, story: &str) -> Result<(), String> {
+        for line in spelled(story).lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                [time] if time.starts_with('+') => self.pass(time),
+                ["rule", rule] => {
+                    let (name, value) = rule.split_once('=').unwrap();
+                    self.rules.insert(name.into(), value.parse().unwrap());
+                }
+                [who, name, act, set @ ..] => self.line(who, name, act, set).map_err(|why| format!("{act}: {why}"))?,
+                _ => panic!("not a line of a story: {line}"),
+            }
+        }
+        Ok(())
+    }
+
     fn pass(&mut self, time: &str) {
         let unit = if time.ends_with('d') { 86_400_000 } else { 3_600_000 };
         self.now.0 += time[1..time.len() - 1].parse::<i64>().unwrap() * unit;
