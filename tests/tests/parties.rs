@@ -173,14 +173,20 @@ fn a_claim_comes_back_with_a_remark_on_one_field_and_is_approved_and_settled() {
     let shown = network.east.http().get(&format!("/api/v1/documents/{id}"));
     assert_eq!(shown["fields"]["remark#1.comment"], "里程与照片不符", "the reason stands in the outlet's own document");
     network.hub.kill9();
-    outlet(&network.east, &id, "edit", json!({"odometer": 8900}));
+    let tag = json!({"claim": id, "part": "P1", "tag_no": "T1", "removed_at": "2026-01-05 09:00"});
+    let part = open(&network.east.http(), "old_part", "tag", tag);
+    outlet(&network.east, &id, "edit", json!({"odometer": 8900, "part#1.old_part": part}));
+    let early = try_act(&network.east.http(), &part, "box", "王芳", json!({"box_no": "B1"}));
+    assert_eq!(early.status, 422, "nobody has said what becomes of it: {}", early.body);
     outlet(&network.east, &id, "resubmit", json!({}));
     network.hub.restart();
     await_state(&network.hub, &id, "submitted");
     hub(&network.hub, &id, "review", json!({}));
-    hub(&network.hub, &id, "approve", json!({"part#1.granted": [1_502, "CNY"]}));
+    hub(&network.hub, &id, "approve", json!({"part#1.granted": [1_502, "CNY"], "part#1.disposition": "maker"}));
     await_state(&network.east, &id, "approved");
     network.agree(&id, &[&network.east]);
+    network.agree(&part, &[&network.east]);
+    outlet(&network.east, &part, "box", json!({"box_no": "B1"}));
     let settlement = json!({"kind": "settlement", "act": "generate", "site": EAST, "author": "赵敏",
                             "set": {"period": "2026-11", "until": 40_000}});
     let settlement = opened(&network.hub.http(), settlement);
