@@ -167,6 +167,24 @@ fn a_return_names_fields_and_states_the_bounds_of_the_next_round() {
 }
 
 #[test]
+fn the_hub_goes_on_with_the_claim_of_a_dead_outlet_and_may_give_it_back() {
+    check(&[
+        ("{ordinary}\nhub c reclaim", "reclaim: reclaim_reason"),
+        (
+            "{ordinary}\nhub c reclaim reclaim_reason=停业\nA c edit odometer=1",
+            "edit: the writer does not hold the pen, the hub does",
+        ),
+        (
+            "{ordinary}\nhub c reclaim reclaim_reason=停业\nhub c submit\nhub/王审 c review\nhub/王审 c approve {granted}",
+            "approved hub",
+        ),
+        ("{ordinary}\nhub c reclaim reclaim_reason=停业\nhub c submit\nhub c review", "review: author"),
+        ("{ordinary}\nhub c reclaim reclaim_reason=停业\nhub c hand_over\nA c submit", "submitted hub"),
+        ("{ordinary}\nhub c reclaim reclaim_reason=停业\nhub c hand_over pen_site=B\nB c submit", "submitted hub"),
+    ]);
+}
+
+#[test]
 fn amounts_are_rounded_half_to_even_by_line_and_what_the_customer_pays_is_not_claimed() {
     let world = tell("{ordinary}").unwrap();
     let claim = &world.documents["c"];
