@@ -326,6 +326,9 @@ fn sites(settings: &Settings) -> Result<Sites, ConfigError> {
     let mut sites: Vec<SiteId> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     sites.sort();
     sites.dedup();
+    if sites.iter().any(SiteId::is_hub) {
+        return Err(wrong("site", "'hub' is where documents of no outlet belong; no agent stands for it"));
+    }
     if sites.is_empty() {
         return Err(wrong("site", "name the site the agent captures for, such as --site 3702"));
     }
@@ -375,6 +378,7 @@ mod tests {
         check("data = 'd'", "", "site: name the site");
         check("data = 'd'; site = ['a']; sites = '*'", "", "use one of");
         check(least, "sites = '3702'", "only '*' is possible");
+        check(least, "site = ['3702', 'hub']", "no agent stands for it");
         check(least, "http = '0.0.0.0:80'", "--insecure");
         check(least, "http = '0.0.0.0:80'; insecure = true", "http=0.0.0.0:80 insecure=true");
         check(least, "http = 'localhost'", "is not an address and port");

@@ -179,7 +179,10 @@ pub fn from_text(ty: Type, text: &str, reading: &Reading<'_>) -> Result<Value, M
         Type::Flag => flag(plain).map(Value::Flag),
         Type::Choice(choices) => choices
             .iter()
-            .find(|choice| choice.name == plain || choice.zh == plain || choice.en.eq_ignore_ascii_case(plain))
+            .find(|choice| {
+                let is_label = |label: &str| fold_width(label).eq_ignore_ascii_case(plain);
+                choice.name == plain || is_label(choice.zh) || is_label(choice.en)
+            })
             .map(|choice| Value::from(choice.name)),
         Type::Link(_) => Some(Value::from(plain)),
     };

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use waystation_protocol::document::Document;
-use waystation_protocol::kind;
+use waystation_protocol::kind::{self, notice};
 use waystation_protocol::site::{SiteId, Sites};
 
 use crate::api::routes::blocking;
@@ -177,12 +177,12 @@ fn aside(shared: &Shared, lang: Lang) -> Result<Vec<Aside>, Fault> {
 
 fn news(shared: &Shared) -> Result<Vec<News>, Fault> {
     let notices = shared.work.current_notices()?.into_iter().take(RECENT);
-    let news = notices.map(|posted| News {
-        id: posted.id.to_string(),
-        title: posted.notice.title,
-        text: posted.notice.text,
-        at: form::local_minute(posted.at, &shared.work.zone),
-        is_read: posted.read.is_some(),
+    let news = notices.map(|(document, is_read)| News {
+        id: document.id.to_string(),
+        title: document.get(notice::TITLE).unwrap_or_default().to_owned(),
+        text: document.get(notice::BODY).unwrap_or_default().to_owned(),
+        at: form::local_minute(document.opened_at, &shared.work.zone),
+        is_read,
     });
     Ok(news.collect())
 }

@@ -407,7 +407,7 @@ fn drop_derived(conn: &Connection) -> Result<(), StoreError> {
     standing::remember_outranked(conn)?;
     conn.execute_batch(
         "DELETE FROM document; DELETE FROM fact; DELETE FROM rollup; DELETE FROM quarantine;
-         DELETE FROM fill; UPDATE site SET documents = 0; UPDATE stream SET processed_seq = floor_seq, damage = NULL;",
+         DELETE FROM document_reader; DELETE FROM document_untold; DELETE FROM trait; DELETE FROM fill; UPDATE site SET documents = 0; UPDATE stream SET processed_seq = floor_seq, damage = NULL;",
     )?;
     Ok(())
 }

@@ -140,7 +140,9 @@ pub fn zone_of(site: &SiteRow) -> TimeZone {
 /// The board, in the order of the sites' ids.
 #[must_use]
 pub fn sites(rows: &[SiteRow], agents: &[AgentRow], now: Timestamp) -> Vec<Site> {
-    let mut board: Vec<Site> = rows.iter().map(|row| site(row, agents, now)).collect();
+    // nothing arrives from the hub's own site
+    let outlets = rows.iter().filter(|row| !row.site.is_hub());
+    let mut board: Vec<Site> = outlets.map(|row| site(row, agents, now)).collect();
     board.sort_by(|a, b| a.site.cmp(&b.site));
     board
 }

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::rules::Rules;
 use crate::store::Retention;
 
 /// What precedes a key's name, in capitals, in the environment.
@@ -43,6 +44,9 @@ pub struct Settings {
     /// Let agents delete nothing before a first backup was made and checked
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub require_backup: Option<bool>,
+    /// The network's rules, by name: in the file only.
+    #[arg(skip)]
+    pub rules: Option<Rules>,
     /// What to log, such as info or waystation_hub=debug,info [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
@@ -93,6 +97,8 @@ pub struct Config {
     pub retention_days: u16,
     /// Whether agents keep everything until a first backup was made.
     pub require_backup: bool,
+    /// The network's rules.
+    pub rules: Rules,
     /// What to log.
     pub log: String,
     /// How log lines are written.
@@ -212,6 +218,7 @@ impl Settings {
             insecure: read.parsed("INSECURE", "expected true or false")?,
             retention_days: read.parsed("RETENTION_DAYS", "expected a number of days such as 14")?,
             require_backup: read.parsed("REQUIRE_BACKUP", "expected true or false")?,
+            rules: None,
             log: read.text("LOG")?,
             log_format: match read.text("LOG_FORMAT")?.as_deref() {
                 None => None,
@@ -238,6 +245,7 @@ impl Settings {
             insecure: self.insecure.or(lower.insecure),
             retention_days: self.retention_days.or(lower.retention_days),
             require_backup: self.require_backup.or(lower.require_backup),
+            rules: self.rules.or(lower.rules),
             log: self.log.or(lower.log),
             log_format: self.log_format.or(lower.log_format),
         }
@@ -279,6 +287,7 @@ impl Config {
             insecure: settings.insecure.unwrap_or(false),
             retention_days: settings.retention_days.unwrap_or(RETENTION_DAYS),
             require_backup: settings.require_backup.unwrap_or(false),
+            rules: settings.rules.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".to_owned()),
             log_format: settings.log_format.unwrap_or(LogFormat::Text),
         };
@@ -303,6 +312,7 @@ impl Config {
             insecure: false,
             retention_days: RETENTION_DAYS,
             require_backup: false,
+            rules: Rules::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }
@@ -325,6 +335,7 @@ impl Config {
             insecure = self.insecure,
             retention_days = self.retention_days,
             require_backup = self.require_backup,
+            rules = %self.rules,
             log = %self.log,
             "effective settings"
         );
@@ -362,11 +373,22 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_valid_and_says_its_rules() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/hub.toml");
+        let config = Config::resolve(Settings::from_file(&path).unwrap()).unwrap();
+        assert_eq!((config.retention_days, config.rules.find("claim.run_in_days")), (14, Some(180)));
+        assert_eq!(config.rules.find("claim.returnable.ordinary"), Some(1), "what is not set is as declared");
+        assert!(config.rules.to_string().contains("claim.max_rounds=3"), "{}", config.rules);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_in_words() {
         type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str, &'a str);
         let table: &[Case<'_>] = &[
             (&[], &[], "htpp = '127.0.0.1:1'", "unknown field `htpp`"),
             (&[], &[], "http = 'nowhere'", "line 1, column 8"),
+            (&[], &[], "[rules]\nclaim.rounds = 3", "there is no rule 'claim.rounds'; there are: claim.max_rounds"),
+            (&[], &[], "[rules]\nclaim.max_rounds = 0", "expected a whole number from 1 to 99"),
             (&[], &[("WAYSTATION_MQTT", "x")], "", "WAYSTATION_MQTT: expected an address"),
             (&[], &[("WAYSTATION_RETENTION_DAYS", "-1")], "", "WAYSTATION_RETENTION_DAYS: expected a number of days"),
             (&[], &[("WAYSTATION_LOG_FORMAT", "xml")], "", "WAYSTATION_LOG_FORMAT: expected text or json"),

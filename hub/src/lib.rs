@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod pages;
 pub mod reports;
 pub mod router;
+pub mod rules;
 mod running;
 pub mod store;
 pub mod view;

@@ -99,9 +99,9 @@ pub async fn run(config: Config) -> Result<Running, RunError> {
     let http = listener.local_addr().map_err(|source| RunError::Http { addr: config.http, source })?;
     let (store, key) = {
         let (data, fresh_id, fresh_key) = (config.data.clone(), clock::random()?, clock::random()?);
-        let retention = config.retention();
+        let (retention, rules) = (config.retention(), config.rules.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&data, Options { retention, ..Options::new(fresh_id) })?;
+            let store = Store::open(&data, Options { retention, rules, ..Options::new(fresh_id) })?;
             Ok::<_, RunError>((store, keys::load_or_create(&data, fresh_key)?))
         });
         opened.await.map_err(|_| StoreError::Closed)??

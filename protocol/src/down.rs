@@ -1,5 +1,4 @@
-//! Entries that stand on no document: receipts, notices, commands and their results, the marker of a rehydration, and steps
-//! of a clock.
+//! Entries that stand on no document: receipts, commands and their results, the marker of a rehydration, and steps of a clock.
 //!
 //! Each is an opening entry of a kind that no build folds. They travel in the downward journal, results and steps in the
 //! upward one. Both ends build and read them here, so that names are shared; what does not read is for a newer build.
@@ -14,16 +13,12 @@ use crate::value::Value;
 
 /// The kind of a receipt.
 pub const RECEIPT: &str = "receipt";
-/// The kind of a notice.
-pub const NOTICE: &str = "notice";
 /// The kind of a form definition ([`crate::definition`]).
 pub const FORM: &str = "form";
 /// The kind of a command.
 pub const COMMAND: &str = "command";
 /// The kind of a command's result; it travels upward.
 pub const COMMAND_RESULT: &str = "command_result";
-/// The kind of a person's word that a notice was read; it travels upward.
-pub const NOTICE_ACK: &str = "notice_ack";
 /// The kind of an event: the clock of the capturing machine made a step. It travels upward.
 pub const CLOCK_STEP: &str = "clock_step";
 /// The kind of the marker after a rehydration.
@@ -37,7 +32,7 @@ const FIXED_FIELDS: &str = "fields.";
 
 /// Whether an entry of this kind stands on a document.
 pub fn is_on_document(kind: &str) -> bool {
-    ![RECEIPT, NOTICE, FORM, COMMAND, COMMAND_RESULT, NOTICE_ACK, CLOCK_STEP, REHYDRATED].contains(&kind)
+    ![RECEIPT, FORM, COMMAND, COMMAND_RESULT, CLOCK_STEP, REHYDRATED].contains(&kind)
 }
 
 /// The id and the time of an entry about to be built.
@@ -98,17 +93,6 @@ pub struct Receipt {
     pub amended: Option<Amended>,
 }
 
-/// Something to be read by people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// Its title.
-    pub title: String,
-    /// What it says.
-    pub text: String,
-    /// When it need not be shown any longer.
-    pub until: Option<Timestamp>,
-}
-
 /// Something an agent is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
@@ -140,13 +124,6 @@ pub struct CommandResult {
     pub outcome: Outcome,
     /// More, for people.
     pub text: String,
-}
-
-/// What a person answers to a notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoticeAck {
-    /// The notice's entry.
-    pub notice: EntryId,
 }
 
 /// The wall clock of the capturing machine jumped against its monotonic clock.
@@ -243,22 +220,6 @@ impl Receipt {
     }
 }
 
-impl Notice {
-    /// Its entry.
-    pub fn entry(&self, stamp: Stamp) -> Entry {
-        let mut set = texts([("title", self.title.clone()), ("text", self.text.clone())]);
-        set.extend(self.until.map(|until| ("until".into(), Value::Int(until.0))));
-        build(NOTICE, "publish", set, stamp)
-    }
-
-    /// Reads one; none if it is no notice of this build's.
-    pub fn read(entry: &Entry) -> Option<Notice> {
-        let reader = Reader::of(entry, NOTICE)?;
-        let until = entry.set.get("until").and_then(Value::as_int).map(Timestamp);
-        Some(Notice { title: reader.text("title")?.to_owned(), text: reader.text("text")?.to_owned(), until })
-    }
-}
-
 impl Command {
     /// Its entry.
     pub fn entry(&self, stamp: Stamp) -> Entry {
@@ -291,18 +252,6 @@ impl CommandResult {
             outcome: Outcome::find(reader.text("outcome")?)?,
             text: reader.text("text")?.to_owned(),
         })
-    }
-}
-
-impl NoticeAck {
-    /// Its entry, to be captured in the upward journal.
-    pub fn entry(&self, stamp: Stamp) -> Entry {
-        build(NOTICE_ACK, "read", texts([("notice", self.notice.to_string())]), stamp)
-    }
-
-    /// Reads one; none if it is no answer of this build's.
-    pub fn read(entry: &Entry) -> Option<NoticeAck> {
-        Some(NoticeAck { notice: Reader::of(entry, NOTICE_ACK)?.text("notice")?.parse().ok()? })
     }
 }
 
@@ -425,17 +374,13 @@ mod tests {
     }
 
     #[test]
-    fn notices_commands_results_and_markers_are_read_as_they_were_written() {
-        let notice = Notice { title: "停电".into(), text: "周日检修".into(), until: Some(Timestamp(5)) };
-        assert_eq!(Notice::read(&sent(notice.entry(STAMP))), Some(notice));
+    fn commands_results_and_markers_are_read_as_they_were_written() {
         let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(9) };
         assert_eq!(Command::read(&sent(command.entry(STAMP))), Some(command));
         for outcome in [Outcome::Done, Outcome::Refused, Outcome::Expired] {
             let result = CommandResult { command: STAMP.id, outcome, text: "好".into() };
             assert_eq!(CommandResult::read(&sent(result.entry(STAMP))), Some(result));
         }
-        let ack = NoticeAck { notice: STAMP.id };
-        assert_eq!(NoticeAck::read(&sent(ack.entry(STAMP))), Some(ack));
         for offset_ms in [None, Some(-7), Some(i64::MAX)] {
             let step = ClockStep { by_ms: -3_600_000, offset_ms };
             assert_eq!(ClockStep::read(&sent(step.entry(STAMP))), Some(step));
@@ -450,7 +395,7 @@ mod tests {
         entry.act = "lost".into();
         assert_eq!(Receipt::read(&entry), None);
         let mut entry = Command { name: "x".into(), args: String::new(), not_after: Timestamp(1) }.entry(STAMP);
-        assert_eq!(Notice::read(&entry), None);
+        assert_eq!(Receipt::read(&entry), None);
         entry.set.remove("not_after");
         assert_eq!(Command::read(&entry), None);
     }

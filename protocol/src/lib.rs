@@ -17,6 +17,7 @@ pub mod kind;
 pub mod limits;
 pub mod message;
 pub mod number;
+pub mod phone;
 pub mod plant;
 pub mod site;
 pub mod sync;

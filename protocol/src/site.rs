@@ -29,9 +29,10 @@ pub enum Sites {
 }
 
 impl Sites {
-    /// Whether the agent stands for `site`.
+    /// Whether the agent stands for `site`. For the hub's own nobody does.
     pub fn include(&self, site: &SiteId) -> bool {
         match self {
+            _ if site.is_hub() => false,
             Sites::All => true,
             Sites::Only(sites) => sites.contains(site),
         }
@@ -46,7 +47,20 @@ impl Sites {
     }
 }
 
+/// The name that documents of no outlet bear.
+const HUB: &str = "hub";
+
 impl SiteId {
+    /// Where documents of no outlet belong, such as a supplier's settlement. No outlet may be called so.
+    pub fn hub() -> SiteId {
+        SiteId(HUB.to_owned())
+    }
+
+    /// Whether this is where documents of no outlet belong.
+    pub fn is_hub(&self) -> bool {
+        self.0 == HUB
+    }
+
     /// The name as given.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -126,6 +140,14 @@ mod tests {
         assert!(plus.topic_safe().starts_with("ab-") && !plus.topic_safe().contains(['/', '+', '#']));
         let blank: SiteId = "3702 ".parse().unwrap();
         assert_ne!(blank.topic_safe(), "3702");
+    }
+
+    #[test]
+    fn no_agent_stands_for_the_hubs_own_site() {
+        let named = Sites::Only(vec![SiteId::hub(), "3702".parse().unwrap()]);
+        for sites in [Sites::All, named] {
+            assert!(!sites.include(&SiteId::hub()) && sites.include(&"3702".parse().unwrap()), "{sites:?}");
+        }
     }
 
     #[test]

@@ -346,6 +346,7 @@ pub(crate) fn opened_state(kind: &str) -> &'static str {
         "repair_order" => "checked_in",
         "stock_movement" => "posted",
         SHEET => "open",
+        "notice" => "published",
         _ => "answered",
     }
 }

@@ -71,7 +71,7 @@ fn prepare(folder: &Path) -> Result<(), Violation> {
 
 fn open(folder: &Path, is_visitor: bool, wall: i64) -> Result<Stepped, Violation> {
     let retention = Retention { ms: RETENTION_MS, needs_backup: false };
-    let options = Options { fresh_id: [8; 16], retention, is_visitor };
+    let options = Options { retention, is_visitor, ..Options::new([8; 16]) };
     let opened = Stepped::open(folder, &options, SigningKey::from_bytes(&[9; 32]), Timestamp(wall));
     opened.map_err(|error| broken("liveness", format!("the hub does not start: {}", describe(&error))))
 }

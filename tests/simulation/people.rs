@@ -8,7 +8,7 @@ use waystation_hub::down::{ActError, Deed};
 use waystation_hub::store::{Action as Asked, Ask, AskError, Change, EntryPlace};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::down::Command;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
@@ -41,8 +41,8 @@ pub(crate) struct People {
     pub(crate) told: Vec<EntryId>,
     /// Commands given, with the last moment to carry each out.
     pub(crate) commands: BTreeMap<[u8; 16], Given>,
-    /// Titles of notices, and the agents that must be told each.
-    pub(crate) notices: Vec<(String, Vec<[u8; 16]>)>,
+    /// Notices that were published.
+    pub(crate) notices: Vec<DocId>,
 }
 
 /// A command that was given.
@@ -151,27 +151,33 @@ pub(crate) fn command(world: &mut World, index: usize, is_late: bool, chance: &m
     Ok(())
 }
 
-/// Tells everybody a notice.
+/// Publishes a notice to everybody.
 pub(crate) fn notice(world: &mut World) -> Result<(), Violation> {
-    if world.hub.workers.is_empty() {
-        return Ok(());
-    }
+    let text = |name: &str, text: String| (name.to_owned(), Value::from(text));
     let title = format!("通知 {}", world.people.notices.len() + 1);
-    let folder = world.hub.folder().to_owned();
-    let books = world.oracle.books(&folder)?;
-    let mut query = books.prepare_cached("SELECT agent FROM agent WHERE is_hub = 0").map_err(sql)?;
-    let agents = query.query_map([], |row| row.get::<_, [u8; 16]>(0)).map_err(sql)?;
-    let agents: Vec<[u8; 16]> = agents.collect::<Result<_, _>>().map_err(sql)?;
-    drop(query);
-    let notice = Notice { title: title.clone(), text: "盘点于周五截止".into(), until: None };
-    let told = world.hub.workers[0].publish_notice(None, &notice, "赵审").map_err(fails)?;
-    if told != agents.len() {
-        return Err(broken("liveness", format!("{} agents are known, {told} were told a notice", agents.len())));
+    let set = BTreeMap::from([
+        text("title", title),
+        text("body", "盘点于周五截止".to_owned()),
+        text("audience", "*".to_owned()),
+    ]);
+    let (kind, act, author) = ("notice".to_owned(), "publish".to_owned(), "赵审".to_owned());
+    let wish = Wish { document: None, kind, act, set, author, cause: None };
+    let wall = world.wall();
+    let Some(worker) = world.hub.workers.first_mut() else { return Ok(()) };
+    match worker.act(wish, None, Timestamp(wall)) {
+        Ok(Some(deed)) => {
+            world.count("notice");
+            world.note(|| format!("the hub will publish {}", deed.document()));
+            world.hub.is_due = true;
+            world.people.notices.push(deed.document());
+            world.people.under_way.push(deed);
+            Ok(())
+        }
+        // earlier acts are being processed
+        Ok(None) => Ok(()),
+        Err(ActError::Frozen(_)) if is_restoring(world)? => Ok(()),
+        Err(error) => Err(broken("I9", format!("a notice is refused: {}", describe(&error)))),
     }
-    world.count("notice");
-    world.people.notices.push((title, agents));
-    world.hub.is_due = true;
-    Ok(())
 }
 
 /// Ops admits what could not answer its challenge.

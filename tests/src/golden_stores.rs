@@ -18,7 +18,7 @@ use waystation_hub::store::stepped::Stepped;
 use waystation_hub::store::{self as hub_store, Action as Resolve, Ask, EntryPlace, Options};
 use waystation_protocol::definition::{Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::down::Command;
 use waystation_protocol::id::{DocId, SessionId};
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::{Tick, Timestamp, zone};
@@ -191,8 +191,11 @@ fn decide(hub: &hub_store::Store, agent: waystation_protocol::id::AgentId, sheet
         cause: None,
     };
     hub.act(wish, None, 20_000).expect("the hub acts");
-    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
-    hub.publish_notice(None, notice, "王芳").expect("a notice is published");
+    let text = |name: &str, text: &str| (name.to_owned(), Value::from(text));
+    let set = BTreeMap::from([text("title", "停电"), text("body", "周日"), text("audience", "*")]);
+    let (kind, act, author) = ("notice".to_owned(), "publish".to_owned(), "王芳".to_owned());
+    let wish = Wish { document: None, kind, act, set, author, cause: None };
+    hub.act(wish, None, 20_000).expect("a notice is published");
     let command = Command { name: "report".into(), args: String::new(), not_after: Timestamp(i64::MAX / 2) };
     hub.give_command(agent, command, "王芳").expect("a command is given").expect("the agent is known");
     let definition = Definition {

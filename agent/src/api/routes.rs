@@ -83,8 +83,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/api/v1/salvage", delete(dismiss_salvage))
         .route("/api/v1/aside", get(aside))
         .route("/api/v1/forms", get(forms))
-        .route("/api/v1/notices", get(notices))
-        .route("/api/v1/notices/{id}/ack", post(acknowledge))
+        .route("/notices/{id}/read", post(acknowledge))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(imports)
         .fallback(async || Fault::not_found("there is nothing at this path"))
@@ -186,28 +185,15 @@ async fn forms(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> 
     blocking(&shared, |shared| shared.work.definitions()).await.map(Json)
 }
 
-async fn notices(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Fault> {
-    blocking(&shared, |shared| shared.work.notices()).await.map(Json)
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Reader {
-    #[serde(default, alias = "by")]
-    author: Option<String>,
-}
-
-/// Takes JSON from programs, and a form from the page, which is then shown again.
+/// A button of the page, which is then shown again. Programs remark on the document.
 async fn acknowledge(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-    request: Request,
-) -> Result<Response, Fault> {
-    let is_json = is_json(&request);
-    let reader = if is_json { Body::<Reader>::from_request(request, &()).await?.0 } else { Reader::default() };
-    let author = named_author(reader.author, &headers);
-    let answer = blocking(&shared, move |shared| shared.work.acknowledge(&id, author)).await?;
-    Ok(if is_json { Json(answer).into_response() } else { Redirect::to("/").into_response() })
+) -> Result<Redirect, Fault> {
+    let author = named_author(None, &headers);
+    blocking(&shared, move |shared| shared.work.acknowledge(&id, author)).await?;
+    Ok(Redirect::to("/"))
 }
 
 fn is_json(request: &Request) -> bool {

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
 use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::down::{Fate, Notice, Receipt, Stamp};
+use waystation_protocol::down::{Fate, Receipt, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{EntryId, StreamId};
 use waystation_protocol::time::Timestamp;
@@ -268,21 +268,48 @@ fn what_the_hub_did_to_a_document_is_told_and_stands_in_the_way_of_more() {
     );
 }
 
+/// An entry of the hub's on a notice.
+fn announced(id: u8, act: &str, after: Option<EntryId>, set: &[(&str, &str)]) -> Entry {
+    let stamp = stamp(id);
+    Entry {
+        id: stamp.id,
+        document: after.map(EntryId::opens),
+        after,
+        kind: "notice".into(),
+        form: 1,
+        act: act.into(),
+        set: set.iter().map(|(key, text)| ((*key).to_owned(), (*text).into())).collect(),
+        author: "中心".into(),
+        cause: None,
+        occurred_at: stamp.now,
+        mono_ms: 0,
+        boot: 0,
+        clock: 0,
+    }
+}
+
 #[test]
-fn notices_are_shown_until_their_time_and_read_once() {
+fn notices_are_shown_until_they_are_withdrawn_and_read_once() {
     let bench = Bench::start(false);
-    let notice = |title: &str, until| Notice { title: title.into(), text: "周日检修".into(), until };
-    hear(&bench, &[notice("停电", None).entry(stamp(1)), notice("旧闻", Some(Timestamp(1))).entry(stamp(2))]);
-    let (_, notices) = bench.get("/api/v1/notices");
-    assert_eq!((notices["items"].as_array().unwrap().len(), notices["items"][0]["read"].clone()), (1, Json::Null));
-    let path = format!("/api/v1/notices/{}/ack", notices["items"][0]["id"].as_str().unwrap());
-    assert!(bench.page("/", "zh").contains(&path));
-    assert_eq!(bench.post(&path, &json!({})).1["is_news"], true);
-    assert_eq!(bench.post(&path, &json!({})).1["is_news"], false);
-    assert_eq!(bench.post("/api/v1/notices/x/ack", &json!({})).0, 404);
-    assert_eq!(bench.get("/api/v1/notices").1["items"][0]["read"]["author"], "李娜");
+    let published = |id, title| {
+        let set = [("site", "hub"), ("title", title), ("body", "周日检修"), ("audience", "*")];
+        announced(id, "publish", None, &set)
+    };
+    let (first, old) = (published(1, "停电"), published(2, "旧闻"));
+    let withdrawn = announced(3, "withdraw", Some(old.id), &[("withdrawal", "过时")]);
+    hear(&bench, &[first.clone(), old, withdrawn]);
+    let path = format!("/notices/{}/read", first.id.opens());
+    let page = bench.page("/", "zh");
+    assert!(page.contains(&path) && page.contains("停电"), "{page}");
+    assert_eq!(bench.get("/api/v1/status").1["unread_notices"], 1);
+    assert_eq!(bench.post(&path, &json!({})).0, 303);
+    assert_eq!(bench.post(&path, &json!({})).0, 303);
+    assert_eq!(bench.post("/notices/x/read", &json!({})).0, 404);
+    assert!(!bench.page("/", "zh").contains(&path), "it is read");
     let status = bench.get("/api/v1/status").1;
-    assert_eq!((status["head_seq"].clone(), status["unread_notices"].clone()), (json!(1), json!(0)));
+    assert_eq!((status["head_seq"].clone(), status["unread_notices"].clone()), (json!(1), json!(0)), "once");
+    let shown = bench.get(&format!("/api/v1/documents/{}", first.id.opens())).1;
+    assert_eq!((&shown["history"][1]["act"], &shown["history"][1]["author"]), (&json!("note"), &json!("李娜")));
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! What the hub had to say, as JSON: entries set aside, notices, definitions of fields.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use waystation_protocol::definition::{Choice, Defined};
 use waystation_protocol::document::Document;
 use waystation_protocol::entry::Entry;
-use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::kind;
+use waystation_protocol::id::DocId;
+use waystation_protocol::kind::{self, header, notice};
 
 use super::fault::Fault;
-use super::work::{DEFAULT_AUTHOR, Work};
+use super::work::{Change, Work};
 use crate::form;
-use crate::store::{Origin, Posted, SetAside};
+use crate::store::{Filter, Origin, SetAside};
 
 impl Work {
     /// Documents with entries set aside that may still change.
@@ -87,27 +87,17 @@ impl Work {
         Some(Fault::problems(vec![aside.hindrance()]))
     }
 
-    /// Notices that still matter, the latest first.
-    pub fn current_notices(&self) -> Result<Vec<Posted>, Fault> {
-        let now = self.clock.now();
-        let notices = self.store.notices()?.into_iter();
-        Ok(notices.filter(|posted| posted.notice.until.is_none_or(|until| until > now)).collect())
+    /// The notices that stand, the latest first, each with whether someone here has read it.
+    pub fn current_notices(&self) -> Result<Vec<(Document, bool)>, Fault> {
+        let of = |text: &str| Some(text.to_owned());
+        let filter = Filter { kind: of(notice::NOTICE.name), state: of(notice::PUBLISHED.name), ..Filter::default() };
+        let notices = self.store.documents(&filter)?.items.into_iter();
+        notices.map(|notice| Ok((self.is_read(notice.id)?, notice))).map(|read| read.map(|(is, of)| (of, is))).collect()
     }
 
-    /// As [`Work::current_notices`].
-    pub fn notices(&self) -> Result<Json, Fault> {
-        let items = self.current_notices()?.into_iter().map(|posted| {
-            let read = posted.read.map(|read| json!({ "author": read.author, "at": read.at.rfc3339(&self.zone) }));
-            json!({
-                "id": posted.id,
-                "at": posted.at.rfc3339(&self.zone),
-                "title": posted.notice.title,
-                "text": posted.notice.text,
-                "until": posted.notice.until.map(|until| until.rfc3339(&self.zone)),
-                "read": read,
-            })
-        });
-        Ok(json!({ "items": items.collect::<Vec<_>>() }))
+    /// What stands in this journal on a notice are acknowledgements and remarks; whoever remarks has read it.
+    fn is_read(&self, notice: DocId) -> Result<bool, Fault> {
+        Ok(self.store.last_seq(notice)?.is_some())
     }
 
     /// The fields that the hub has defined, as they stand here.
@@ -133,13 +123,14 @@ impl Work {
         Ok(json!({ "items": items.collect::<Vec<_>>() }))
     }
 
-    /// Captures that someone has read a notice.
-    pub fn acknowledge(&self, id: &str, author: Option<String>) -> Result<Json, Fault> {
-        let missing = || Fault::not_found(&format!("there is no notice {id}"));
-        let id: EntryId = id.parse().map_err(|_| missing())?;
-        let author = author.unwrap_or_else(|| DEFAULT_AUTHOR.to_owned());
-        let is_news = self.store.acknowledge_notice(id, &author, self.at())?;
-        Ok(json!({ "id": id, "is_news": is_news }))
+    /// Captures that someone here has read a notice, once.
+    pub fn acknowledge(&self, id: &str, author: Option<String>) -> Result<(), Fault> {
+        let id: DocId = id.parse().map_err(|_| Fault::not_found(&format!("there is no notice {id}")))?;
+        if !self.is_read(id)? {
+            let set = Map::from_iter([(notice::ACKNOWLEDGED.name().to_owned(), json!(true))]);
+            self.act(&id.to_string(), header::NOTE, Change { set, author, ..Change::default() })?;
+        }
+        Ok(())
     }
 }
 

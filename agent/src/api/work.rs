@@ -296,7 +296,7 @@ impl Work {
             "down_seq": self.store.down().map_or(0, |down| down.head.seq.0),
             "set_aside": self.store.count_set_aside()?,
             "waits_for_copy": self.store.is_waiting_for_copy(),
-            "unread_notices": self.current_notices()?.iter().filter(|posted| posted.read.is_none()).count(),
+            "unread_notices": self.current_notices()?.iter().filter(|(_, is_read)| !is_read).count(),
             "form_definitions": self.store.definitions()?.len(),
             "unsent": backlog.entries,
             "unsent_bytes": backlog.bytes,

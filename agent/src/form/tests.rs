@@ -22,6 +22,16 @@ fn at(text: &str) -> Option<Value> {
 }
 
 #[test]
+fn a_choice_is_read_by_its_label_whatever_the_width_of_its_characters() {
+    use waystation_protocol::kind::part_transfer::MODES;
+    let zone = TimeZone::UTC;
+    for text in ["station", "代发货（服务站）", "代发货(服务站)", "another STATION for it"] {
+        let read = from_text(Type::Choice(MODES), text, &Reading::plain(&zone));
+        assert_eq!(read.ok(), Some(Value::from("station")), "{text}");
+    }
+}
+
+#[test]
 fn text_is_read_by_type() {
     let day = "2026-11-23".parse::<Day>().unwrap();
     for (ty, given, expected) in [

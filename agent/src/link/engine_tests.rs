@@ -7,7 +7,7 @@ use waystation_protocol::batch::{Builder, Unpacked};
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::definition::{Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{ClockStep, Command, CommandResult, Fate, Notice, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{ClockStep, Command, CommandResult, Fate, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame::{Frame, FrameType, seal};
 use waystation_protocol::id::{EntryId, SessionId, StreamId};
@@ -71,7 +71,7 @@ impl Bench {
         }
     }
 
-    /// Runs `script`: `up` and `down`; `notice` the hub writes one; `welcome 3` it has so much of its journal, `welcome` all,
+    /// Runs `script`: `up` and `down`; `marker` the hub writes an entry; `welcome 3` it has so much of its journal, `welcome` all,
     /// `silent` it speaks of none, `challenge` not before an answer; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
     /// `acked 3` what came back to it; `prune 2` the agent deletes so much; `wait 1000`; `step 3000` the
     /// wall clock alone goes on.
@@ -90,9 +90,9 @@ impl Bench {
                 "welcome" => self.welcome(Some(numbers.first().copied().unwrap_or(self.told.len())), None),
                 "silent" => self.welcome(None, None),
                 "challenge" => self.welcome(None, Some(vec![5].into())),
-                "notice" => {
-                    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
-                    self.tell(|stamp| notice.entry(stamp));
+                "marker" => {
+                    let marker = Rehydrated { stream: StreamId::from_bytes([9; 16]), at: Mark::ZERO };
+                    self.tell(|stamp| marker.entry(stamp));
                 }
                 "send" => self.send(numbers[0], numbers[1], true),
                 "forged" => self.send(numbers[0], numbers[1], false),
@@ -240,25 +240,25 @@ fn check(script: &str, expected: &str) {
 /// Proves R-DOWN-3, R-BATCH-3, R-BATCH-4, R-BATCH-5.
 #[test]
 fn what_the_hub_sends_is_stored_then_acknowledged_and_named_in_the_next_hello() {
-    check("up; welcome; notice; send 1 1", "hello ack:1");
-    check("notice; notice; notice; up; welcome; send 1 2; send 3 3; down; up", "hello ack:2 ack:3 hello:3");
-    check("notice; up; welcome; send 1 1; send 1 1", "hello ack:1 ack:1");
-    check("notice; notice; notice; up; welcome; send 1 1; send 3 3; send 2 2", "hello ack:1 ack:1-2..2 ack:3");
+    check("up; welcome; marker; send 1 1", "hello ack:1");
+    check("marker; marker; marker; up; welcome; send 1 2; send 3 3; down; up", "hello ack:2 ack:3 hello:3");
+    check("marker; up; welcome; send 1 1; send 1 1", "hello ack:1 ack:1");
+    check("marker; marker; marker; up; welcome; send 1 1; send 3 3; send 2 2", "hello ack:1 ack:1-2..2 ack:3");
 }
 
 /// Proves R-FRAME-2, R-KEY-2.
 #[test]
 fn nothing_counts_that_is_not_the_welcoming_hubs() {
-    check("notice; up; send 1 1; welcome; send 1 1", "hello ack:1");
-    check("notice; up; silent; send 1 1", "hello");
-    check("notice; up; welcome; forged 1 1", "hello");
-    check("notice; up; welcome; send 1 1; down; send 1 1; up; send 1 1; welcome", "hello ack:1 hello:1");
+    check("marker; up; send 1 1; welcome; send 1 1", "hello ack:1");
+    check("marker; up; silent; send 1 1", "hello");
+    check("marker; up; welcome; forged 1 1", "hello");
+    check("marker; up; welcome; send 1 1; down; send 1 1; up; send 1 1; welcome", "hello ack:1 hello:1");
 }
 
 /// Proves R-FENCE-1.
 #[test]
 fn a_challenge_is_answered_at_once_and_then_with_heartbeats() {
-    check("notice; up; challenge; send 1 1; welcome; send 1 1", "hello hello! ack:1");
+    check("marker; up; challenge; send 1 1; welcome; send 1 1", "hello hello! ack:1");
     check("up; challenge; challenge; challenge", "hello hello! hello!");
     check("up; challenge; down; up; challenge", "hello hello! hello hello!");
 }
@@ -266,12 +266,12 @@ fn a_challenge_is_answered_at_once_and_then_with_heartbeats() {
 /// Proves R-OLDER-3.
 #[test]
 fn what_the_hub_forgot_is_returned_to_it() {
-    let three = "notice; notice; notice; up; welcome; send 1 3; down; up";
+    let three = "marker; marker; marker; up; welcome; send 1 3; down; up";
     check(&format!("{three}; welcome 3"), "hello ack:3 hello:3");
     check(&format!("{three}; welcome 1; acked 3; wait 5000"), "hello ack:3 hello:3 return:2-3");
     check(&format!("{three}; welcome 0; acked 1; acked 3"), "hello ack:3 hello:3 return:1-3");
     check(&format!("{three}; welcome 1; wait 1000"), "hello ack:3 hello:3 return:2-3 return:2-3");
-    check(&format!("{three}; notice; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
+    check(&format!("{three}; marker; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
 }
 
 /// Proves R-OLDER-3, R-FORK-3.
@@ -289,7 +289,7 @@ fn what_is_deleted_here_and_forgotten_there_is_passed_over_by_its_base() {
 /// Proves R-DOWN-6.
 #[test]
 fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginning() {
-    let two = "notice; notice; up; welcome; send 1 2; down; up; other; notice; notice";
+    let two = "marker; marker; up; welcome; send 1 2; down; up; other; marker; marker";
     check(&format!("{two}; welcome; send 1 2"), "hello ack:2 hello:2 ack:2");
     check(&format!("{two}; welcome; send 2 2; send 1 1"), "hello ack:2 hello:2 ack:1");
     let mut bench = Bench::new();

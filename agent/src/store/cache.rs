@@ -25,7 +25,7 @@ use super::told::{self, Told};
 
 /// The form of the cache tables. A cache of another form is rebuilt; a later form must read this one's documents, which
 /// are the truth where entries are pruned.
-const FORM: u32 = 3;
+const FORM: u32 = 4;
 pub(super) const WATERMARK: &str = "cache";
 
 #[derive(Serialize, Deserialize)]

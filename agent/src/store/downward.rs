@@ -17,7 +17,7 @@ use super::journal::{self, Filled};
 use super::request::{Keep, Request};
 use super::settle::{Origin, SetAside};
 use super::tables::ASIDE;
-use super::told::{self, Due, Posted};
+use super::told::{self, Due};
 use super::{At, Store, down};
 
 /// Most documents that [`Store::documents_set_aside`] names.
@@ -203,17 +203,6 @@ impl Store {
         Ok(interleaved(own, heard))
     }
 
-    /// What the hub tells people, the latest first.
-    pub fn notices(&self) -> Result<Vec<Posted>, StoreError> {
-        told::notices(&*self.shared.database()?)
-    }
-
-    /// Captures that someone has read a notice, once; false where it was read before.
-    pub fn acknowledge_notice(&self, id: EntryId, author: &str, at: At) -> Result<bool, CaptureError> {
-        let answer = Answer::Read { author: author.to_owned() };
-        self.ask(|reply| Request::Answer { id, answer, at, reply })?
-    }
-
     /// Commands of the hub without a result, the earliest first.
     pub fn commands(&self) -> Result<Vec<Due>, StoreError> {
         told::commands(&*self.shared.database()?)
@@ -228,7 +217,7 @@ impl Store {
         rebuilds: bool,
         at: At,
     ) -> Result<bool, CaptureError> {
-        let answer = Answer::Done { outcome, text: text.to_owned(), rebuilds };
+        let answer = Answer { outcome, text: text.to_owned(), rebuilds };
         self.ask(|reply| Request::Answer { id, answer, at, reply })?
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use waystation_protocol::chain::{Mark, Seq};
-use waystation_protocol::down::{self, CommandResult, NoticeAck, Outcome, Rehydrated, Stamp};
+use waystation_protocol::down::{self, CommandResult, Outcome, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
 use waystation_protocol::plant::{Plant, is_planted};
@@ -20,17 +20,13 @@ use super::told::{Answered, Told, is_told};
 /// Who is named as the author of what the agent itself says.
 pub(super) const AGENT_AUTHOR: &str = "agent";
 
-/// What is answered to something the hub told.
+/// What is answered to a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// A person has read a notice.
-    Read { author: String },
-    Done {
-        outcome: Outcome,
-        text: String,
-        /// Whether the document cache is to be built anew from now on.
-        rebuilds: bool,
-    },
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    pub(super) text: String,
+    /// Whether the document cache is to be built anew from now on.
+    pub(super) rebuilds: bool,
 }
 
 /// What the stage takes in besides captures.
@@ -73,7 +69,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Captures the answer to a notice or a command, unless it was given before.
+    /// Captures the answer to a command, unless it was given before.
     pub(super) fn answer(&mut self, id: EntryId, answer: Answer, at: At) -> Result<bool, CaptureError> {
         let Some(mut told) = self.told(id)? else { return Err(CaptureError::NotFound) };
         if told.answer.is_some() && !is_planted(Plant::CommandAgain) {
@@ -81,14 +77,13 @@ impl Stage<'_> {
         }
         let Reading { at, clock } = self.read_clock(at);
         let stamp = Stamp { id: self.shared.draw_entry(), now: at.now };
-        let (mut entry, author) = match (answer, told.entry.kind.as_str()) {
-            (Answer::Read { author }, down::NOTICE) => (NoticeAck { notice: id }.entry(stamp), author),
-            (Answer::Done { outcome, text, rebuilds }, down::COMMAND) => {
-                self.heard.disowns_cache |= rebuilds;
-                (CommandResult { command: id, outcome, text }.entry(stamp), AGENT_AUTHOR.to_owned())
-            }
-            (Answer::Read { .. } | Answer::Done { .. }, _) => return Err(CaptureError::NotFound),
-        };
+        if told.entry.kind != down::COMMAND {
+            return Err(CaptureError::NotFound);
+        }
+        let Answer { outcome, text, rebuilds } = answer;
+        self.heard.disowns_cache |= rebuilds;
+        let mut entry = CommandResult { command: id, outcome, text }.entry(stamp);
+        let author = AGENT_AUTHOR.to_owned();
         entry.author.clone_from(&author);
         (entry.mono_ms, entry.boot, entry.clock) = (at.mono_ms, self.shared.boot, clock);
         entry.cause = Some(id);

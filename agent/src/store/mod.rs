@@ -75,7 +75,7 @@ pub use list::{Filter, PAGE_LIMIT, Page};
 pub use open::Identity;
 pub use settle::{Origin, SetAside, Standing};
 pub use stage::{ImportOutcome, ImportRow, Receipt};
-pub use told::{Answered, Due, Posted};
+pub use told::{Answered, Due};
 
 use cache::Snapshot;
 use disk::Folder;

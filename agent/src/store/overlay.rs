@@ -15,6 +15,7 @@ use waystation_protocol::fact;
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, header};
 use waystation_protocol::plant::{Plant, is_planted};
+use waystation_protocol::site::SiteId;
 use waystation_protocol::value::Value;
 
 use super::held::{Changed, Held};
@@ -113,6 +114,7 @@ pub(super) fn add_balances(
     zone: &TimeZone,
 ) {
     let kind = after.or(before).and_then(|document| kind::find(&document.kind));
+    let Some(site) = after.or(before).map(|document| &document.site) else { return };
     let has_ledger = kind.is_some_and(|kind| kind.measures.iter().any(|m| m.is_ledger));
     if !has_ledger {
         return;
@@ -120,15 +122,15 @@ pub(super) fn add_balances(
     for fact in fact::difference(before, after, zone) {
         if let (true, Some(value)) = (fact.measure.is_ledger, fact.values.first()) {
             let keys: Vec<&str> = fact.keys.iter().map(String::as_str).collect();
-            *sums.entry(balance_key(fact.measure.name, &keys)).or_default() += value;
+            *sums.entry(balance_key(fact.measure.name, site, &keys)).or_default() += value;
         }
     }
 }
 
-/// measure, NUL, keys with NUL between them.
-pub(super) fn balance_key(measure: &str, keys: &[&str]) -> Vec<u8> {
+/// measure, site and keys with NUL between them. What other sites moved is in sums of their own.
+pub(super) fn balance_key(measure: &str, site: &SiteId, keys: &[&str]) -> Vec<u8> {
     let mut key = measure.as_bytes().to_vec();
-    for part in keys {
+    for part in std::iter::once(&site.as_str()).chain(keys) {
         key.push(0);
         key.extend_from_slice(part.as_bytes());
     }

@@ -286,7 +286,7 @@ impl<'a> Stage<'a> {
         let (author, cause) = (author.to_owned(), Some(cause));
         match effect {
             Effect::Open { kind, act, mut set } => {
-                set.insert(header::SITE.name().to_owned(), Value::from(site.as_str()));
+                set.entry(header::SITE.name().to_owned()).or_insert_with(|| Value::from(site.as_str()));
                 Ok((Wish { document: None, kind: kind.to_owned(), act: act.to_owned(), set, author, cause }, None))
             }
             Effect::Note { document, set } => {
@@ -333,7 +333,8 @@ impl<'a> Stage<'a> {
         let series = if is_numbered { self.prepare_opening(&mut wish, at)? } else { None };
         let moment =
             Moment { id: self.shared.draw_entry(), now: at.now, mono_ms: at.mono_ms, boot: self.shared.boot, clock };
-        let books = StageBooks { stage: self, up, failure: RefCell::new(None) };
+        let site = document.map(|document| document.site.clone()).or_else(|| named_site(&wish));
+        let books = StageBooks { stage: self, site, up, failure: RefCell::new(None) };
         let captured = capture(document, wish, moment, Writer::Agent(&self.shared.sites), &books);
         if let Some(error) = books.failure.into_inner() {
             return Err(error.into());
@@ -350,8 +351,7 @@ impl<'a> Stage<'a> {
         if let (false, Some(site)) = (wish.set.contains_key(header::SITE.name()), self.shared.sites.default_site()) {
             wish.set.insert(header::SITE.name().to_owned(), Value::from(site.as_str()));
         }
-        let site = wish.set.get(header::SITE.name()).and_then(Value::as_text).and_then(|site| site.parse().ok());
-        let (Some(site), Some(kind)) = (site, kind::find(&wish.kind)) else { return Ok(None) };
+        let (Some(site), Some(kind)) = (named_site(wish), kind::find(&wish.kind)) else { return Ok(None) };
         let series = Series::new(kind.code, &site, self.shared.tag(), at.now.day(&self.shared.zone));
         let number = series.number(self.leases.peek(&series, &self.snapshot)?);
         wish.set.insert(header::NUMBER.name().to_owned(), Value::Text(number));
@@ -446,8 +446,8 @@ impl<'a> Stage<'a> {
         Ok(self.snapshot.held(id)?.map(Arc::new))
     }
 
-    fn on_hand_milli(&self, item: &str, location: &str) -> Result<i64, StoreError> {
-        let key = balance_key(stock_movement::STOCK.name, &[item, location]);
+    fn on_hand_milli(&self, site: &SiteId, item: &str, location: &str) -> Result<i64, StoreError> {
+        let key = balance_key(stock_movement::STOCK.name, site, &[item, location]);
         let staged = self.gained.balances.get(&key).copied().unwrap_or(0);
         let recent = self.shared.overlay().balances.get(&key).copied().unwrap_or(0);
         Ok(self.snapshot.balance(&key)?.saturating_add(recent).saturating_add(staged))
@@ -468,6 +468,11 @@ fn place(first: Option<Seq>, seq: Seq) -> Option<usize> {
     usize::try_from(seq.0.checked_sub(first?.0)?).ok()
 }
 
+/// The site that an opening names.
+fn named_site(wish: &Wish) -> Option<SiteId> {
+    wish.set.get(header::SITE.name()).and_then(Value::as_text).and_then(|site| site.parse().ok())
+}
+
 /// What nobody may wish for: a number, and the act that skips the checks.
 fn reserved(wish: &Wish) -> Option<Problem> {
     if wish.act == header::IMPORTED {
@@ -480,13 +485,16 @@ fn reserved(wish: &Wish) -> Option<Problem> {
 /// The stage as a kind's `fill` sees it. A failed read is kept for after the capture.
 struct StageBooks<'a, 'b> {
     stage: &'a Stage<'b>,
+    /// Of the document.
+    site: Option<SiteId>,
     up: Seq,
     failure: RefCell<Option<StoreError>>,
 }
 
 impl Books for StageBooks<'_, '_> {
     fn on_hand_milli(&self, item: &str, location: &str) -> i64 {
-        self.stage.on_hand_milli(item, location).unwrap_or_else(|error| {
+        let Some(site) = &self.site else { return 0 };
+        self.stage.on_hand_milli(site, item, location).unwrap_or_else(|error| {
             self.failure.replace(Some(error));
             0
         })

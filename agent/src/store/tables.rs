@@ -33,7 +33,7 @@ pub(super) const DRAFTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition
 pub(super) const DOWN: TableDefinition<'_, &[u8; 24], &[u8]> = TableDefinition::new("down");
 /// Downward stream → CBOR of how far it goes here.
 pub(super) const DOWN_STREAMS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("down_stream");
-/// Entry → CBOR of a notice, a command or a form definition, and what was answered.
+/// Entry → CBOR of a command or a form definition, and what was answered.
 pub(super) const TOLD: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("told");
 /// Cache: document → how many of its entries are set aside and may still change.
 pub(super) const ASIDE: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("aside");
@@ -45,7 +45,7 @@ pub(super) const OLD_DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDef
 pub(super) const LIST: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("list");
 /// Cache: identity of an imported row → its document.
 pub(super) const IMPORTED: TableDefinition<'_, &[u8; 24], &[u8; 16]> = TableDefinition::new("imported_rows");
-/// Cache: measure and keys → running sum of the measure's first value.
+/// Cache: measure, site and keys → running sum of the measure's first value.
 pub(super) const BALANCES: TableDefinition<'_, &[u8], i64> = TableDefinition::new("balance");
 
 /// A journal row: chain hash ‖ bytes of all entries up to here (u64) ‖ the entry as captured.

@@ -1,4 +1,4 @@
-//! What the hub told besides documents' entries: notices, commands, form definitions, and what was answered.
+//! What the hub told besides documents' entries: commands, form definitions, and what was answered.
 //!
 //! An answer is an ordinary entry of the journal here. It is written in one commit with the row that says so, and that row
 //! is looked at before anything is answered: a command is carried out at most once, whatever arrives twice.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use waystation_protocol::codec;
 use waystation_protocol::definition::{self, Defined};
-use waystation_protocol::down::{self, Command, Notice};
+use waystation_protocol::down::{self, Command};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
 use waystation_protocol::plant::{Plant, is_planted};
@@ -37,19 +37,6 @@ pub struct Answered {
     pub at: Timestamp,
 }
 
-/// A notice for the people here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Posted {
-    /// Its entry.
-    pub id: EntryId,
-    /// When the hub wrote it.
-    pub at: Timestamp,
-    /// What it says.
-    pub notice: Notice,
-    /// Who has read it.
-    pub read: Option<Answered>,
-}
-
 /// A command that waits to be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
@@ -61,7 +48,7 @@ pub struct Due {
 
 /// Whether an entry is kept here.
 pub(super) fn is_told(entry: &Entry) -> bool {
-    [down::NOTICE, down::COMMAND, down::FORM].contains(&entry.kind.as_str())
+    [down::COMMAND, down::FORM].contains(&entry.kind.as_str())
 }
 
 pub(super) fn parse(id: EntryId, row: &[u8]) -> Result<Told, StoreError> {
@@ -82,15 +69,6 @@ fn all(database: &Database) -> Result<Vec<Told>, StoreError> {
     }
     all.sort_by_key(|told: &Told| (told.entry.occurred_at, told.entry.id));
     Ok(all)
-}
-
-/// The notices, the latest first.
-pub(super) fn notices(database: &Database) -> Result<Vec<Posted>, StoreError> {
-    let posted = all(database)?.into_iter().rev().filter_map(|told| {
-        let notice = Notice::read(&told.entry)?;
-        Some(Posted { id: told.entry.id, at: told.entry.occurred_at, notice, read: told.answer })
-    });
-    Ok(posted.collect())
 }
 
 /// The commands without a result, the earliest first.

@@ -1,4 +1,4 @@
-//! What people do at the hub: acts on documents, commands and notices to agents.
+//! What people do at the hub: acts on documents, and commands to agents.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::down::Command;
 use waystation_protocol::id::{AgentId, DocId, EntryId};
+use waystation_protocol::kind::header;
 use waystation_protocol::limits;
-use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
@@ -25,7 +25,7 @@ use crate::store::Store;
 /// An act is applied within milliseconds, unless everything is being derived anew; nobody waits for that.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Longest title of a notice, name of a command, in bytes.
+/// Longest name of a command, in bytes.
 const NAME_BYTES: usize = 256;
 
 /// An act on a document.
@@ -45,6 +45,27 @@ pub struct ActBody {
     seen: Option<String>,
 }
 
+/// A document to be opened by the hub.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningBody {
+    /// The kind.
+    kind: String,
+    /// The opening act; the kind's first unless told otherwise.
+    #[serde(default)]
+    act: String,
+    /// The outlet it belongs to; of no outlet (`hub`) where absent.
+    #[serde(default)]
+    site: Option<String>,
+    /// Who does it.
+    #[serde(alias = "by")]
+    author: String,
+    /// As for an act.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    set: BTreeMap<String, Value>,
+}
+
 /// A command to an agent.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,24 +79,6 @@ pub struct CommandBody {
     args: String,
     /// The last moment to do it.
     not_after: String,
-}
-
-/// A notice to the agents of a site, or to all.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NoticeBody {
-    /// Who publishes it.
-    by: String,
-    /// For the agents of this site; for all where absent.
-    #[serde(default)]
-    site: Option<String>,
-    /// Its title.
-    title: String,
-    /// What it says.
-    text: String,
-    /// When it need not be shown any longer.
-    #[serde(default)]
-    until: Option<String>,
 }
 
 /// A command and what it came to.
@@ -115,13 +118,6 @@ pub struct Given {
     id: String,
 }
 
-/// A notice that was published.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Published {
-    /// To how many agents.
-    agents: usize,
-}
-
 impl From<ActError> for Problem {
     fn from(error: ActError) -> Problem {
         let detail = error.to_string();
@@ -139,6 +135,25 @@ impl From<ActError> for Problem {
             ActError::Store(error) => error.into(),
         }
     }
+}
+
+/// The hub opens a document, where the kind lets it; answers the document as it then is, with its number.
+#[utoipa::path(post, path = "/api/v1/documents", tag = "documents", request_body = OpeningBody,
+    responses((status = 201, body = DocumentJson), (status = 400, body = Problem),
+        (status = 422, body = Problem, description = "everything that is wrong with it"),
+        (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
+        (status = 503, body = Problem)))]
+pub async fn open(
+    State(app): State<App>,
+    Body(body): Body<OpeningBody>,
+) -> Result<(StatusCode, Json<DocumentJson>), Problem> {
+    let mut set = body.set;
+    if let Some(site) = body.site {
+        set.insert(header::SITE.name().to_owned(), Value::Text(site));
+    }
+    let wish = Wish { document: None, kind: body.kind, act: body.act, set, author: body.author, cause: None };
+    let json = app.ask(move |store| done(store, wish, None)).await?;
+    Ok((StatusCode::CREATED, Json(json)))
 }
 
 /// The hub acts on a document that is its to act on; answers the document as it then is.
@@ -198,23 +213,6 @@ pub async fn commands(State(app): State<App>, Path(agent): Path<String>) -> Resu
     let id = agent_id(&agent)?;
     let found = app.ask(move |store| store.commands(id)).await?.ok_or_else(|| no_agent(&agent))?;
     Ok(Json(CommandList { items: found.into_iter().map(CommandJson::from).collect() }))
-}
-
-/// Publishes a notice.
-#[utoipa::path(post, path = "/api/v1/notices", tag = "sync", request_body = NoticeBody,
-    responses((status = 201, body = Published), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub async fn publish_notice(
-    State(app): State<App>,
-    Body(body): Body<NoticeBody>,
-) -> Result<(StatusCode, Json<Published>), Problem> {
-    named("by", &body.by)?;
-    named("title", &body.title)?;
-    let site = body.site.as_deref().map(str::parse::<SiteId>).transpose();
-    let site = site.map_err(|error| Problem::bad_request(error.to_string()))?;
-    let until = body.until.as_deref().map(|until| instant("until", until)).transpose()?;
-    let notice = Notice { title: body.title, text: within("text", body.text, limits::TEXT_BYTES)?, until };
-    let agents = app.ask(move |store| store.publish_notice(site, notice, &body.by)).await?;
-    Ok((StatusCode::CREATED, Json(Published { agents })))
 }
 
 fn agent_id(text: &str) -> Result<AgentId, Problem> {

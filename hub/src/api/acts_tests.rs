@@ -1,4 +1,4 @@
-//! Acts, commands and notices, asked over a real socket.
+//! Acts and commands, asked over a real socket.
 
 use serde_json::json;
 use waystation_protocol::id::AgentId;
@@ -54,7 +54,7 @@ async fn an_act_answers_the_document_or_everything_that_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_and_notices_are_taken_and_listed() {
+async fn commands_are_taken_and_listed() {
     let (served, _) = with_sheet().await;
     let path = format!("/api/v1/agents/{}/commands", served.agent.id);
     let command = json!({ "by": "王芳", "name": "resend", "args": "{}", "not_after": "2027-01-01T00:00:00Z" });
@@ -66,9 +66,12 @@ async fn commands_and_notices_are_taken_and_listed() {
     assert_eq!(served.ask(&path, json!({ "by": "王芳", "name": "x", "not_after": "soon" })).await.status, 400);
     let nobody = "/api/v1/agents/00000000-0000-8000-8000-000000000000/commands";
     assert_eq!(served.get(nobody).await.status, 404);
-    let notice = json!({ "by": "王芳", "site": "城东", "title": "停电", "text": "周日检修" });
-    let published = served.ask("/api/v1/notices", notice).await;
-    assert_eq!((published.status, published.json()["agents"].as_i64()), (201, Some(1)), "{}", published.body);
+    let notice =
+        json!({ "kind": "notice", "author": "王芳", "set": { "title": "停电", "body": "周日检修", "audience": "*" } });
+    let published = served.ask("/api/v1/documents", notice).await;
+    assert_eq!((published.status, published.json()["site"].as_str()), (201, Some("hub")), "{}", published.body);
+    let listed = served.get("/api/v1/sites").await.body;
+    assert!(!listed.contains("\"hub\""), "the hub is no outlet: {listed}");
     let hub = AgentId::from_bytes(served.hub.store.identity().id);
     let agents = served.get("/api/v1/agents").await.json();
     assert!(!agents.to_string().contains(&hub.to_string()), "the hub is no agent: {agents}");

@@ -13,10 +13,11 @@ use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, KINDS};
 use waystation_protocol::site::SiteId;
 
+use super::kinds::{Labels, labels};
 use super::problem::Problem;
 use super::{App, Params};
 use crate::board;
-use crate::store::{Filter, HistoryEntry, Store, StoreError};
+use crate::store::{Filter, Flag, HistoryEntry, Store, StoreError};
 use crate::view;
 
 /// Which documents to list.
@@ -30,6 +31,8 @@ pub struct DocumentQuery {
     pub site: Option<String>,
     /// In this state.
     pub state: Option<String>,
+    /// Whether only those that clash with another document.
+    pub flagged: Option<bool>,
     /// Whose number or searched fields contain this.
     pub q: Option<String>,
     /// `next` of the page before.
@@ -75,10 +78,23 @@ pub struct DocumentJson {
 pub struct DocumentWithHistory {
     #[serde(flatten)]
     document: DocumentJson,
+    /// Where it clashes with other documents, across sites: nothing is refused for it.
+    flags: Vec<FlagJson>,
     /// When its latest entry reached the hub.
     received_at: Option<String>,
     /// Its entries in the order of application.
     history: Vec<EntryJson>,
+}
+
+/// A clash of a document with others.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FlagJson {
+    /// The rule's name.
+    rule: &'static str,
+    /// What it says.
+    labels: Labels,
+    /// The other documents, at most twenty.
+    documents: Vec<String>,
 }
 
 /// An applied entry.
@@ -146,7 +162,8 @@ impl DocumentQuery {
             return Err(Problem::bad_request("limit is at least 1"));
         }
         let limit = self.limit.unwrap_or(0);
-        Ok(Filter { kind, site, state: given(&self.state), q: given(&self.q), cursor: given(&self.cursor), limit })
+        let (state, q, cursor) = (given(&self.state), given(&self.q), given(&self.cursor));
+        Ok(Filter { kind, site, state, is_flagged: self.flagged == Some(true), q, cursor, limit })
     }
 }
 
@@ -216,24 +233,42 @@ pub async fn documents(
     params(("id" = String, Path, description = "the document's id")),
     responses((status = 200, body = DocumentWithHistory), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub async fn document(State(app): State<App>, Path(id): Path<String>) -> Result<Json<DocumentWithHistory>, Problem> {
-    let (document, history, zone) = app.ask(move |store| find(store, &id)).await?;
+    let Found { document, history, flags, zone } = app.ask(move |store| find(store, &id)).await?;
+    let flag = |flag: Flag| FlagJson {
+        rule: flag.rule.name,
+        labels: labels(flag.rule.zh, flag.rule.en),
+        documents: flag.others.iter().map(|(id, _)| id.to_string()).collect(),
+    };
     Ok(Json(DocumentWithHistory {
         document: document_json(&document, &zone),
+        flags: flags.into_iter().map(flag).collect(),
         received_at: history.iter().map(|entry| entry.received_at).max().map(|at| at.rfc3339(&zone)),
         history: history.iter().map(|entry| entry_json(&document, entry, &zone)).collect(),
     }))
 }
 
-/// A document, its history and its site's zone.
+/// A document with all that is shown of it.
+pub struct Found {
+    /// The document.
+    pub document: Document,
+    /// Its entries in the order of application.
+    pub history: Vec<HistoryEntry>,
+    /// Where it clashes with others.
+    pub flags: Vec<Flag>,
+    /// Its site's zone.
+    pub zone: TimeZone,
+}
+
+/// The document of this id.
 ///
 /// # Errors
 ///
 /// There is no such document, or the store fails.
-pub fn find(store: &Store, id: &str) -> Result<(Document, Vec<HistoryEntry>, TimeZone), Problem> {
+pub fn find(store: &Store, id: &str) -> Result<Found, Problem> {
     let missing = || Problem::not_found(format!("there is no document '{id}'"));
     let id = id.parse::<DocId>().map_err(|_| missing())?;
     let document = store.document(id)?.ok_or_else(missing)?;
     let zone = zones(store)?.remove(&document.site).unwrap_or(TimeZone::UTC);
-    let history = store.history(id)?;
-    Ok((document, history, zone))
+    let (history, flags) = (store.history(id)?, store.flags(&document)?);
+    Ok(Found { document, history, flags, zone })
 }

@@ -148,6 +148,7 @@ fn step_json(step: &Step) -> StepJson {
         pen: step.pen.map(|holder| match holder {
             Holder::Hub => "hub",
             Holder::Origin => "site",
+            Holder::Named(field) => field,
         }),
         takes: step.takes.to_vec(),
     }
@@ -157,6 +158,6 @@ fn state_json(state: &State) -> Named {
     Named { name: state.name, labels: labels(state.zh, state.en) }
 }
 
-const fn labels(zh: &'static str, en: &'static str) -> Labels {
+pub(super) const fn labels(zh: &'static str, en: &'static str) -> Labels {
     Labels { zh, en }
 }

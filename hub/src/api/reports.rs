@@ -173,7 +173,7 @@ fn download(report: &Report, ending: &str, content_type: &str, bytes: Vec<u8>) -
 /// `to` and of the given day or month.
 #[utoipa::path(get, path = "/api/v1/reports/{name}/documents", tag = "reports",
     params(
-        ("name" = String, Path, description = "repairs, faults, delivery, stock, counts or satisfaction"),
+        ("name" = String, Path, description = "the report's name: repairs, claims, settlement and so on; not sync"),
         ("figure" = Option<String>, Query, description = "the report's column; its first unless told otherwise"),
         ("from" = Option<String>, Query, description = "the first day, YYYY-MM-DD"),
         ("to" = Option<String>, Query, description = "the last day, inclusive"),

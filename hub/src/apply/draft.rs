@@ -3,6 +3,7 @@
 //! Nothing here decides about an entry.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -10,10 +11,11 @@ use rusqlite::{Connection, OptionalExtension};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::codec;
 use waystation_protocol::document::Document;
+use waystation_protocol::document::flow::VOID;
 use waystation_protocol::document::fold::Writer;
 use waystation_protocol::fact::Fact;
 use waystation_protocol::id::DocId;
-use waystation_protocol::kind::{self, header};
+use waystation_protocol::kind::{self, Cross, Trait, header};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time;
 use waystation_protocol::value::Value;
@@ -150,6 +152,7 @@ impl Applier {
                 search: searched(document),
                 body,
                 history: card.history.clone(),
+                traits: traits_of(document),
             };
             let document = card.n;
             self.shelf.weigh(id, row.body.len() + row.history.len());
@@ -183,6 +186,23 @@ fn merge(facts: &mut Vec<Fact>, more: Vec<Fact>) {
         }
     }
     facts.retain(|fact| fact.values.iter().any(|value| *value != 0));
+}
+
+/// What a document contributes to the rules its kind takes part in. A void one contributes nothing.
+fn traits_of(document: &Document) -> Vec<(&'static Cross, Option<Trait>)> {
+    let rules = kind::find(&document.kind).map_or(&[][..], |kind| kind.cross);
+    let is_void = document.state == VOID.name;
+    let found = |cross: &'static Cross| {
+        if is_void {
+            return None;
+        }
+        // a defect of ours on one document must not stop every other one
+        catch_unwind(AssertUnwindSafe(|| (cross.of)(document))).unwrap_or_else(|_| {
+            tracing::error!(document = %document.id, rule = cross.name, "comparing panicked");
+            None
+        })
+    };
+    rules.iter().map(|cross| (cross, found(cross))).collect()
 }
 
 /// What people look a document up by, one per line.

@@ -7,7 +7,7 @@ use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{ClockStep, CommandResult, NoticeAck};
+use waystation_protocol::down::{ClockStep, CommandResult};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
 use waystation_protocol::id::{DocId, EntryId};
@@ -23,7 +23,8 @@ use super::reason::{self, Reason};
 use super::shelf::Card;
 use super::standing::{Decision, Fix, Key, key_of};
 use super::waiting::{SetAside, Try, digest, named_site};
-use crate::down::relay::Applied;
+use crate::down::readers::Readers;
+use crate::down::relay::{Applied, Relayed};
 use crate::store::{StoreError, raw};
 
 /// Where an entry stands, and how it arrived.
@@ -66,6 +67,7 @@ pub(super) type Again = (Place, Result<(Read, Verdict), Unread>);
 struct Folded {
     document: Document,
     facts: Vec<Fact>,
+    readers: Readers,
 }
 
 impl Applier {
@@ -98,10 +100,6 @@ impl Applier {
         }
         if let Some(step) = ClockStep::read(&read.entry) {
             draft.slice.clock_steps.push((place.stream, read.entry, step, place.received_at));
-            return Ok(());
-        }
-        // That a notice was read changes nothing here; the journal keeps it.
-        if NoticeAck::read(&read.entry).is_some() {
             return Ok(());
         }
         let id = read.entry.document();
@@ -265,8 +263,9 @@ impl Applier {
         }
         let card = self.shelf.card(&self.conn, id)?;
         if let Some(document) = &card.document {
-            let (stream, seq, site) = (place.stream, place.seq, document.site.clone());
-            draft.slice.applied.push(Applied { document: id, n: card.n, site, entry: entry.id, stream, seq });
+            let (n, site, readers) = (card.n, document.site.clone(), folded.readers);
+            let applied = Relayed { document: id, entry: entry.id, stream: place.stream, seq: place.seq };
+            draft.slice.applied.push(Applied { entry: applied, is_opening: is_new, n, site, readers });
         }
         draft.touch(id, is_new, folded.facts);
         self.retry.extend(self.waiting.take_caused(entry.id));
@@ -410,7 +409,8 @@ fn fold_safely(card: &Card, entry: &Entry, writer: Writer<'_>, zone: &TimeZone) 
         let before = card.document.as_ref();
         let document = fold::fold(before, entry, writer, &known)?;
         let facts = fact::difference(before, Some(&document), zone);
-        Ok(Folded { document, facts })
+        let readers = Readers::of(&document);
+        Ok(Folded { document, facts, readers })
     }));
     match folded {
         Ok(folded) => folded.map_err(|refusal: fold::Refusal| refusal.into()),

@@ -11,6 +11,7 @@ use waystation_protocol::down::{ClockStep, CommandResult};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::Measure;
 use waystation_protocol::id::DocId;
+use waystation_protocol::kind::{Cross, Trait};
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
@@ -20,7 +21,7 @@ use super::history;
 use crate::down;
 use crate::down::relay::{Applied, Relay};
 use crate::store::lost::{self, Fill, Open};
-use crate::store::{Counters, StoreError, clock_step, presence};
+use crate::store::{Counters, StoreError, clock_step, presence, traits};
 
 /// Facts are held to what thousands of them can be summed to in 64 bits; thousandths reach nine million millions.
 const FACT_MAX: i64 = 1 << 53;
@@ -82,6 +83,8 @@ pub(super) struct DocumentRow {
     pub(super) search: String,
     pub(super) body: Vec<u8>,
     pub(super) history: Vec<u8>,
+    /// What it contributes to each rule across documents that its kind takes part in.
+    pub(super) traits: Vec<(&'static Cross, Option<Trait>)>,
 }
 
 #[derive(Debug)]
@@ -134,6 +137,9 @@ pub(crate) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<
     write_documents(conn, slice, &sites)?;
     write_facts(conn, slice, &sites)?;
     write_rollups(conn, slice, &sites)?;
+    for row in &slice.documents {
+        row.traits.iter().try_for_each(|(cross, found)| traits::put(conn, cross, row.n, found.as_ref()))?;
+    }
     aside::write(conn, slice, now)?;
     for (stream, result, at) in &slice.results {
         down::note_result(conn, *stream, result, *at)?;

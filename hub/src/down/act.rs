@@ -1,26 +1,24 @@
-//! What people do at the hub: an act on a document, captured as an entry of the hub's own journal.
+//! What people do at the hub: acts on documents, captured as entries of the hub's own journal.
 //!
 //! One act at a time: the next is captured only once the one before is processed, so that every act is checked against
 //! the document as it is. The call returns when its entry is applied; what it brings about follows in the same commit.
 
+use std::path::PathBuf;
+
 use rusqlite::{Connection, OptionalExtension};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
-use waystation_protocol::document::capture::{self, Books, Captured, Effect, Moment, Problem, Wish};
-use waystation_protocol::document::fold::Writer;
+use waystation_protocol::document::capture::{Problem, Wish};
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::kind::header;
 use waystation_protocol::plant::{Plant, is_planted};
-use waystation_protocol::time::{ClockQuality, Timestamp};
-use waystation_protocol::value::Value;
+use waystation_protocol::time::Timestamp;
 
 use super::freeze;
 use super::own::{self, Own};
+use super::stage::Stage;
 use crate::clock;
+use crate::rules::Rules;
 use crate::store::{Store, StoreError, read_document};
-
-/// No act brings about more than this, directly or by its effects.
-const ENTRIES: usize = 4_096;
 
 /// Why an act was not done.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +62,12 @@ impl Deed {
         self.entry
     }
 
+    /// The document acted on.
+    #[must_use]
+    pub fn document(&self) -> DocId {
+        self.document
+    }
+
     /// How far its journal is stored with it, for whoever processes it.
     pub(crate) fn grown(&self) -> (i64, Seq) {
         own::grown(self.own)
@@ -71,8 +75,8 @@ impl Deed {
 }
 
 impl Store {
-    /// Acts on a document as the hub. `seen`: the last state entry its author saw. Returns once the act is applied, at
-    /// most `patience_ms` after it was stored.
+    /// Acts as the hub on the document named, or opens one. `seen`: the last state entry its author saw. Returns once the
+    /// act is applied, at most `patience_ms` after it was stored.
     ///
     /// # Errors
     ///
@@ -82,8 +86,8 @@ impl Store {
         let is_late = || clock::tick().since(started) >= patience_ms;
         let deed = loop {
             changes.mark_unchanged();
-            let (wish, now) = (wish.clone(), clock::now());
-            match self.command(Box::new(move |conn| Ok(begin(conn, wish, seen, now))))?? {
+            let (office, wish, now) = (self.office(), wish.clone(), clock::now());
+            match self.command(Box::new(move |conn| Ok(begin(conn, &office, wish, seen, now))))?? {
                 Some(deed) => break deed,
                 None if is_late() => return Err(ActError::Busy),
                 None => self.wait_for_change(&mut changes)?,
@@ -99,10 +103,6 @@ impl Store {
             }
         }
     }
-}
-
-fn no_opening() -> Problem {
-    Problem::at("document", "须指明单据", "an act of the hub names its document")
 }
 
 fn processed(conn: &Connection, row: i64) -> Result<Seq, StoreError> {
@@ -126,26 +126,24 @@ fn set_aside(conn: &Connection, own: Own) -> Result<Option<ActError>, StoreError
 /// act, or what agents brought back after a restore, is not processed: the document is not yet as it will be.
 pub(crate) fn begin(
     conn: &Connection,
+    (dir, rules): &(PathBuf, Rules),
     wish: Wish,
     seen: Option<EntryId>,
     now: Timestamp,
 ) -> Result<Option<Deed>, ActError> {
-    let Some(id) = wish.document else { return Err(ActError::Problems(vec![no_opening()])) };
-    let document = read_document(conn, id)?.ok_or(ActError::NotFound(id))?;
-    if freeze::is_frozen(conn, document.site.as_str())? {
-        return Err(ActError::Frozen(document.site.to_string()));
-    }
     let own = own::acts(conn, now)?;
+    let mut stage = Stage::new(conn, rules, own.stored.seq, now);
+    let head = wish.document.map(|id| stage.document(id).map(|document| document.head)).transpose()?;
     if own.processed < own.stored.seq || freeze::is_returning(conn)? && !is_planted(Plant::ReturnedNotFirst) {
         return Ok(None);
     }
-    if seen.is_some_and(|seen| seen != document.head) {
+    if seen.is_some() && seen != head {
         return Err(ActError::Superseded);
     }
-    let wish = Wish { kind: document.kind.clone(), ..wish };
-    let (entry, entries) = captured(document, wish, own.stored.seq, now)?;
-    let own = own::append(conn, own, &entries, now)?;
-    Ok(Some(Deed { own, document: id, entry }))
+    let (document, entry) = stage.capture(wish)?;
+    stage.counters.save(conn, dir)?;
+    let own = own::append(conn, own, &stage.entries, now)?;
+    Ok(Some(Deed { own, document, entry }))
 }
 
 /// The document once the act is applied; none before that.
@@ -157,67 +155,4 @@ pub(crate) fn outcome(conn: &Connection, deed: &Deed) -> Result<Option<Document>
         return Err(reason);
     }
     read_document(conn, deed.document)?.ok_or(ActError::NotFound(deed.document)).map(Some)
-}
-
-/// The act's entry and those of its effects, in the order of their causes.
-fn captured(document: Document, wish: Wish, head: Seq, now: Timestamp) -> Result<(EntryId, Vec<Vec<u8>>), ActError> {
-    let author = wish.author.clone();
-    let mut documents = vec![document];
-    let mut wishes = std::collections::VecDeque::from([wish]);
-    let (mut first, mut entries) = (None, Vec::new());
-    while let Some(wish) = wishes.pop_front() {
-        if entries.len() == ENTRIES {
-            return Err(ActError::Problems(vec![Problem::whole("此操作牵涉过多", "the act brings about too much")]));
-        }
-        let before = wish.document.and_then(|id| documents.iter().position(|document| document.id == id));
-        let Captured { entry, document, effects } =
-            capture_one(before.map(|index| &documents[index]), wish, head, now)?;
-        first.get_or_insert(entry.id);
-        entries.push(entry.to_bytes());
-        for effect in effects {
-            wishes.push_back(wish_of(effect, &document, entry.id, &author)?);
-        }
-        match before {
-            Some(index) => documents[index] = document,
-            None => documents.push(document),
-        }
-    }
-    Ok((first.expect("the act itself is captured first"), entries))
-}
-
-fn capture_one(before: Option<&Document>, wish: Wish, head: Seq, now: Timestamp) -> Result<Captured, ActError> {
-    let id = EntryId::from_bytes(clock::random_id().map_err(StoreError::from)?);
-    let moment = Moment { id, now, mono_ms: clock::tick().0, boot: 0, clock: ClockQuality::Compared.code() };
-    capture::capture(before, wish, moment, Writer::Hub, &OwnBooks { head }).map_err(ActError::Problems)
-}
-
-fn wish_of(effect: Effect, document: &Document, cause: EntryId, author: &str) -> Result<Wish, ActError> {
-    let (author, cause) = (author.to_owned(), Some(cause));
-    match effect {
-        Effect::Open { kind, act, mut set } => {
-            set.insert(header::SITE.name().to_owned(), Value::from(document.site.as_str()));
-            Ok(Wish { document: None, kind: kind.to_owned(), act: act.to_owned(), set, author, cause })
-        }
-        // no act of the hub notes on another document yet
-        Effect::Note { document: other, set } if other == document.id => {
-            let (kind, act) = (document.kind.clone(), header::NOTE.to_owned());
-            Ok(Wish { document: Some(other), kind, act, set, author, cause })
-        }
-        Effect::Note { document: other, .. } => Err(ActError::NotFound(other)),
-    }
-}
-
-/// What the hub knows where it acts: it counts nothing itself.
-struct OwnBooks {
-    head: Seq,
-}
-
-impl Books for OwnBooks {
-    fn on_hand_milli(&self, _item: &str, _location: &str) -> i64 {
-        0
-    }
-
-    fn positions(&self) -> (u64, u64) {
-        (self.head.0, 0)
-    }
 }

@@ -1,7 +1,7 @@
 //! What stands still after the hub came back older, so that it never decides twice.
 //!
-//! A site is frozen while any agent that stood for it, and so may have been told of its documents, has not said HELLO,
-//! re-sent its journal and brought back its downward one. Entries of its agents are stored and not processed beyond
+//! A site is frozen while any agent that may have been told of its documents, because it stood for the site or because
+//! documents went to a site of its own, has not said HELLO, re-sent its journal and brought back its downward one. Entries of its agents are stored and not processed beyond
 //! where they were; its documents take no acts of the hub. A migration agent counts for the sites of its documents:
 //! others it was never told of. What agents brought back is processed before anything else goes on.
 
@@ -13,7 +13,7 @@ use waystation_protocol::codec;
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::Sites;
 
-use crate::store::{StoreError, seq_at};
+use crate::store::{StoreError, reach, seq_at};
 
 /// Whether an agent, a row `kept` of a restore, is still awaited.
 const AWAITED: &str = "(greeted_at IS NULL OR returned_at IS NULL OR EXISTS (SELECT 1 FROM restore_stream
@@ -119,7 +119,8 @@ pub(crate) fn is_returning(conn: &Connection) -> Result<bool, StoreError> {
     Ok(conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// The sites of every agent that is still awaited: as the restore knew them, and as the books do.
+/// The sites of every agent that is still awaited, as the restore knew them and as the books do, and those that may
+/// write on documents of which such an agent may have been told.
 fn sites(conn: &Connection, restore: i64) -> Result<BTreeSet<String>, StoreError> {
     let sql = format!(
         "SELECT kept.sites, agent.id FROM restore_agent AS kept LEFT JOIN agent ON agent.agent = kept.agent
@@ -136,7 +137,7 @@ fn sites(conn: &Connection, restore: i64) -> Result<BTreeSet<String>, StoreError
             sites.extend(in_books(conn, agent)?);
         }
     }
-    Ok(sites)
+    reach::touched(conn, sites)
 }
 
 fn in_books(conn: &Connection, agent: i64) -> Result<Vec<String>, StoreError> {

@@ -24,7 +24,7 @@ pub(crate) type Key = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) key: Key,
-    /// Whether it stands on a document; otherwise it is a receipt, a notice or the like.
+    /// Whether it stands on a document; otherwise it is a receipt, a command or the like.
     pub(crate) is_on_document: bool,
     pub(crate) entry: Vec<u8>,
 }

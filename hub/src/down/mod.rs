@@ -1,12 +1,13 @@
 //! What the hub tells its agents, and what it does itself.
 //!
 //! `own`: the hub's journal, and the journals of what agents bring back. `journal`: the rows of the downward journals.
-//! `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches. `courses`: what
+//! `readers`, `relay`, `snapshot`: applied entries on their way to agents. `meet`, `give_back`: HELLO, ACK and returned batches. `courses`: what
 //! leaves, and when.
-//! `freeze`: what stands still after the hub came back older. `act`, `post`, `forms`: what people do at the hub. Everything that
+//! `freeze`: what stands still after the hub came back older. `act`, `stage`, `books`, `post`, `forms`: what people do at the hub. Everything that
 //! is told is appended in the transaction that makes it true; nothing here knows about MQTT.
 
 pub(crate) mod act;
+mod books;
 mod courses;
 mod forms;
 pub(crate) mod freeze;
@@ -14,9 +15,13 @@ mod give_back;
 pub(crate) mod journal;
 mod meet;
 pub(crate) mod own;
+#[cfg(test)]
+mod parties_tests;
 pub(crate) mod post;
+pub(crate) mod readers;
 pub(crate) mod relay;
 mod snapshot;
+mod stage;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! Commands and notices: what people at the hub tell agents, and what commands came to.
+//! Commands: what people at the hub tell agents to do, and what that came to.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use waystation_protocol::down::{Command, CommandResult, Notice, Stamp};
+use waystation_protocol::down::{Command, CommandResult, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{AgentId, EntryId};
-use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item};
@@ -39,16 +38,6 @@ impl Store {
     pub fn give_command(&self, agent: AgentId, command: Command, by: &str) -> Result<Option<EntryId>, StoreError> {
         let by = by.to_owned();
         self.command(Box::new(move |conn| give(conn, agent, &command, &by)))
-    }
-
-    /// Tells the agents of a site, or all, a notice; gives how many.
-    ///
-    /// # Errors
-    ///
-    /// The database fails.
-    pub fn publish_notice(&self, site: Option<SiteId>, notice: Notice, by: &str) -> Result<usize, StoreError> {
-        let by = by.to_owned();
-        self.command(Box::new(move |conn| publish(conn, site.as_ref(), &notice, &by)))
     }
 
     /// Every command an agent was given, the latest first; none where there is no such agent.
@@ -87,26 +76,6 @@ pub(crate) fn give(
     let bytes = entry.to_bytes();
     journal::tell(conn, row, &Item::of(&entry, bytes), stamp.now)?;
     Ok(Some(stamp.id))
-}
-
-/// Tells the agents of a site, or all, a notice, within the caller's transaction; gives how many.
-pub(crate) fn publish(
-    conn: &Connection,
-    site: Option<&SiteId>,
-    notice: &Notice,
-    by: &str,
-) -> Result<usize, StoreError> {
-    let sql = "SELECT id FROM agent WHERE is_hub = 0 AND (?1 IS NULL OR id IN (SELECT agent_site.agent
-               FROM agent_site JOIN site ON site.id = agent_site.site WHERE site.site = ?1)) ORDER BY id";
-    let mut statement = conn.prepare(sql)?;
-    let agents = statement.query_map([site.map(SiteId::as_str)], |row| row.get::<_, i64>(0))?;
-    let agents: Vec<i64> = agents.collect::<Result<_, _>>()?;
-    let stamp = stamp()?;
-    let mut entry = notice.entry(stamp);
-    by.clone_into(&mut entry.author);
-    let item = Item::of(&entry, entry.to_bytes());
-    agents.iter().try_for_each(|agent| journal::tell(conn, *agent, &item, stamp.now))?;
-    Ok(agents.len())
 }
 
 fn stamp() -> Result<Stamp, StoreError> {

@@ -1,8 +1,9 @@
 //! Applied entries on their way to the agents that must know them.
 //!
 //! An agent is told, verbatim and in the order of application, every applied entry by others on documents of the sites
-//! it ever stood for. The pen never goes to another site yet; once it does, that site's agents are told as well. Of
-//! an entry for which a fix stands, the receipt of the fix comes first: the captured bytes alone do not fold.
+//! it ever stood for, on those whose pen such a site holds or held, and on those whose kind says so. A site that comes
+//! to be told of a document hears its whole accepted chain first. Of an entry for which a fix stands, the receipt of the
+//! fix comes first: the captured bytes alone do not fold.
 
 use std::collections::HashMap;
 
@@ -15,33 +16,45 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item};
+use super::readers::{EVERYONE, Readers};
+use crate::apply::history;
 use crate::apply::standing::fields;
 use crate::store::{StoreError, array_at, raw, seq_at};
 
-/// An applied entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Applied {
-    /// Its document, and that one's row.
+/// An entry of a document, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Relayed {
     pub(crate) document: DocId,
-    pub(crate) n: i64,
-    pub(crate) site: SiteId,
     pub(crate) entry: EntryId,
-    /// Where it stands.
     pub(crate) stream: i64,
     pub(crate) seq: Seq,
 }
 
+/// An entry applied just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) entry: Relayed,
+    pub(crate) is_opening: bool,
+    /// Its document's row and site.
+    pub(crate) n: i64,
+    pub(crate) site: SiteId,
+    /// Who is told of the document as it then is.
+    pub(crate) readers: Readers,
+}
+
 /// Relays entries within one transaction: remembers who is to be told and which batch was open.
 pub(crate) struct Relay<'a> {
-    conn: &'a Connection,
+    pub(super) conn: &'a Connection,
     now: Timestamp,
-    audiences: HashMap<SiteId, Vec<Listener>>,
+    /// The rows of sites.
+    pub(super) sites: HashMap<SiteId, i64>,
+    audiences: HashMap<i64, Vec<Listener>>,
     /// How far each stream is an agent's own.
     own: HashMap<(i64, i64), Seq>,
     open: Option<(i64, raw::Stored)>,
 }
 
-/// An agent of a site.
+/// An agent that is told of a site's documents.
 #[derive(Debug, Clone, Copy)]
 struct Listener {
     agent: i64,
@@ -51,25 +64,46 @@ struct Listener {
 
 impl<'a> Relay<'a> {
     pub(crate) fn new(conn: &'a Connection, now: Timestamp) -> Relay<'a> {
-        Relay { conn, now, audiences: HashMap::new(), own: HashMap::new(), open: None }
+        let (sites, audiences, own) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Relay { conn, now, sites, audiences, own, open: None }
     }
 
     /// Tells everyone who must know of an applied entry.
     pub(crate) fn spread(&mut self, applied: &Applied) -> Result<(), StoreError> {
-        let mut audience = self.audience(&applied.site)?;
-        if is_planted(Plant::RelaySkipsOne) {
-            audience.pop();
+        let circles = self.circles(applied)?;
+        for (circle, is_new) in circles {
+            let mut audience = self.audience(circle)?;
+            if is_planted(Plant::RelaySkipsOne) {
+                audience.pop();
+            }
+            for listener in audience {
+                match listener.due_from {
+                    Some(from) if applied.n >= from => {}
+                    _ if is_new && !applied.is_opening => self.tell_chain(listener.agent, applied)?,
+                    _ => self.tell(listener.agent, &applied.entry)?,
+                }
+            }
         }
-        for listener in audience {
-            if listener.due_from.is_none_or(|from| applied.n < from) {
-                self.tell(listener.agent, applied)?;
+        Ok(())
+    }
+
+    /// Tells one agent everything that made a document, up to an entry applied just now.
+    fn tell_chain(&mut self, agent: i64, applied: &Applied) -> Result<(), StoreError> {
+        let sql = "SELECT history FROM document WHERE n = ?1";
+        let history: Vec<u8> = self.conn.prepare_cached(sql)?.query_row([applied.n], |row| row.get(0))?;
+        for record in history::read(&history) {
+            let (document, entry, stream, seq) = (applied.entry.document, record.entry, record.stream, record.seq);
+            let told = Relayed { document, entry, stream, seq };
+            self.tell(agent, &told)?;
+            if told == applied.entry {
+                break;
             }
         }
         Ok(())
     }
 
     /// Tells one agent, unless the entry is its own.
-    pub(crate) fn tell(&mut self, agent: i64, applied: &Applied) -> Result<(), StoreError> {
+    pub(crate) fn tell(&mut self, agent: i64, applied: &Relayed) -> Result<(), StoreError> {
         if applied.seq <= self.own_up_to(agent, applied.stream)? {
             return Ok(());
         }
@@ -88,18 +122,27 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn audience(&mut self, site: &SiteId) -> Result<Vec<Listener>, StoreError> {
-        if let Some(known) = self.audiences.get(site) {
+    /// The agents that are told of a site's documents, or of everyone's.
+    fn audience(&mut self, circle: i64) -> Result<Vec<Listener>, StoreError> {
+        if let Some(known) = self.audiences.get(&circle) {
             return Ok(known.clone());
         }
-        let sql = "SELECT agent_site.agent, next_n FROM site JOIN agent_site ON agent_site.site = site.id
-                   LEFT JOIN down_due ON down_due.agent = agent_site.agent AND down_due.site = site.id
-                   WHERE site.site = ?1 ORDER BY agent_site.agent";
+        let sql = match circle {
+            EVERYONE => {
+                "SELECT id, (SELECT min(next_n) FROM down_due WHERE agent = agent.id) FROM agent
+                 WHERE is_hub = 0 AND ?1 = 0 ORDER BY id"
+            }
+            _ => {
+                "SELECT agent_site.agent, next_n FROM agent_site
+                 LEFT JOIN down_due ON down_due.agent = agent_site.agent AND down_due.site = agent_site.site
+                 WHERE agent_site.site = ?1 ORDER BY agent_site.agent"
+            }
+        };
         let mut statement = self.conn.prepare_cached(sql)?;
         let listeners =
-            statement.query_map([site.as_str()], |row| Ok(Listener { agent: row.get(0)?, due_from: row.get(1)? }))?;
+            statement.query_map([circle], |row| Ok(Listener { agent: row.get(0)?, due_from: row.get(1)? }))?;
         let listeners: Vec<Listener> = listeners.collect::<Result<_, _>>()?;
-        self.audiences.insert(site.clone(), listeners.clone());
+        self.audiences.insert(circle, listeners.clone());
         Ok(listeners)
     }
 
@@ -127,7 +170,7 @@ impl<'a> Relay<'a> {
     }
 
     /// The receipt of the fix that stands for an entry.
-    fn fix_of(&self, applied: &Applied) -> Result<Option<Item>, StoreError> {
+    fn fix_of(&self, applied: &Relayed) -> Result<Option<Item>, StoreError> {
         let sql = "SELECT act, fields, before_code, before_zh, before_reason, stream.stream, seq, at FROM resolution
                    JOIN stream ON stream.id = resolution.stream
                    WHERE document = ?1 AND entry = ?2 AND action = 'fix' AND outcome = 'applied' LIMIT 1";
@@ -198,6 +241,6 @@ pub(crate) fn is_applied(conn: &Connection, document: DocId, stream: i64, seq: S
     let sql = "SELECT history FROM document WHERE id = ?1";
     let history: Option<Vec<u8>> =
         conn.prepare_cached(sql)?.query_row([document.as_bytes()], |row| row.get(0)).optional()?;
-    let records = history.map(|history| crate::apply::history::read(&history)).unwrap_or_default();
+    let records = history.map(|history| history::read(&history)).unwrap_or_default();
     Ok(records.iter().any(|record| (record.stream, record.seq) == (stream, seq)))
 }

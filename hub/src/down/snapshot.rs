@@ -4,17 +4,16 @@
 //! once where the step has passed their document, and by a later step otherwise. An agent whose journal is not known to
 //! be back waits.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::down::{Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::plant::{Plant, is_planted};
-use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item};
-use super::relay::{Applied, Relay, is_applied};
+use super::relay::{Relay, Relayed, is_applied};
 use crate::apply::history;
 use crate::store::{StoreError, array_at, raw, seq_at};
 
@@ -41,24 +40,21 @@ pub(crate) fn catch_up(conn: &Connection, now: Timestamp) -> Result<(), StoreErr
 struct Due {
     agent: i64,
     site: i64,
-    name: SiteId,
     next_n: i64,
 }
 
 fn due(conn: &Connection) -> Result<Option<Due>, StoreError> {
-    let sql = "SELECT agent, down_due.site, site.site, next_n FROM down_due JOIN site ON site.id = down_due.site
-               WHERE agent NOT IN (SELECT agent FROM down_stream
+    let sql = "SELECT agent, site, next_n FROM down_due WHERE agent NOT IN (SELECT agent FROM down_stream
                WHERE is_current = 1 AND (is_awaited = 1 OR held_seq > head_seq)) LIMIT 1";
-    let found = conn
-        .prepare_cached(sql)?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?)));
-    let Some((agent, site, name, next_n)) = found.optional()? else { return Ok(None) };
-    let name = name.parse().map_err(|_| StoreError::damaged("a site's name is none"))?;
-    Ok(Some(Due { agent, site, name, next_n }))
+    let due = |row: &Row<'_>| Ok(Due { agent: row.get(0)?, site: row.get(1)?, next_n: row.get(2)? });
+    Ok(conn.prepare_cached(sql)?.query_row([], due).optional()?)
 }
 
 fn tell_site(conn: &Connection, due: &Due, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "SELECT n, id, history FROM document WHERE site = ?1 AND n >= ?2 ORDER BY n LIMIT ?3";
+    let sql = "SELECT n, id, history FROM document WHERE n IN (
+                   SELECT n FROM document WHERE site = ?1 AND n >= ?2 AND n NOT IN (SELECT document FROM document_untold)
+                   UNION SELECT document FROM document_reader WHERE site IN (0, ?1) AND document >= ?2
+                   ORDER BY 1 LIMIT ?3) ORDER BY n";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params![due.site, due.next_n, STEP])?;
     let (mut relay, mut told, mut last) = (Relay::new(conn, now), 0, 0);
@@ -67,7 +63,7 @@ fn tell_site(conn: &Connection, due: &Due, now: Timestamp) -> Result<(), StoreEr
         let records = history::read(&row.get::<_, Vec<u8>>(2)?);
         for record in records.into_iter().filter(|_| !is_planted(Plant::SnapshotLeftOut)) {
             let (entry, stream, seq) = (record.entry, record.stream, record.seq);
-            relay.tell(due.agent, &Applied { document, n, site: due.name.clone(), entry, stream, seq })?;
+            relay.tell(due.agent, &Relayed { document, entry, stream, seq })?;
         }
         (told, last) = (told + 1, n);
     }
@@ -137,18 +133,9 @@ fn tell_branch(conn: &Connection, fork: &Fork, parent: i64, stored: Seq, now: Ti
             let Ok(entry) = Entry::from_bytes(bytes) else { continue };
             let document = entry.document();
             if at <= stored && is_applied(conn, document, parent, at)? {
-                let Some((n, site)) = place(conn, document)? else { continue };
-                relay.tell(fork.agent, &Applied { document, n, site, entry: entry.id, stream: parent, seq: at })?;
+                relay.tell(fork.agent, &Relayed { document, entry: entry.id, stream: parent, seq: at })?;
             }
         }
     }
     Ok(())
-}
-
-fn place(conn: &Connection, document: DocId) -> Result<Option<(i64, SiteId)>, StoreError> {
-    let sql = "SELECT n, site.site FROM document JOIN site ON site.id = document.site WHERE document.id = ?1";
-    let found =
-        conn.prepare_cached(sql)?.query_row([document.as_bytes()], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
-    let found = found.optional()?;
-    Ok(found.and_then(|(n, site)| Some((n, site.parse().ok()?))))
 }

@@ -9,7 +9,7 @@ use waystation_protocol::definition::{self, Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::down::{
-    self, ClockStep, Command, CommandResult, Notice, NoticeAck, Outcome, Receipt, Rehydrated, Stamp,
+    self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp,
 };
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
@@ -25,9 +25,9 @@ use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options,
 
 /// What one agent holds of its downward journal.
 #[derive(Debug, Default, Clone)]
-struct Told {
-    stream: Option<StreamId>,
-    entries: Vec<Vec<u8>>,
+pub(super) struct Told {
+    pub(super) stream: Option<StreamId>,
+    pub(super) entries: Vec<Vec<u8>>,
     marks: Vec<Mark>,
 }
 
@@ -45,7 +45,7 @@ impl Told {
     }
 
     /// Kind and act of each entry.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let words: Vec<String> = self.read().iter().map(|entry| format!("{} {}", entry.kind, entry.act)).collect();
         words.join(", ")
     }
@@ -68,7 +68,7 @@ impl Told {
     }
 
     /// A batch that brings back what is held from `first` on.
-    fn batch(&self, first: u64) -> Batch {
+    pub(super) fn batch(&self, first: u64) -> Batch {
         let mut builder = Builder::new();
         for entry in &self.entries[first as usize - 1..] {
             assert!(builder.push(entry));
@@ -88,11 +88,11 @@ impl Told {
 }
 
 impl Hub {
-    fn meet(&mut self, agent: &Agent, told: &Told) -> Greeting {
+    pub(super) fn meet(&mut self, agent: &Agent, told: &Told) -> Greeting {
         self.meet_knowing(agent, told, 0)
     }
 
-    fn meet_knowing(&mut self, agent: &Agent, told: &Told, stored: u64) -> Greeting {
+    pub(super) fn meet_knowing(&mut self, agent: &Agent, told: &Told, stored: u64) -> Greeting {
         let mut hello = agent.plain_hello(stored);
         hello.down = told.held();
         let frame = agent.seal(&hello);
@@ -112,7 +112,7 @@ impl Hub {
     }
 
     /// A HELLO, then everything the agent is told.
-    fn tell(&mut self, agent: &Agent, told: &mut Told) -> Meeting {
+    pub(super) fn tell(&mut self, agent: &Agent, told: &mut Told) -> Meeting {
         self.settle();
         let greeting = self.meet(agent, told);
         let meeting = greeting.meeting.expect("nothing is owed");
@@ -129,7 +129,7 @@ impl Hub {
         }
     }
 
-    fn decide(&self, document: DocId, act: &str, set: &[(&str, Value)]) -> Result<String, ActError> {
+    pub(super) fn decide(&self, document: DocId, act: &str, set: &[(&str, Value)]) -> Result<String, ActError> {
         let set = set.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let (kind, act, author) = (String::new(), act.to_owned(), "审核".to_owned());
         let wish = Wish { document: Some(document), kind, act, set, author, cause: None };
@@ -137,14 +137,14 @@ impl Hub {
     }
 
     /// Closes, puts an older database in place, and opens again.
-    fn put_back(self, copy: &Path) -> Hub {
+    pub(super) fn put_back(self, copy: &Path) -> Hub {
         self.store.close();
         std::fs::copy(copy, self.dir.path().join(DATABASE)).unwrap();
         Hub::open_in(self.dir, self.now)
     }
 
     /// Closes, copies the database, and opens again.
-    fn copy(self, to: &Path) -> Hub {
+    pub(super) fn copy(self, to: &Path) -> Hub {
         self.store.close();
         std::fs::copy(self.dir.path().join(DATABASE), to).unwrap();
         Hub::open_in(self.dir, self.now)
@@ -156,7 +156,7 @@ fn quantity(number: i64) -> Value {
 }
 
 /// A sheet with one line counted: four where five were expected.
-fn sheet(agent: &mut Agent) -> DocId {
+pub(super) fn sheet(agent: &mut Agent) -> DocId {
     let sheet = agent.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
     let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
     agent.act(Some(sheet), "count_sheet", "count", &line);
@@ -165,7 +165,7 @@ fn sheet(agent: &mut Agent) -> DocId {
 }
 
 /// The agent folds what it was told.
-fn learn(agent: &mut Agent, told: &Told) {
+pub(super) fn learn(agent: &mut Agent, told: &Told) {
     for entry in told.read().iter().filter(|entry| down::is_on_document(&entry.kind)) {
         let before = agent.documents.get(&entry.document());
         if let Ok(after) = fold::fold(before, entry, Writer::Accepted, &|_| true) {
@@ -523,8 +523,8 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     let copy = copies.path().join("copy");
     let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
     let publish = |hub: &Hub, title: &str| {
-        let notice = Notice { title: title.into(), text: String::new(), until: None };
-        assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+        let command = Command { name: title.into(), args: String::new(), not_after: Timestamp(i64::MAX) };
+        hub.store.give_command(agent.id, command, "王芳").unwrap().unwrap();
     };
     hub.tell(&agent, &mut told);
     publish(&hub, "一");
@@ -560,7 +560,7 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     super::journal::verify(&conn, row.row).unwrap();
     drop(conn);
     told.take(&hub, stream);
-    assert_eq!((told.head().seq, Notice::read(&told.read()[4]).unwrap().title), (Seq(5), "五".to_owned()));
+    assert_eq!((told.head().seq, Command::read(&told.read()[4]).unwrap().name), (Seq(5), "五".to_owned()));
 }
 
 /// Proves R-OLDER-3.
@@ -571,11 +571,11 @@ fn where_the_agent_knows_no_hash_any_more_its_base_lies_below_and_nothing_is_wit
         let copy = copies.path().join("copy");
         let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
         let publish = |hub: &Hub, title: &str| {
-            let notice = Notice { title: title.into(), text: String::new(), until: None };
-            assert_eq!(hub.store.publish_notice(None, notice, "王芳").unwrap(), 1);
+            let command = Command { name: title.into(), args: String::new(), not_after: Timestamp(i64::MAX) };
+            hub.store.give_command(agent.id, command, "王芳").unwrap().unwrap();
         };
         let titles =
-            |told: &Told| told.read().iter().map(|entry| Notice::read(entry).unwrap().title).collect::<String>();
+            |told: &Told| told.read().iter().map(|entry| Command::read(entry).unwrap().name).collect::<String>();
         hub.tell(&agent, &mut told);
         publish(&hub, "一");
         hub.tell(&agent, &mut told);
@@ -712,24 +712,19 @@ fn definitions_reach_every_agent_also_those_that_enrol_later_and_those_of_a_rest
 }
 
 #[test]
-fn commands_and_notices_go_down_and_results_come_up() {
+fn commands_go_down_and_results_come_up() {
     let mut hub = Hub::open();
     let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
     let command = Command { name: "resend".into(), args: "{}".into(), not_after: Timestamp(START.0 + 1) };
     assert_eq!(hub.store.give_command(agent.id, command.clone(), "王芳").unwrap(), None, "nobody knows it yet");
     hub.tell(&agent, &mut told);
     let given = hub.store.give_command(agent.id, command.clone(), "王芳").unwrap().unwrap();
-    let notice = Notice { title: "停电".into(), text: "周日".into(), until: None };
-    assert_eq!(hub.store.publish_notice("3702".parse().ok(), notice.clone(), "王芳").unwrap(), 1);
-    assert_eq!(hub.store.publish_notice("3703".parse().ok(), notice, "王芳").unwrap(), 0);
     hub.tell(&agent, &mut told);
-    assert_eq!(told.words(), "command give, notice publish");
+    assert_eq!(told.words(), "command give");
     assert_eq!(Command::read(&told.read()[0]), Some(command.clone()));
     let result = CommandResult { command: given, outcome: Outcome::Done, text: "好".into() };
     let stamp = Stamp { id: EntryId::from_bytes([8; 16]), now: START };
     agent.push(result.entry(stamp).to_bytes());
-    let read = NoticeAck { notice: told.read()[1].id };
-    agent.push(read.entry(Stamp { id: EntryId::from_bytes([9; 16]), now: START }).to_bytes());
     hub.take_all(&agent);
     let rows = hub.store.commands(agent.id).unwrap().unwrap();
     assert_eq!((rows.len(), rows[0].outcome.as_deref(), rows[0].text.as_deref()), (1, Some("done"), Some("好")));

@@ -11,10 +11,11 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use waystation_protocol::batch::Unpacked;
 use waystation_protocol::chain::Seq;
-use waystation_protocol::down::Notice;
+use waystation_protocol::down::Command;
 use waystation_protocol::frame::{Frame, FrameType};
 use waystation_protocol::id::SessionId;
 use waystation_protocol::message::{Ack, Batch, Held, Hello, Message, Welcome};
+use waystation_protocol::time::Timestamp;
 use waystation_protocol::topic;
 
 use super::{Link, LinkConfig};
@@ -78,10 +79,12 @@ async fn a_downward_journal_is_sent_acknowledged_sent_again_and_resumed() {
     let (client, mut events) = connect(&agent, broker.addr().port()).await;
     let welcome = greet(&client, &mut events, &agent, None, &key).await;
     let stream = welcome.down.unwrap().stream;
+    let agent_id = agent.id;
     let publish = async |title: &str| {
         let (store, title) = (store.clone(), title.to_owned());
-        let notice = Notice { title, text: String::new(), until: None };
-        tokio::task::spawn_blocking(move || store.publish_notice(None, notice, "王芳")).await.unwrap().unwrap();
+        let (id, not_after) = (agent_id, Timestamp(i64::MAX));
+        let command = Command { name: title, args: String::new(), not_after };
+        tokio::task::spawn_blocking(move || store.give_command(id, command, "王芳")).await.unwrap().unwrap();
     };
     publish("一").await;
     let first: Batch = next(&mut events, FrameType::Batch, &key).await;

@@ -15,10 +15,10 @@ use waystation_protocol::value::{Type, Value};
 
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
-use crate::api::documents::{DocumentQuery, find};
+use crate::api::documents::{DocumentQuery, Found, find};
 use crate::api::problem::Problem;
 use crate::board;
-use crate::store::{HistoryEntry, SiteRow};
+use crate::store::{Flag, HistoryEntry, SiteRow};
 use crate::view;
 
 /// Fields shown in a list's row.
@@ -32,6 +32,7 @@ struct ListPage {
     kinds: Vec<Choice>,
     states: Vec<Choice>,
     sites: Vec<Choice>,
+    is_flagged: bool,
     q: String,
     rows: Vec<ListRow>,
     older: Option<String>,
@@ -65,6 +66,7 @@ struct DocumentPage {
     state: String,
     is_void: bool,
     facts: Vec<Named>,
+    flags: Vec<Warning>,
     fields: Vec<Named>,
     groups: Vec<Group>,
     notes: Vec<Remark>,
@@ -75,6 +77,12 @@ pub(super) struct Named {
     pub(super) label: String,
     pub(super) value: String,
     pub(super) link: Option<String>,
+}
+
+/// Where the document clashes with others.
+struct Warning {
+    text: &'static str,
+    others: Vec<Named>,
 }
 
 struct Group {
@@ -146,6 +154,8 @@ impl Telling<'_> {
             (header::IMPORTED, None) => t.imported(),
             (header::VOIDED, None) => t.voided(),
             (header::NOTE, None) => t.note(),
+            (header::RECLAIMED, None) => t.reclaimed(),
+            (header::HANDED_OVER, None) => t.handed_over(),
             (name, None) => name,
         }
         .to_owned()
@@ -253,8 +263,11 @@ pub(super) fn list_row(t: Lang, document: &Document, sites: &HashMap<&str, &Site
 
 /// The printed number; else the end of the id.
 fn number(document: &Document) -> String {
-    let tail = |id: String| format!("…{}", id.chars().skip(24).collect::<String>());
-    document.number().map_or_else(|| tail(document.id.to_string()), str::to_owned)
+    document.number().map_or_else(|| tail(&document.id), str::to_owned)
+}
+
+fn tail(id: &DocId) -> String {
+    format!("…{}", id.to_string().chars().skip(24).collect::<String>())
 }
 
 /// The list.
@@ -265,6 +278,7 @@ pub async fn documents(State(app): State<App>, visitor: Visitor) -> Result<Respo
         kind: given("kind"),
         site: given("site"),
         state: given("state"),
+        flagged: given("flagged").map(|flagged| flagged == "true"),
         q: given("q"),
         cursor: given("cursor"),
         limit: None,
@@ -288,6 +302,7 @@ pub async fn documents(State(app): State<App>, visitor: Visitor) -> Result<Respo
         kinds: kind_choices(t, query.kind.as_deref()),
         states: state_choices(t, kind, state.as_deref()),
         sites: site_choices(&sites, query.site.as_deref()),
+        is_flagged: query.flagged == Some(true),
         q: query.q.clone().unwrap_or_default(),
         rows: page.items.iter().map(|document| list_row(t, document, &by_id)).collect(),
         older,
@@ -300,7 +315,7 @@ pub async fn documents(State(app): State<App>, visitor: Visitor) -> Result<Respo
 pub async fn document(State(app): State<App>, Path(id): Path<String>, visitor: Visitor) -> Result<Response, Trouble> {
     let t = visitor.lang;
     let asked = app.ask(move |store| Ok::<_, Problem>((find(store, &id)?, store.sites()?))).await;
-    let ((document, history, zone), sites) = asked.map_err(|problem| visitor.trouble(problem))?;
+    let (Found { document, history, flags, zone }, sites) = asked.map_err(|problem| visitor.trouble(problem))?;
     let telling = Telling { t, kind: kind::find(&document.kind), state: &document.state, zone: &zone };
     let own = telling.fields(&document);
     let groups = telling.kind.map_or(&[][..], |kind| kind.lines);
@@ -312,12 +327,22 @@ pub async fn document(State(app): State<App>, Path(id): Path<String>, visitor: V
         state: telling.state_word(&document.state),
         is_void: document.state == waystation_protocol::document::flow::VOID.name,
         facts: facts(t, &document, &history, &sites, &zone),
+        flags: flags.into_iter().map(|flag| warning(t, flag)).collect(),
         fields: own.into_iter().map(|(key, value)| telling.named(key, value)).collect(),
         groups: groups.iter().filter_map(|lines| telling.group(lines, &document)).collect(),
         notes: remarks(&telling, &document),
         history: history.iter().rev().map(|entry| telling.happening(entry)).collect(),
     };
     Ok(visitor.render(&page))
+}
+
+fn warning(t: Lang, flag: Flag) -> Warning {
+    let other = |(id, printed): (DocId, Option<String>)| Named {
+        label: String::new(),
+        value: printed.unwrap_or_else(|| tail(&id)),
+        link: Some(format!("/documents/{id}")),
+    };
+    Warning { text: t.pick(flag.rule.zh, flag.rule.en), others: flag.others.into_iter().map(other).collect() }
 }
 
 fn facts(t: Lang, document: &Document, history: &[HistoryEntry], sites: &[SiteRow], zone: &TimeZone) -> Vec<Named> {

@@ -224,6 +224,7 @@ fn basis_address(
 ) -> Option<String> {
     let is_nothing = match (report.column(head.name)?.figure, cell) {
         (_, Cell::Empty) | (Figure::Sum(_), Cell::Whole(0)) => true,
+        (Figure::Scaled(..), Cell::Decimal(sum)) => sum.scaled == 0,
         (_, Cell::Text(_) | Cell::Whole(_) | Cell::Decimal(_)) => false,
     };
     if head.key.is_some() || is_nothing {

@@ -121,6 +121,11 @@ texts! {
     line = "行" / "Line";
     cleared = "已清除" / "cleared";
     imported = "导入" / "Imported";
+    flags = "跨单据核对" / "Compared across documents";
+    flagged_only = "只看有冲突的" / "Only those that clash";
+    clashes_with = "与以下单据冲突" / "clashes with";
+    reclaimed = "收回" / "Reclaimed";
+    handed_over = "移交" / "Handed over";
     voided = "作废" / "Voided";
     note = "备注" / "Note";
 

@@ -8,6 +8,7 @@ use waystation_protocol::fact::Measure;
 use waystation_protocol::time::{Day, Timestamp};
 
 use super::completeness::{self, Completeness};
+use super::percentile::Percentiles;
 use super::{Cell, Chart, Key, Report, Show, Source, sync, table};
 use crate::pages::Lang;
 use crate::store::{Rollup, Scope, Store, StoreError};
@@ -220,7 +221,8 @@ fn measured(
     let by = keys.iter().map(|key| key.group(measure)).collect();
     let scope = Scope { measure, from, to: question.to, only: Vec::new() };
     let sums = store.rollup(&Rollup { scope, by })?;
-    let mut rows = table(report, measure, keys, sums);
+    let percentiles = Percentiles::load(store, report, keys, (from, question.to))?;
+    let mut rows = table(report, measure, keys, sums, &percentiles);
     if report.is_balance()
         && let Some(from) = question.from
     {

@@ -8,6 +8,7 @@ use waystation_protocol::time::{Day, Timestamp};
 
 use super::answer::{AnswerError, day_of, is_forwards};
 use super::completeness::{self, Completeness};
+use super::values::known;
 use super::{Cell, Column, Decimal, Figure, Key, Ratio, Report, Source};
 use crate::store::{Group, Only, Rollup, Scope, Store, StoreError, Sum, Trace};
 
@@ -88,6 +89,9 @@ impl Pick {
                 name => pick.add_key(name, value)?,
             }
         }
+        if let Figure::Percentile(of) = pick.column.figure {
+            pick.measure = of.of;
+        }
         is_forwards(pick.from, pick.to)?;
         Ok(pick)
     }
@@ -131,7 +135,20 @@ impl Pick {
                 false => Only::Is(group, text.clone()),
             }
         });
-        Scope { measure: self.measure, from: self.counts_from(), to: self.to, only: only.collect() }
+        let more = match self.column.figure {
+            Figure::Percentile(of) => of.only(),
+            _ => None,
+        };
+        let only = only.chain(more).collect();
+        Scope { measure: self.measure, from: self.counts_from(), to: self.to, only }
+    }
+
+    /// Whether its figure is known by all its keys.
+    fn is_known(&self) -> bool {
+        match self.column.figure {
+            Figure::Percentile(of) => self.keys.iter().all(|(key, _)| of.knows(*key)),
+            _ => true,
+        }
     }
 
     /// The sum of a value over the whole scope.
@@ -165,19 +182,26 @@ fn limit_of(text: &str) -> Result<usize, AnswerError> {
 ///
 /// The cursor is none, or the store fails.
 pub fn basis(store: &Store, pick: &Pick, now: Timestamp) -> Result<Basis, StoreError> {
+    let evidence = completeness::evidence(&store.sites()?, &store.agents()?);
+    let completeness = completeness::completeness(&evidence, pick.to, now);
+    if !pick.is_known() {
+        return Ok(Basis { value: Cell::Empty, completeness, parts: Vec::new(), items: Vec::new(), next: None });
+    }
     let scope = pick.scope();
     let figure = settled(store, pick, &scope)?;
     let wanted = wanted(store, pick, figure, &scope)?;
     let sums: Vec<Sum> = wanted.iter().map(|wanted| wanted.sum.clone()).collect();
     let totals = store.sums(&scope, &sums)?;
-    let parts: Vec<Part> = wanted.iter().zip(&totals).map(|(wanted, total)| part(wanted.name, *total)).collect();
-    let value = value(figure, &wanted, &totals);
+    let named = |(wanted, total): (&Wanted, &i64)| part(pick.measure, wanted.name, *total);
+    let parts: Vec<Part> = wanted.iter().zip(&totals).map(named).collect();
+    let value = match figure {
+        Figure::Percentile(of) => of.over(store, scope.clone())?,
+        figure => value(figure, &wanted, &totals),
+    };
     let trace = Trace { scope, sums, cursor: pick.cursor.clone(), limit: pick.limit.unwrap_or(0) };
     let page = store.trace(&trace)?;
     let own = |values: Vec<i64>| parts.iter().zip(values).map(|(part, own)| scaled(own, part.sum.places)).collect();
     let items = page.items.into_iter().map(|(document, values)| (document, own(values))).collect();
-    let evidence = completeness::evidence(&store.sites()?, &store.agents()?);
-    let completeness = completeness::completeness(&evidence, pick.to, now);
     Ok(Basis { value, completeness, parts, items, next: page.next })
 }
 
@@ -196,7 +220,8 @@ fn wanted(store: &Store, pick: &Pick, figure: Figure, scope: &Scope) -> Result<V
         vec![Wanted { name, sum: Sum { only, ..pick.sum(value) } }, Wanted { name: "total", sum: pick.sum(value) }]
     };
     Ok(match figure {
-        Figure::Sum(value) | Figure::Balance(value) => vec![plain(value)],
+        Figure::Sum(value) | Figure::Balance(value) | Figure::Scaled(value, _) => vec![plain(value)],
+        Figure::Percentile(of) => vec![plain(of.count)],
         Figure::Ratio(ratio) => names(ratio).into_iter().map(plain).collect(),
         Figure::Share(value) => {
             part_of(value, value, pick.own().map(|(group, text)| Only::Is(group, text.clone())).collect())
@@ -237,48 +262,16 @@ fn value(figure: Figure, wanted: &[Wanted], totals: &[i64]) -> Cell {
     let ratio = |over: i128, under: i128| Decimal::ratio(over, under).map_or(Cell::Empty, Cell::Decimal);
     match figure {
         Figure::Sum(_) => Cell::Whole(totals[0]),
+        Figure::Scaled(_, places) => Cell::Decimal(scaled(totals[0], places)),
         Figure::Balance(_) => Cell::Decimal(Decimal::thousandths(totals[0])),
         Figure::Ratio(of) => ratio(sum(of.over), sum(of.under)),
         Figure::Share(_) | Figure::Cumulative(_) => ratio(totals[0].into(), totals[1].into()),
-        Figure::Either { .. } | Figure::Stated => Cell::Empty,
+        Figure::Either { .. } | Figure::Percentile(_) | Figure::Stated => Cell::Empty,
     }
 }
 
-/// Values of measures for people: name, Chinese, English, decimal places of their whole numbers.
-const VALUES: &[(&str, &str, &str, u32)] = &[
-    ("orders", "工单", "Orders", 0),
-    ("fixed", "已修复", "Fixed", 0),
-    ("repairable", "可修复", "Repairable", 0),
-    ("end_of_life", "报废", "End of life", 0),
-    ("unknown", "不明", "Unknown", 0),
-    ("count", "次数", "Count", 0),
-    ("cumulative_count", "累计次数", "Cumulative count", 0),
-    ("total", "合计", "All", 0),
-    ("items", "件数", "Items", 0),
-    ("delivered", "妥投", "Delivered", 0),
-    ("on_time", "及时", "On time", 0),
-    ("late_days", "延误天数", "Late days", 0),
-    ("attempted", "已试投", "Attempted", 0),
-    ("first_attempt", "首次妥投", "At first attempt", 0),
-    ("receipts_due", "须回执", "Receipts due", 0),
-    ("receipts_back", "按时寄回", "Receipts back", 0),
-    ("quantity", "数量", "Quantity", 3),
-    ("lines", "行数", "Lines", 0),
-    ("within", "允差内", "Within tolerance", 0),
-    ("net", "净差异", "Net variance", 3),
-    ("gross", "总差异", "Gross variance", 3),
-    ("expected", "账面数", "Expected", 3),
-    ("net_cost", "净差异金额", "Net variance, cost", 2),
-    ("gross_cost", "总差异金额", "Gross variance, cost", 2),
-    ("expected_cost", "账面金额", "Expected, cost", 2),
-    ("n", "答卷数", "Answers", 0),
-    ("weighted", "加权得分", "Weighted score", 0),
-    ("weight", "权重", "Weight", 0),
-];
-
-fn part(name: &'static str, total: i64) -> Part {
-    let known = VALUES.iter().find(|(known, ..)| *known == name);
-    let (_, zh, en, places) = known.copied().unwrap_or((name, name, name, 0));
+fn part(measure: &Measure, name: &'static str, total: i64) -> Part {
+    let (zh, en, places) = known(measure, name).unwrap_or((name, name, 0));
     Part { name, zh, en, sum: scaled(total, places) }
 }
 
@@ -331,6 +324,11 @@ mod tests {
             for column in report.columns {
                 let named = match column.figure {
                     Figure::Sum(name) | Figure::Balance(name) => vec![name],
+                    Figure::Scaled(name, places) => {
+                        assert_eq!(known(measure, name).map(|(.., places)| places), Some(places), "{name}");
+                        vec![name]
+                    }
+                    Figure::Percentile(of) => vec![of.count],
                     Figure::Ratio(ratio) => names(ratio),
                     Figure::Either { then, otherwise, .. } => [names(then), names(otherwise)].concat(),
                     Figure::Share(name) | Figure::Cumulative(name) => {
@@ -340,7 +338,7 @@ mod tests {
                     Figure::Stated => panic!("{}: {} rests on no sums", report.name, column.name),
                 };
                 for name in named {
-                    assert!(VALUES.iter().any(|(known, ..)| *known == name), "{}: {name}", report.name);
+                    assert!(known(measure, name).is_some(), "{}: {name}", report.name);
                 }
             }
         }

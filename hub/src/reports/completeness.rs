@@ -58,7 +58,8 @@ pub(super) fn evidence(sites: &[SiteRow], agents: &[AgentRow]) -> Vec<Evidence> 
         zone: board::zone_of(site),
         caught_up_at: board::agents_of(site, agents).map(caught_up_at).collect(),
     };
-    sites.iter().map(of_site).collect()
+    // nothing arrives from the hub's own site
+    sites.iter().filter(|site| !site.site.is_hub()).map(of_site).collect()
 }
 
 /// A migration agent brings history and leaves: with nothing outstanding it never makes a later period incomplete. What

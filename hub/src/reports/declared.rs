@@ -2,16 +2,32 @@
 
 use waystation_protocol::kind::{count_sheet, delivery_item, repair_order, stock_movement, survey};
 
+use super::after_sales::{CLAIMS, FAULT_COSTS, OLD_PARTS, RECOVERIES, SETTLEMENTS, TRANSFERS, TURNAROUND};
 use super::{Chart, Column, Figure, Key, Order, Ratio, Report, Show, Source};
 
 /// Every report.
-pub static REPORTS: &[&Report] = &[&REPAIRS, &FAULTS, &DELIVERY, &STOCK, &COUNTS, &SATISFACTION, &SYNC];
+pub static REPORTS: &[&Report] = &[
+    &REPAIRS,
+    &TURNAROUND,
+    &FAULTS,
+    &CLAIMS,
+    &FAULT_COSTS,
+    &RECOVERIES,
+    &OLD_PARTS,
+    &TRANSFERS,
+    &SETTLEMENTS,
+    &DELIVERY,
+    &STOCK,
+    &COUNTS,
+    &SATISFACTION,
+    &SYNC,
+];
 
-const fn sum(name: &'static str, zh: &'static str, en: &'static str) -> Column {
+pub(super) const fn sum(name: &'static str, zh: &'static str, en: &'static str) -> Column {
     Column { name, zh, en, figure: Figure::Sum(name), show: Show::Number }
 }
 
-const fn ratio(
+pub(super) const fn ratio(
     name: &'static str,
     zh: &'static str,
     en: &'static str,
@@ -198,8 +214,15 @@ mod tests {
         let of = |ratio: Ratio| [ratio.over, ratio.under].concat();
         match figure {
             Figure::Sum(name) | Figure::Balance(name) | Figure::Share(name) | Figure::Cumulative(name) => vec![name],
+            Figure::Scaled(name, _) => vec![name],
             Figure::Ratio(ratio) => of(ratio),
             Figure::Either { equal, then, otherwise } => [vec![equal.0, equal.1], of(then), of(otherwise)].concat(),
+            Figure::Percentile(of) => {
+                let key = |name: &str| of.of.keys.contains(&name);
+                assert!(key(of.bucket) && of.only.is_none_or(|(name, _)| key(name)) && of.per > 0);
+                assert!(of.of.values.contains(&of.count) && (1..=100).contains(&of.rank));
+                Vec::new()
+            }
             Figure::Stated => Vec::new(),
         }
     }

@@ -35,6 +35,12 @@ pub(super) const LABELS: &[(&str, &str, &str)] = &[
     ("location", "库位", "Location"),
     ("zone", "区域", "Zone"),
     ("form", "问卷", "Form"),
+    ("variant", "单据类别", "Variant"),
+    ("responsible", "责任方", "Responsible"),
+    ("mode", "发货方式", "Mode"),
+    ("source", "发货方", "Shipped by"),
+    ("party", "结算对象", "Party"),
+    ("period", "结算期", "Period"),
     ("agent", "采集端", "Agent"),
 ];
 

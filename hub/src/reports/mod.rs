@@ -4,6 +4,7 @@
 //! Formulas are those of DOMAIN §3. Figures are computed from whole numbers; a ratio without anything to divide by is
 //! empty, never 0.
 
+mod after_sales;
 mod answer;
 mod basis;
 #[cfg(test)]
@@ -13,8 +14,10 @@ mod completeness;
 mod csv;
 mod declared;
 mod key;
+mod percentile;
 mod sync;
 mod table;
+mod values;
 mod workbook;
 
 pub use answer::{Answer, AnswerError, Head, Question, answer, label, series};
@@ -83,6 +86,10 @@ pub struct Column {
 pub enum Figure {
     /// A sum.
     Sum(&'static str),
+    /// A sum of so many decimal places, as a decimal: money has two, quantities three.
+    Scaled(&'static str, u32),
+    /// A percentile of durations.
+    Percentile(Percentile),
     /// A sum of thousandths from the beginning, as a decimal; grouped by day or month, the balance at its end.
     Balance(&'static str),
     /// Sums divided.
@@ -111,6 +118,24 @@ pub struct Ratio {
     pub over: &'static [&'static str],
     /// By what.
     pub under: &'static [&'static str],
+}
+
+/// A percentile, read off a measure that counts things by how long they took: the least duration that so many of a
+/// hundred did not exceed (nearest rank). As exact as the measure's buckets.
+#[derive(Debug, Clone, Copy)]
+pub struct Percentile {
+    /// The measure; what the report's own has no key for there, is grouped by nothing.
+    pub of: &'static Measure,
+    /// Only its rows with this value of this key.
+    pub only: Option<(&'static str, &'static str)>,
+    /// Its key that holds the duration, as text that sorts like the number.
+    pub bucket: &'static str,
+    /// Its value that counts.
+    pub count: &'static str,
+    /// Of a hundred.
+    pub rank: u8,
+    /// Units of the bucket in one of the figure.
+    pub per: i64,
 }
 
 /// How people read a figure.
@@ -186,7 +211,14 @@ impl Report {
         match self.source {
             Source::Agents => Vec::new(),
             Source::Measure(measure) => {
-                let own = measure.keys.iter().map(|name| Key::Of(name));
+                // by its own durations nothing is grouped
+                let is_bucket = |name: &&&str| {
+                    self.columns.iter().any(|column| match column.figure {
+                        Figure::Percentile(of) => of.of == measure && of.bucket == **name,
+                        _ => false,
+                    })
+                };
+                let own = measure.keys.iter().filter(|name| !is_bucket(name)).map(|name| Key::Of(name));
                 [Key::Site, Key::Day, Key::Month].into_iter().chain(own).collect()
             }
         }

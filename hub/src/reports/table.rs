@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 
 use waystation_protocol::fact::Measure;
 
+use super::percentile::Percentiles;
 use super::{Cell, Decimal, Figure, Key, Order, Ratio, Report};
 use crate::store::RollupRow;
 
 /// A report's rows: the keys, then its columns. `keys` are those of the sums; the report's own stand among them.
 #[must_use]
-pub fn table(report: &Report, measure: &Measure, keys: &[Key], mut sums: Vec<RollupRow>) -> Vec<Vec<Cell>> {
+pub fn table(
+    report: &Report,
+    measure: &Measure,
+    keys: &[Key],
+    mut sums: Vec<RollupRow>,
+    percentiles: &Percentiles,
+) -> Vec<Vec<Cell>> {
     if keys.is_empty() && sums.is_empty() {
         sums.push(RollupRow { keys: Vec::new(), values: vec![0; measure.values.len()] });
     }
@@ -28,7 +35,10 @@ pub fn table(report: &Report, measure: &Measure, keys: &[Key], mut sums: Vec<Rol
     let rows = sums.iter().map(|row| {
         let running = groups.get_mut(&partition.of(row)).expect("every row's group was entered above");
         running.sum = add(&running.sum, &row.values);
-        let figures = report.columns.iter().map(|column| figure(column.figure, measure, row, running));
+        let figures = report.columns.iter().map(|column| match column.figure {
+            Figure::Percentile(_) => percentiles.cell(column.name, &row.keys),
+            of => figure(of, measure, row, running),
+        });
         row.keys.iter().map(|key| Cell::Text(key.clone())).chain(figures).collect()
     });
     rows.collect()
@@ -73,6 +83,7 @@ fn figure(figure: Figure, measure: &Measure, row: &RollupRow, running: &Running)
     };
     match figure {
         Figure::Sum(name) => Cell::Whole(value(measure, row, name)),
+        Figure::Scaled(name, places) => Cell::Decimal(Decimal { scaled: value(measure, row, name).into(), places }),
         Figure::Balance(name) => {
             let balance = position(measure, name).map(|index| running.sum[index]);
             decimal(balance.map(|scaled| Decimal { scaled, places: 3 }))
@@ -84,7 +95,7 @@ fn figure(figure: Figure, measure: &Measure, row: &RollupRow, running: &Running)
         }
         Figure::Share(name) => part(&widened(&row.values), name),
         Figure::Cumulative(name) => part(&running.sum, name),
-        Figure::Stated => Cell::Empty,
+        Figure::Percentile(_) | Figure::Stated => Cell::Empty,
     }
 }
 
@@ -129,7 +140,7 @@ mod tests {
             assert_eq!(values.len(), measure.values.len(), "{row}");
             RollupRow { keys: keys.split_whitespace().map(str::to_owned).collect(), values }
         });
-        let found: Vec<String> = table(report, measure, keys, sums.collect())
+        let found: Vec<String> = table(report, measure, keys, sums.collect(), &Percentiles::default())
             .iter()
             .map(|row| row.iter().map(|cell| serde_json::to_string(cell).unwrap()).collect::<Vec<_>>().join(" "))
             .collect();

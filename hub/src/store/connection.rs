@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_quarantine.sql"),
     include_str!("migrations/0004_meeting.sql"),
     include_str!("migrations/0005_down.sql"),
+    include_str!("migrations/0006_loop.sql"),
 ];
 
 /// Idle readers kept; more are opened under load and closed again.

@@ -62,6 +62,9 @@ pub enum StoreError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The name of the hub's own site.
+    #[error("'{0}' is where documents of no outlet belong; no outlet can be called so")]
+    ReservedSite(String),
     /// The hub came back older since a backup was taken.
     #[error("the backup is of epoch {backup}, the hub of epoch {own}: it was restored meanwhile; take another backup")]
     OtherEpoch {
@@ -113,6 +116,7 @@ impl StoreError {
             | StoreError::BadZone(_)
             | StoreError::ZoneInUse { .. }
             | StoreError::RestoreCutOff { .. }
+            | StoreError::ReservedSite(_)
             | StoreError::OtherEpoch { .. }
             | StoreError::UnknownAgent { .. }
             | StoreError::NothingToRelease

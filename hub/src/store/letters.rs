@@ -12,11 +12,13 @@ use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::site::Sites;
 
-use super::{StoreError, array_at};
-use crate::durable;
+use super::{StoreError, array_at, beside};
 
 /// The file's name in the data folder.
 pub(crate) const NAME: &str = "hub.letters";
+
+/// The letter in the hub's own numbers: no journal of an agent's gets it.
+pub(crate) const HUBS: char = 'H';
 
 /// A letter given to a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +53,8 @@ pub(crate) fn ensure(
         let is_changed = conn.prepare_cached(sql)?.execute(row)? > 0;
         return Ok((Some(own), is_changed));
     }
-    let Some(letter) = ('A'..='Z').find(|letter| !taken.iter().any(|grant| grant.letter == *letter)) else {
+    let is_free = |letter: &char| *letter != HUBS && !taken.iter().any(|grant| grant.letter == *letter);
+    let Some(letter) = ('A'..='Z').find(is_free) else {
         tracing::error!(%agent, %stream, "every letter of its sites is taken: this journal can print no numbers");
         return Ok((None, false));
     };
@@ -104,24 +107,14 @@ pub(crate) fn recall(conn: &Connection, dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes every grant durably beside the database, their digest in front.
+/// Writes every grant durably beside the database.
 pub(crate) fn write(dir: &Path, grants: &[Grant]) -> Result<(), StoreError> {
-    let body = codec::encode(&grants);
-    let bytes = [&blake3::hash(&body).as_bytes()[..], &body].concat();
-    durable::replace(dir, NAME, &bytes).map_err(|source| StoreError::Folder { dir: dir.to_owned(), source })
+    beside::write(dir, NAME, &grants)
 }
 
-/// The file in `dir`. One that is missing or damaged knows of nothing: it only ever adds to what the database says.
+/// What the file in `dir` knows.
 fn load(dir: &Path) -> Vec<Grant> {
-    let Ok(bytes) = std::fs::read(dir.join(NAME)) else { return Vec::new() };
-    let found = bytes.split_first_chunk::<32>().filter(|(digest, body)| blake3::hash(body) == **digest);
-    match found.and_then(|(_, body)| codec::decode_own(body).ok()) {
-        Some(grants) => grants,
-        None => {
-            tracing::error!(dir = %dir.display(), "hub.letters is damaged: a restored hub may grant a letter twice");
-            Vec::new()
-        }
-    }
+    beside::load(dir, NAME, "a restored hub may grant a letter twice").unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::heads::{self, Head};
 use super::restore::{self, Begin, Cause};
-use super::{StoreError, backups, connection, count, letters};
+use super::{StoreError, backups, connection, count, letters, numbers, reach};
 use crate::epoch::{self, Stamp};
 
 /// Marks a database as the copy in a backup; the hub itself never carries it.
@@ -68,6 +68,8 @@ pub(crate) fn wake(
         backups::forget(&tx, now)?;
     }
     letters::recall(&tx, dir)?;
+    numbers::recall(&tx, dir)?;
+    reach::recall(&tx, dir)?;
     put(&tx, stamp)?;
     tx.commit()?;
     if older.is_some() {

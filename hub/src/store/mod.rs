@@ -4,6 +4,7 @@
 //! writer finished slices; readers share a pool and see the last commit. All calls block. `Store` is a handle to clone.
 
 mod backups;
+mod beside;
 pub(crate) mod branch;
 mod case;
 pub(crate) mod clock_step;
@@ -25,11 +26,13 @@ pub(crate) mod line;
 pub(crate) mod lost;
 #[cfg(test)]
 mod meeting_tests;
+pub(crate) mod numbers;
 pub(crate) mod presence;
 pub(crate) mod prune;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
 pub(crate) mod raw;
+pub(crate) mod reach;
 mod read;
 mod report;
 pub(crate) mod restore;
@@ -41,6 +44,7 @@ pub mod stepped;
 #[cfg(test)]
 mod tests;
 mod trace;
+pub(crate) mod traits;
 #[cfg(test)]
 mod workers_tests;
 mod writer;
@@ -64,6 +68,7 @@ use crate::down;
 use crate::durable;
 use crate::epoch;
 use crate::ingest::{Incoming, Keys, Reply};
+use crate::rules::Rules;
 use connection::Pool;
 use queue::{Command, Queues};
 
@@ -82,10 +87,11 @@ pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };
+pub use traits::Flag;
 
 pub(crate) use backups::{add as add_backup, ceiling, ceiling_of_backups};
 pub(crate) use connection::{DATABASE, open_reader, open_writer};
-pub(crate) use read::document_of as read_document;
+pub(crate) use read::{document_at, document_of as read_document};
 
 /// Fourteen days: how long an agent keeps what the hub has processed, while no backup is configured.
 pub const RETENTION_MS: i64 = 14 * 24 * 60 * 60 * 1000;
@@ -97,6 +103,8 @@ pub struct Options {
     pub fresh_id: [u8; 16],
     /// When agents may delete.
     pub retention: Retention,
+    /// What the network decided.
+    pub rules: Rules,
     /// Opens beside a running hub: may read and add sites, stores and processes nothing.
     pub is_visitor: bool,
 }
@@ -112,6 +120,7 @@ struct Inner {
     shared: Arc<Shared>,
     pool: Pool,
     dir: PathBuf,
+    rules: Rules,
     identity: HubIdentity,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the store is closed.
@@ -133,7 +142,7 @@ impl Options {
     #[must_use]
     pub fn new(fresh_id: [u8; 16]) -> Options {
         let retention = Retention { ms: RETENTION_MS, needs_backup: false };
-        Options { fresh_id, retention, is_visitor: false }
+        Options { fresh_id, retention, rules: Rules::default(), is_visitor: false }
     }
 }
 
@@ -175,7 +184,8 @@ impl Store {
             threads.push(apply::spawn(dir.to_owned(), shared.clone()).map_err(failed)?);
         }
         let (threads, lock) = (Mutex::new(threads), Mutex::new(lock));
-        let inner = Inner { shared, pool: Pool::new(dir), dir: dir.to_owned(), identity, threads, lock };
+        let (pool, dir, rules) = (Pool::new(dir), dir.to_owned(), options.rules);
+        let inner = Inner { shared, pool, dir, rules, identity, threads, lock };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -285,6 +295,11 @@ impl Store {
     /// Finishes what is queued, and waits for the threads. Later calls that write fail with [`StoreError::Closed`].
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// The data folder, and the network's rules.
+    pub(crate) fn office(&self) -> (PathBuf, Rules) {
+        (self.inner.dir.clone(), self.inner.rules.clone())
     }
 
     /// A connection that reads.

@@ -14,6 +14,9 @@ use waystation_protocol::time::{self, Timestamp};
 use super::error::StoreError;
 use super::{array_at, count, heard, letters, line};
 
+/// What people read as the site of documents of no outlet.
+const HUB_NAME: &str = "中心 Hub";
+
 /// What became of a HELLO.
 pub(crate) enum Greeted {
     /// Registered.
@@ -116,7 +119,7 @@ fn union(old: &Sites, new: &Sites) -> Sites {
 
 fn link_sites(conn: &Connection, agent: i64, sites: &Sites) -> Result<(), StoreError> {
     let Sites::Only(sites) = sites else { return Ok(()) };
-    for site in sites {
+    for site in sites.iter().filter(|site| !site.is_hub()) {
         let site = ensure_site(conn, site)?;
         let sql = "INSERT OR IGNORE INTO agent_site (agent, site) VALUES (?1, ?2)";
         conn.prepare_cached(sql)?.execute([agent, site])?;
@@ -131,8 +134,9 @@ pub(crate) fn ensure_site(conn: &Connection, site: &SiteId) -> Result<i64, Store
     if let Some(row) = found.optional()? {
         return Ok(row);
     }
-    let sql = "INSERT INTO site (site, name, zone) VALUES (?1, ?1, ?2)";
-    conn.prepare_cached(sql)?.execute([site.as_str(), time::DEFAULT_ZONE])?;
+    let sql = "INSERT INTO site (site, name, zone) VALUES (?1, ?2, ?3)";
+    let name = if site.is_hub() { HUB_NAME } else { site.as_str() };
+    conn.prepare_cached(sql)?.execute([site.as_str(), name, time::DEFAULT_ZONE])?;
     Ok(conn.last_insert_rowid())
 }
 

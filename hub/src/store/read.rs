@@ -93,6 +93,7 @@ impl Store {
             ("kind = ?3", filter.kind.is_some()),
             ("site = (SELECT id FROM site WHERE site = ?4)", filter.site.is_some()),
             ("state = ?5", filter.state.is_some()),
+            ("n IN (SELECT document FROM trait WHERE is_flagged = 1)", filter.is_flagged),
             ("search LIKE ?6 ESCAPE '\\'", like.is_some()),
         ];
         let conditions: String =
@@ -209,6 +210,9 @@ impl Store {
 
 /// Adds or changes a site within the writer's transaction.
 pub(super) fn put_site(conn: &Connection, site: &SiteId, name: &str, zone: &str) -> Result<(), StoreError> {
+    if site.is_hub() {
+        return Err(StoreError::ReservedSite(site.to_string()));
+    }
     let row = presence::ensure_site(conn, site)?;
     let (old, documents): (String, i64) =
         conn.query_row("SELECT zone, documents FROM site WHERE id = ?1", [row], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -285,7 +289,7 @@ pub(crate) fn document_of(conn: &Connection, id: DocId) -> Result<Option<Documen
     rows.next()?.map(|row| document_at(row, 0)).transpose()
 }
 
-pub(super) fn document_at(row: &Row<'_>, column: usize) -> Result<Document, StoreError> {
+pub(crate) fn document_at(row: &Row<'_>, column: usize) -> Result<Document, StoreError> {
     let body: Vec<u8> = row.get(column)?;
     codec::decode_own(&body).map_err(|error| StoreError::damaged(format!("a document cannot be read: {error}")))
 }

@@ -96,6 +96,8 @@ pub struct Filter {
     pub site: Option<SiteId>,
     /// In this state.
     pub state: Option<String>,
+    /// Only those that clash with another document.
+    pub is_flagged: bool,
     /// Whose number or searched fields contain this text.
     pub q: Option<String>,
     /// Where an earlier page ended.

@@ -12,11 +12,10 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{mpsc, watch};
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::Wish;
-use waystation_protocol::down::{Command, Notice};
+use waystation_protocol::down::Command;
 use waystation_protocol::frame;
 use waystation_protocol::id::{AgentId, EntryId, SessionId};
 use waystation_protocol::message::Message;
-use waystation_protocol::site::SiteId;
 use waystation_protocol::time::{Tick, Timestamp};
 
 use super::case::{Ask, AskError, EntryPlace};
@@ -30,6 +29,7 @@ use crate::backup::{self, BackupError, Taken};
 use crate::down::{ActError, Courses, Deed, Downward, News, act, post};
 use crate::ingest::{self, Incoming, Keys, Rejected, Reply};
 use crate::link::outbox;
+use crate::rules::Rules;
 
 /// Slices built and not yet committed, as in the running hub.
 const SLICES: usize = super::queue::SLICES;
@@ -47,6 +47,7 @@ pub struct Stepped {
     generation: u64,
     built: VecDeque<Box<Slice>>,
     courses: Courses,
+    rules: Rules,
     is_visitor: bool,
 }
 
@@ -88,6 +89,7 @@ impl Stepped {
             generation: 0,
             built: VecDeque::new(),
             courses: Courses::default(),
+            rules: Rules::default(),
             is_visitor: options.is_visitor,
         })
     }
@@ -242,14 +244,15 @@ impl Stepped {
         Ok(taken)
     }
 
-    /// Somebody acts on a document; the act is stored, and applied with what is processed next. `seen`: the last state entry
+    /// Somebody acts on a document, or opens one; the act is stored, and applied with what is processed next. `seen`: the last state entry
     /// its author saw. None while an earlier one is not processed.
     ///
     /// # Errors
     ///
     /// Why nothing was done; or the store failed.
     pub fn act(&mut self, wish: Wish, seen: Option<EntryId>, now: Timestamp) -> Result<Option<Deed>, ActError> {
-        let deed = self.run(|conn| Ok(act::begin(conn, wish, seen, now)))??;
+        let office = (self.dir.clone(), self.rules.clone());
+        let deed = self.run(|conn| Ok(act::begin(conn, &office, wish, seen, now)))??;
         if let Some(deed) = &deed {
             self.shared.mailbox.tell_stored(&[deed.grown()], false);
         }
@@ -272,15 +275,6 @@ impl Stepped {
     /// The database fails.
     pub fn give_command(&mut self, agent: AgentId, command: &Command, by: &str) -> Result<Option<EntryId>, StoreError> {
         self.run(|conn| post::give(conn, agent, command, by))
-    }
-
-    /// Tells the agents of a site, or all, a notice; gives how many.
-    ///
-    /// # Errors
-    ///
-    /// The database fails.
-    pub fn publish_notice(&mut self, site: Option<&SiteId>, notice: &Notice, by: &str) -> Result<usize, StoreError> {
-        self.run(|conn| post::publish(conn, site, notice, by))
     }
 
     /// Admits a session that could not answer its challenge: the newest of the agent's. None where there is none.

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Document;
 use super::field::{Field, Key};
+use super::filling::Filling;
 use super::flow::{Step, VOID};
 use super::fold::{self, Refusal, Writer};
+use super::{Document, Party};
 use crate::entry::Entry;
 use crate::id::{DocId, EntryId};
 use crate::kind::{self, Kind, header};
 use crate::limits;
+use crate::site::SiteId;
 use crate::time::Timestamp;
 use crate::value::{Type, Value};
 
@@ -39,6 +41,18 @@ pub trait Books {
     fn on_hand_milli(&self, item: &str, location: &str) -> i64;
     /// How far the upward and the downward journal go.
     fn positions(&self) -> (u64, u64);
+    /// A rule of the network's by name, such as `claim.max_rounds`, where this store knows one: the hub does.
+    fn rule(&self, _name: &str) -> Option<i64> {
+        None
+    }
+    /// When the hub received an entry; none elsewhere.
+    fn received_at(&self, _entry: EntryId) -> Option<Timestamp> {
+        None
+    }
+    /// Every document of a kind that belongs to a site, in the order they were opened; at the hub only.
+    fn documents(&self, _kind: &str, _site: &SiteId) -> Vec<Document> {
+        Vec::new()
+    }
 }
 
 /// When and where an act is recorded.
@@ -77,6 +91,8 @@ pub struct Change<'a> {
     pub act: &'a str,
     /// The fields it sets.
     pub set: &'a BTreeMap<String, Value>,
+    /// Who does it.
+    pub author: &'a str,
     /// When.
     pub now: Timestamp,
 }
@@ -84,7 +100,7 @@ pub struct Change<'a> {
 /// What an act brings about elsewhere, in its own commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Opens a document of the same site.
+    /// Opens a document, of the same site unless its fields name another.
     Open {
         /// The kind's name.
         kind: &'static str,
@@ -136,10 +152,12 @@ pub fn capture(
     let kind = kind::find(&wish.kind).ok_or_else(|| vec![unknown_kind(&wish.kind)])?;
     let mut entry = entry_of(kind, before, wish, moment);
     let is_import = entry.act == header::IMPORTED;
-    if let (Some(fill), false) = (kind.fill, is_import) {
-        fill(before, &mut entry.set, books);
+    let mut problems = if is_import { Vec::new() } else { stated_problems(kind, &entry) };
+    if let (Some(fill), false) = (kind.fill, is_import || entry.act == header::NOTE) {
+        let Entry { act, author, set, .. } = &mut entry;
+        fill(&Filling { before, act, author, now: moment.now, books }, set);
     }
-    let mut problems = size_problems(&entry);
+    problems.extend(size_problems(&entry));
     let document = match fold::fold(before, &entry, writer, &|_| true) {
         Ok(document) => document,
         Err(refusal) => {
@@ -147,11 +165,13 @@ pub fn capture(
             return Err(problems);
         }
     };
-    let change = Change { before, after: &document, act: &entry.act, set: &entry.set, now: moment.now };
+    let (act, set, author) = (entry.act.as_str(), &entry.set, entry.author.as_str());
+    let change = Change { before, after: &document, act, set, author, now: moment.now };
     if !is_import && entry.act != header::NOTE {
         problems.extend(taken_problems(kind, &change));
         problems.extend(required_problems(kind, &document));
         problems.extend(future_problems(kind, &change));
+        problems.extend(currency_problems(kind, &document));
         problems.extend(kind.checks.iter().flat_map(|check| check(&change)));
     }
     if !problems.is_empty() {
@@ -204,6 +224,13 @@ fn size_problems(entry: &Entry) -> Vec<Problem> {
     problems
 }
 
+/// What the store fills in nobody states, except where it is the effect of another act.
+fn stated_problems(kind: &Kind, entry: &Entry) -> Vec<Problem> {
+    let is_filled = |key: &&String| entry.cause.is_none() && kind.field_at(key).is_some_and(|field| field.is_filled);
+    let stated = entry.set.keys().filter(is_filled);
+    stated.map(|key| Problem::at(key, "此字段由系统填写", "the store states this, not a person")).collect()
+}
+
 /// A step sets all it takes; what some step takes, no other step sets.
 fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     let state = change.before.map(|document| document.state.as_str());
@@ -219,6 +246,13 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     }
     if change.act == header::VOIDED && !change.after.fields.contains_key(header::REASON.name()) {
         problems.push(Problem::at(header::REASON.name(), "作废须填写原因", "voiding needs a reason"));
+    }
+    if change.act == header::RECLAIMED && !change.set.contains_key(header::RECLAIM_REASON.name()) {
+        problems.push(Problem::at(header::RECLAIM_REASON.name(), "收回须填写原因", "reclaiming needs a reason"));
+    }
+    let is_at_hub = change.before.is_some_and(|document| document.pen == Party::Hub);
+    if change.act == header::RECLAIMED && is_at_hub {
+        problems.push(Problem::whole("单据已在中心手中", "the hub holds the pen already"));
     }
     problems
 }
@@ -241,6 +275,19 @@ fn required_problems(kind: &Kind, document: &Document) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Sums over a document mean something because all its money is of one currency.
+fn currency_problems(kind: &Kind, document: &Document) -> Vec<Problem> {
+    let is_money = |key: &str| kind.field_at(key).is_some_and(|field| field.ty == Type::Money);
+    let mut currencies =
+        document.fields.iter().filter(|(key, _)| is_money(key)).filter_map(|(_, value)| value.as_measured());
+    match currencies.next() {
+        Some((_, first)) if currencies.any(|(_, currency)| currency != first) => {
+            vec![Problem::whole("一张单据只能用一种货币", "one document has one currency")]
+        }
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// What happened cannot lie in the future by more than a wrong clock's lead. Due dates may.
@@ -275,7 +322,14 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::WrongType { field, .. } => Problem::at(field, "类型不符", en),
         Refusal::UnknownField(field) => Problem::at(field, "没有这个字段", en),
         Refusal::WrongSite => Problem::at(header::SITE.name(), "未注明网点，或本机不代表该网点", en),
-        Refusal::NoPen { .. } => Problem::whole("单据不在本方手中", en),
+        Refusal::NoPen { holder } => {
+            let zh = match (holder.as_str(), holder.strip_prefix("site ")) {
+                (_, Some(site)) => format!("单据不在本方手中，现由网点 {site} 持有"),
+                ("the hub", None) => "单据不在本方手中，现由中心持有".to_owned(),
+                (_, None) => "此操作由网点执行".to_owned(),
+            };
+            Problem::whole(zh, en)
+        }
         Refusal::WrongState { .. } => Problem::whole("当前状态不能执行此操作", en),
         Refusal::UnknownAct { .. } => Problem::whole("没有这个操作", en),
         Refusal::Superseded { .. } => Problem::whole("单据已被他人更改", en),

@@ -114,7 +114,7 @@ fn a_count_keeps_what_was_expected_when_it_was_counted() {
     check(
         "count_sheet",
         &format!("{open}count item#1.item=P1 item#1.location=A item#1.expected=q:1"),
-        "item#1.counted item#1.expected",
+        "item#1.expected item#1.counted",
     );
 }
 

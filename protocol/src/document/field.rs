@@ -20,6 +20,8 @@ pub struct Field {
     pub is_searched: bool,
     /// The state before which the API omits it.
     pub hidden_until: Option<State>,
+    /// Whether the store fills it in, or an effect of another act; no person states it.
+    pub is_filled: bool,
 }
 
 /// A group of lines as a kind declares it.
@@ -38,7 +40,7 @@ pub struct Lines {
 impl Field {
     /// An optional field.
     pub const fn new(name: &'static str, zh: &'static str, en: &'static str, ty: Type) -> Field {
-        Field { name, zh, en, ty, required_from: None, is_searched: false, hidden_until: None }
+        Field { name, zh, en, ty, required_from: None, is_searched: false, hidden_until: None, is_filled: false }
     }
 
     /// Must be filled from `state` on.
@@ -50,6 +52,12 @@ impl Field {
     /// People look documents up by it.
     pub const fn searched(mut self) -> Field {
         self.is_searched = true;
+        self
+    }
+
+    /// The store fills it in, or an effect of another act.
+    pub const fn filled(mut self) -> Field {
+        self.is_filled = true;
         self
     }
 

@@ -46,6 +46,8 @@ pub enum Holder {
     Origin,
     /// The hub.
     Hub,
+    /// The site that this field of the document names.
+    Named(&'static str),
 }
 
 /// A step of a flow.
@@ -111,6 +113,16 @@ impl Step {
         self
     }
 
+    /// Whether a site's people take it; so they do where it names no role.
+    pub fn is_for_sites(&self) -> bool {
+        self.roles.is_empty() || self.roles.iter().any(|role| !role.is_of_hub())
+    }
+
+    /// Whether the hub's people take it. A step the hub takes on behalf of a site needs only the pen.
+    pub fn is_for_hub(&self) -> bool {
+        self.roles.iter().any(|role| role.is_of_hub())
+    }
+
     /// Whether it opens a document.
     pub const fn is_opening(&self) -> bool {
         self.from.is_empty()
@@ -130,6 +142,19 @@ impl<T> Col<T> {
 }
 
 impl Role {
+    /// Whether its people sit at the hub.
+    pub const fn is_of_hub(self) -> bool {
+        match self {
+            Role::Advisor | Role::Technician | Role::PartsClerk | Role::Counter | Role::Carrier => false,
+            Role::Reviewer
+            | Role::SettlementClerk
+            | Role::CallbackOperator
+            | Role::SpotChecker
+            | Role::Ops
+            | Role::Admin => true,
+        }
+    }
+
     /// The wire name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -144,6 +144,16 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         kind.state(named).ok_or_else(|| Refusal::WrongState { act: entry.act.clone(), state: named.to_owned() })?
     } else {
         let step = kind.step(&entry.act, None).ok_or_else(|| unknown_act(kind, entry))?;
+        let may_open = match writer {
+            Writer::Agent(_) => step.is_for_sites(),
+            // what an act of the hub's brings about at an outlet, the outlet's people would do
+            Writer::Hub => step.is_for_hub() || entry.cause.is_some(),
+            Writer::Accepted => true,
+        };
+        if !may_open {
+            let holder = if step.is_for_hub() { "the hub" } else { "a site" };
+            return Err(Refusal::NoPen { holder: holder.to_owned() });
+        }
         step.to.ok_or(Refusal::Mismatch("an opening step leads nowhere"))?
     };
     let site: Option<SiteId> =
@@ -153,17 +163,14 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         Writer::Hub | Writer::Accepted => true,
     });
     let site = site.ok_or(Refusal::WrongSite)?;
-    let pen = match kind.step(&entry.act, None).and_then(|step| step.pen) {
-        Some(Holder::Hub) => Party::Hub,
-        Some(Holder::Origin) | None => Party::Site(site.clone()),
-    };
+    let holder = kind.step(&entry.act, None).and_then(|step| step.pen);
     let mut document = Document {
         id: entry.id.opens(),
         kind: entry.kind.clone(),
         form: entry.form,
+        pen: Party::of(site.clone()),
         site,
         state: state.name.to_owned(),
-        pen,
         round: 1,
         head: entry.id,
         opened_by: entry.author.clone(),
@@ -173,7 +180,22 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
         notes: BTreeMap::new(),
     };
     put(&mut document, entry);
+    hand_over(&mut document, holder)?;
     Ok(document)
+}
+
+/// Who holds the pen next, once the step's fields are set.
+fn hand_over(document: &mut Document, holder: Option<Holder>) -> Result<(), Refusal> {
+    match holder {
+        Some(Holder::Hub) => document.pen = Party::Hub,
+        Some(Holder::Origin) => document.pen = Party::of(document.site.clone()),
+        Some(Holder::Named(field)) => {
+            let named = document.fields.get(field).and_then(Value::as_text).and_then(|text| text.parse().ok());
+            document.pen = Party::of(named.ok_or(Refusal::Mismatch("the pen goes to a site it does not name"))?);
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 fn advance(
@@ -190,8 +212,10 @@ fn advance(
     if after != document.head && !is_planted(Plant::AnyAfter) {
         return Err(if follows_known(after) { Refusal::Superseded { after } } else { Refusal::Ahead });
     }
+    let is_reclaim = entry.act == header::RECLAIMED;
     let holds_pen = match (&document.pen, writer) {
         (Party::Hub, Writer::Hub) | (_, Writer::Accepted) => true,
+        (Party::Site(_), Writer::Hub) if is_reclaim => true,
         (Party::Site(site), Writer::Agent(sites)) => sites.include(site),
         (Party::Hub, Writer::Agent(_)) | (Party::Site(_), Writer::Hub) => false,
     };
@@ -208,6 +232,9 @@ fn advance(
             return Err(wrong_state(document, entry));
         }
         next.state = VOID.name.to_owned();
+        put(&mut next, entry);
+    } else if is_reclaim || entry.act == header::HANDED_OVER {
+        pass_pen(&mut next, entry, writer)?;
     } else {
         if !kind.flow.iter().any(|step| step.act == entry.act) {
             return Err(unknown_act(kind, entry));
@@ -216,17 +243,31 @@ fn advance(
         if let Some(to) = step.to {
             next.state = to.name.to_owned();
         }
-        match step.pen {
-            Some(Holder::Hub) => next.pen = Party::Hub,
-            Some(Holder::Origin) => next.pen = Party::Site(document.site.clone()),
-            None => {}
-        }
+        put(&mut next, entry);
+        hand_over(&mut next, step.pen)?;
         next.round += u16::from(step.is_next_round);
     }
     next.head = entry.id;
     next.changed_at = entry.occurred_at;
-    put(&mut next, entry);
     Ok(next)
+}
+
+/// Reclaiming takes the pen from a site, handing over gives it to one. Only the hub does either.
+fn pass_pen(document: &mut Document, entry: &Entry, writer: Writer<'_>) -> Result<(), Refusal> {
+    let is_hubs = match writer {
+        Writer::Agent(_) => false,
+        Writer::Hub | Writer::Accepted => true,
+    };
+    if document.state == VOID.name || !is_hubs {
+        return Err(wrong_state(document, entry));
+    }
+    put(document, entry);
+    let holder = match (entry.act == header::RECLAIMED, entry.set.contains_key(header::PEN_SITE.name())) {
+        (true, _) => Holder::Hub,
+        (false, true) => Holder::Named(header::PEN_SITE.name()),
+        (false, false) => Holder::Origin,
+    };
+    hand_over(document, Some(holder))
 }
 
 fn noted(document: &Document, entry: &Entry) -> Document {
@@ -242,13 +283,10 @@ fn noted(document: &Document, entry: &Entry) -> Document {
 /// Every key is known and every value of its type. Fields the hub defined are kept raw.
 fn check_values(kind: &Kind, entry: &Entry) -> Result<(), Refusal> {
     for (key, value) in &entry.set {
-        let ty = match Key::parse(key) {
-            Some(Key::Custom(_)) => continue,
-            Some(Key::Field(name)) => kind.field(name).map(|field| field.ty),
-            Some(Key::Line { group, field, .. }) => kind.line_field(group, field).map(|field| field.ty),
-            None => None,
-        };
-        let ty: Type = ty.ok_or_else(|| Refusal::UnknownField(key.clone()))?;
+        if matches!(Key::parse(key), Some(Key::Custom(_))) {
+            continue;
+        }
+        let ty: Type = kind.field_at(key).map(|field| field.ty).ok_or_else(|| Refusal::UnknownField(key.clone()))?;
         ty.check(value).map_err(|bad| Refusal::WrongType { field: key.clone(), expected: bad.expected })?;
     }
     Ok(())

@@ -5,9 +5,13 @@
 
 pub mod capture;
 pub mod column;
+pub mod diagram;
 pub mod field;
+pub mod filling;
 pub mod flow;
 pub mod fold;
+#[cfg(test)]
+mod pen_tests;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +32,13 @@ pub enum Party {
     Site(SiteId),
     /// The hub.
     Hub,
+}
+
+impl Party {
+    /// Who acts for a site: its agent; for documents of no outlet, the hub.
+    pub fn of(site: SiteId) -> Party {
+        if site.is_hub() { Party::Hub } else { Party::Site(site) }
+    }
 }
 
 /// A remark by anyone. It changes no state.
@@ -81,15 +92,14 @@ impl Document {
 
     /// The lines of a group, in the order of their numbers.
     pub fn lines(&self, group: &str) -> Vec<Line<'_>> {
-        let mut lines: BTreeMap<u32, BTreeMap<&str, &Value>> = BTreeMap::new();
-        for (key, value) in self.fields.range(format!("{group}#")..) {
-            let Some(field::Key::Line { group: found, number, field }) = field::Key::parse(key) else { break };
-            if found != group {
-                break;
-            }
-            lines.entry(number).or_default().insert(field, value);
-        }
-        lines.into_iter().map(|(number, fields)| Line { number, fields }).collect()
+        lines(&self.fields, group)
+    }
+
+    /// What the latest note that sets a field says of it, by the clock of its writer.
+    pub fn noted<T: Read>(&self, column: Col<T>) -> Option<T::Out<'_>> {
+        let said =
+            self.notes.iter().filter_map(|(id, note)| Some((note.occurred_at, id, note.set.get(column.name())?)));
+        said.max_by_key(|(at, id, _)| (*at, *id)).and_then(|(_, _, value)| T::read(value))
     }
 
     /// The printed number, where it has one.
@@ -108,6 +118,19 @@ impl Document {
     }
 }
 
+/// The lines of a group among fields, in the order of their numbers.
+pub fn lines<'a>(fields: &'a BTreeMap<String, Value>, group: &str) -> Vec<Line<'a>> {
+    let mut lines: BTreeMap<u32, BTreeMap<&str, &Value>> = BTreeMap::new();
+    for (key, value) in fields.range(format!("{group}#")..) {
+        let Some(field::Key::Line { group: found, number, field }) = field::Key::parse(key) else { break };
+        if found != group {
+            break;
+        }
+        lines.entry(number).or_default().insert(field, value);
+    }
+    lines.into_iter().map(|(number, fields)| Line { number, fields }).collect()
+}
+
 /// One line of a document.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
@@ -120,5 +143,9 @@ impl<'a> Line<'a> {
     /// A field of this line, typed.
     pub fn get<T: Read>(&self, column: Col<T>) -> Option<T::Out<'a>> {
         self.fields.get(column.name()).and_then(|value| T::read(value))
+    }
+    /// A field's number and unit.
+    pub fn measured<T>(&self, column: Col<T>) -> Option<(i64, &'a str)> {
+        self.fields.get(column.name()).and_then(|value| value.as_measured())
     }
 }

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 
 use super::{Kind, stock_movement};
-use crate::document::capture::{Books, Change, Effect, Problem};
+use crate::document::capture::{Change, Effect, Problem};
 use crate::document::field::{Key, Lines};
+use crate::document::filling::Filling;
 use crate::document::flow::{Holder, Role, State, open, state, stay, step};
 use crate::document::{Document, Line};
 use crate::fact::{Fact, Measure};
@@ -55,11 +56,11 @@ pub mod item {
         pub LOCATION: Text = "location" "库位" / "Location", from OPEN;
         pub LOT: Text = "lot" "批次/序列号" / "Lot or serial";
         pub COUNTED: Quantity = "counted" "实盘数" / "Counted", from OPEN;
-        pub EXPECTED: Quantity = "expected" "账面数" / "Expected", hidden_until LOCKED;
+        pub EXPECTED: Quantity = "expected" "账面数" / "Expected", hidden_until LOCKED, filled;
         pub UNIT_COST: Money = "unit_cost" "单位成本" / "Unit cost";
         pub FOUND_BY: Choice(FOUND) = "found" "来源" / "Found by";
-        pub AT_UP: Integer = "at_up" "上行位置" / "Upward position";
-        pub AT_DOWN: Integer = "at_down" "下行位置" / "Downward position";
+        pub AT_UP: Integer = "at_up" "上行位置" / "Upward position", filled;
+        pub AT_DOWN: Integer = "at_down" "下行位置" / "Downward position", filled;
     }
 }
 
@@ -108,19 +109,16 @@ pub static COUNT_SHEET: Kind = Kind {
         step("adjust", "调整完毕", "Adjust", &[APPROVED], ADJUSTED).by(&[Role::Counter]),
     ],
     fill: Some(fill),
-    checks: &[
-        only_the_store_states_expectations,
-        locks_what_was_counted,
-        recounted_by_another,
-        each_refusal_has_its_reason,
-    ],
+    checks: &[locks_what_was_counted, recounted_by_another, each_refusal_has_its_reason],
     effects: Some(effects),
     measures: &[&COUNT],
     facts,
+    ..Kind::PLAIN
 };
 
 /// Every line whose count is set gets what was expected, and the journal positions, at this moment.
-fn fill(before: Option<&Document>, set: &mut BTreeMap<String, Value>, books: &dyn Books) {
+fn fill(filling: &Filling<'_>, set: &mut BTreeMap<String, Value>) {
+    let Filling { before, books, .. } = *filling;
     let counted: BTreeSet<u32> = set
         .keys()
         .filter_map(|key| match Key::parse(key) {
@@ -143,19 +141,6 @@ fn fill(before: Option<&Document>, set: &mut BTreeMap<String, Value>, books: &dy
         set.insert(key(item::AT_UP.name()), Value::Int(i64::try_from(up).unwrap_or(i64::MAX)));
         set.insert(key(item::AT_DOWN.name()), Value::Int(i64::try_from(down).unwrap_or(i64::MAX)));
     }
-}
-
-fn only_the_store_states_expectations(change: &Change<'_>) -> Vec<Problem> {
-    let reserved = [item::EXPECTED.name(), item::AT_UP.name(), item::AT_DOWN.name()];
-    let mut problems = Vec::new();
-    for key in change.set.keys() {
-        let Some(Key::Line { group: ITEMS, number, field }) = Key::parse(key) else { continue };
-        let is_counted = change.set.contains_key(&format!("{ITEMS}#{number}.{}", item::COUNTED.name()));
-        if reserved.contains(&field) && !is_counted {
-            problems.push(Problem::at(key, "账面数由系统填写", "the store states this, not the counter"));
-        }
-    }
-    problems
 }
 
 fn locks_what_was_counted(change: &Change<'_>) -> Vec<Problem> {

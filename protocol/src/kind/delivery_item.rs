@@ -112,7 +112,6 @@ pub static DELIVERY_ITEM: Kind = Kind {
     code: "DI",
     zh: "投递件",
     en: "Delivery item",
-    form: 1,
     states: &[AT_SITE, OUT, ATTEMPTED, UNDELIVERABLE, CANCELLED, DELIVERED, RECEIPT_DUE, COLLECTED, SENT_BACK],
     fields: FIELDS,
     lines: &[Lines { name: ATTEMPTS, zh: "试投记录", en: "Attempts", fields: attempt::FIELDS }],
@@ -130,11 +129,10 @@ pub static DELIVERY_ITEM: Kind = Kind {
         step("cancel", "撤回", "Cancel", &[AT_SITE, ATTEMPTED], CANCELLED).by(&[Role::Counter]),
         stay("correct", "更正", "Correct", &[AT_SITE, ATTEMPTED]).by(&[Role::Counter]),
     ],
-    fill: None,
     checks: &[receipts_go_their_way, a_failure_says_why],
-    effects: None,
     measures: &[&DELIVERY],
     facts,
+    ..Kind::PLAIN
 };
 
 fn receipts_go_their_way(change: &Change<'_>) -> Vec<Problem> {

@@ -64,7 +64,6 @@ pub static DELIVERY_RUN: Kind = Kind {
     code: "DR",
     zh: "段道任务",
     en: "Delivery run",
-    form: 1,
     states: &[PLANNED, LOADED, OUT, RECONCILED, CLOSED],
     fields: FIELDS,
     lines: &[Lines { name: ITEMS, zh: "邮件", en: "Items", fields: item::FIELDS }],
@@ -77,11 +76,10 @@ pub static DELIVERY_RUN: Kind = Kind {
         step("reconcile", "核对", "Reconcile", &[OUT], RECONCILED).by(&[Role::Carrier, Role::Counter]),
         step("close", "关闭", "Close", &[RECONCILED], CLOSED).by(&[Role::Counter]),
     ],
-    fill: None,
     checks: &[loads_something],
-    effects: None,
     measures: &[&RUN],
     facts,
+    ..Kind::PLAIN
 };
 
 /// Required fields see to loaded = delivered + returned + retained: each loaded line states one fate.

@@ -3,32 +3,108 @@
 //! Storage, sync, import, lists, the API and the reports read these declarations. A new kind is one file and a line
 //! in [`KINDS`]; if it needs more, the machinery is wrong.
 
+pub mod charges;
+pub mod claim;
 pub mod count_sheet;
 pub mod delivery_item;
 pub mod delivery_run;
 pub mod header;
+pub mod notice;
+pub mod old_part;
+pub mod part_transfer;
+pub mod recovery;
 pub mod repair_order;
+pub mod settlement;
 pub mod stock_movement;
 pub mod survey;
+pub mod vehicle;
 
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
 use crate::document::Document;
-use crate::document::capture::{Books, Change, Effect, Problem};
-use crate::document::field::{Field, Lines};
+use crate::document::capture::{Change, Effect, Problem};
+use crate::document::field::{Field, Key, Lines};
+use crate::document::filling::Filling;
 use crate::document::flow::{State, Step, VOID};
 use crate::fact::{Fact, Measure};
+use crate::site::SiteId;
+use crate::time::Timestamp;
 use crate::value::Value;
 
 /// Checks a change; every problem it finds is told at once.
 pub type Check = fn(&Change<'_>) -> Vec<Problem>;
 
 /// Adds to an act's fields, before it is folded, what only the writer's store knows.
-pub type Fill = fn(Option<&Document>, &mut BTreeMap<String, Value>, &dyn Books);
+pub type Fill = fn(&Filling<'_>, &mut BTreeMap<String, Value>);
 
-/// A kind of document.
+/// Something the hub can see only across documents and sites. It is shown on the documents that clash and stops nothing.
+#[derive(Debug)]
+pub struct Cross {
+    /// The rule's name: documents of all kinds that name it are compared with each other.
+    pub name: &'static str,
+    /// What is told where documents clash, in Chinese.
+    pub zh: &'static str,
+    /// In English.
+    pub en: &'static str,
+    /// What is compared; none where this document is not.
+    pub of: fn(&Document) -> Option<Trait>,
+    /// Which of those compared clash.
+    pub clash: Clash,
+}
+
+/// A number the network decides, such as how often a claim may come back. The hub's configuration sets it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The name, such as `claim.max_rounds`.
+    pub name: &'static str,
+    /// What it says, in Chinese.
+    pub zh: &'static str,
+    /// What it says, in English.
+    pub en: &'static str,
+    /// What it is unless it is set.
+    pub default: i64,
+    /// The least it may be set to.
+    pub least: i64,
+    /// The most.
+    pub most: i64,
+}
+
+/// What a document contributes to a rule across documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trait {
+    /// Documents of one key are compared.
+    pub key: String,
+    /// Their order.
+    pub at: Timestamp,
+    /// What is compared.
+    pub value: i64,
+}
+
+/// When documents of one key clash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Wherever there are two.
+    Same,
+    /// Where a later one has a smaller value than an earlier one.
+    Falls,
+}
+
+/// Which outlets are told of a document, beyond those that hold or held its pen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audience {
+    /// Its own site.
+    Holders,
+    /// None: it stays at the hub.
+    Nobody,
+    /// Its own site and these.
+    Sites(Vec<SiteId>),
+    /// All.
+    Everyone,
+}
+
+/// A kind of document. Most leave out what [`Kind::PLAIN`] has.
 #[derive(Debug)]
 pub struct Kind {
     /// The wire name.
@@ -55,6 +131,12 @@ pub struct Kind {
     pub checks: &'static [Check],
     /// What an act brings about on other documents.
     pub effects: Option<fn(&Change<'_>) -> Vec<Effect>>,
+    /// What the hub compares across documents and sites.
+    pub cross: &'static [Cross],
+    /// The numbers of the network's that its fills look up by name.
+    pub rules: &'static [&'static Rule],
+    /// Which outlets are told of a document.
+    pub audience: fn(&Document) -> Audience,
     /// The tables it yields facts for.
     pub measures: &'static [&'static Measure],
     /// Its facts; days are taken in the given zone.
@@ -69,6 +151,12 @@ pub static KINDS: &[&Kind] = &[
     &delivery_item::DELIVERY_ITEM,
     &delivery_run::DELIVERY_RUN,
     &survey::SURVEY,
+    &claim::CLAIM,
+    &old_part::OLD_PART,
+    &recovery::RECOVERY,
+    &part_transfer::PART_TRANSFER,
+    &settlement::SETTLEMENT,
+    &notice::NOTICE,
 ];
 
 /// The kind of this name.
@@ -81,7 +169,33 @@ pub fn measures() -> impl Iterator<Item = &'static Measure> {
     KINDS.iter().flat_map(|kind| kind.measures.iter().copied())
 }
 
+/// Every rule of every kind.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    KINDS.iter().flat_map(|kind| kind.rules.iter().copied())
+}
+
 impl Kind {
+    /// What a declaration need not say: nothing beyond fields and flow.
+    pub const PLAIN: Kind = Kind {
+        name: "",
+        code: "",
+        zh: "",
+        en: "",
+        form: 1,
+        states: &[],
+        fields: &[],
+        lines: &[],
+        flow: &[],
+        fill: None,
+        checks: &[],
+        effects: None,
+        cross: &[],
+        rules: &[],
+        audience: |_| Audience::Holders,
+        measures: &[],
+        facts: |_, _| Vec::new(),
+    };
+
     /// A field of the document, or one every kind has.
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().chain(header::FIELDS).find(|field| field.name == name)
@@ -90,6 +204,15 @@ impl Kind {
     /// A field of a group's lines.
     pub fn line_field(&self, group: &str, name: &str) -> Option<&'static Field> {
         self.lines.iter().find(|lines| lines.name == group)?.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The field that a key of an entry names; none for those the hub defined.
+    pub fn field_at(&self, key: &str) -> Option<&'static Field> {
+        match Key::parse(key)? {
+            Key::Field(name) => self.field(name),
+            Key::Line { group, field, .. } => self.line_field(group, field),
+            Key::Custom(_) => None,
+        }
     }
 
     /// A state by its wire name.
@@ -115,11 +238,13 @@ impl Kind {
 }
 
 #[cfg(test)]
+mod stories;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::document::field::Key;
     use crate::fact::{MAX_KEYS, MAX_VALUES};
 
     #[test]

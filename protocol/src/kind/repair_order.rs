@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::{Kind, stock_movement};
+use super::{Cross, Kind, Trait, stock_movement, vehicle};
 use crate::document::Document;
 use crate::document::capture::{Change, Effect, Problem};
 use crate::document::field::Lines;
 use crate::document::flow::{Role, State, open, state, stay, step};
-use crate::fact::{Fact, Measure};
+use crate::fact::{self, Fact, Measure};
 use crate::value::{Choice, Value, choice};
-use crate::vin::{self, VinCheck};
 
 /// Agreed for a slot.
 pub const BOOKED: State = state("booked", "已预约", "Booked");
@@ -47,20 +46,6 @@ pub const OUTCOMES: &[Choice] = &[
 /// How the inspection ended.
 pub const QC_RESULTS: &[Choice] = &[choice("pass", "合格", "Pass"), choice("fail", "不合格", "Fail")];
 
-/// Who pays a line.
-pub const COVERAGES: &[Choice] = &[
-    choice("warranty", "保修", "Warranty"),
-    choice("customer", "自费", "Customer"),
-    choice("goodwill", "善意", "Goodwill"),
-];
-
-/// Where a part comes from.
-pub const SOURCES: &[Choice] = &[
-    choice("stock", "库存", "Stock"),
-    choice("transfer", "调件", "Transfer"),
-    choice("purchased", "外购", "Purchased"),
-];
-
 crate::fields! {
     pub VIN: Text = "vin" "车架号" / "VIN", searched;
     pub PLATE: Text = "plate" "车牌" / "Plate", searched;
@@ -95,7 +80,8 @@ crate::fields! {
 
 /// The fields of a labour line.
 pub mod labour {
-    use super::{COVERAGES, ESTIMATED};
+    use super::super::charges::COVERAGES;
+    use super::ESTIMATED;
 
     crate::fields! {
         pub OPERATION: Text = "operation" "工时项目" / "Operation", from ESTIMATED;
@@ -107,7 +93,8 @@ pub mod labour {
 
 /// The fields of a part line.
 pub mod part {
-    use super::{COVERAGES, ESTIMATED, PARTS_ISSUED, SOURCES};
+    use super::super::charges::{COVERAGES, SOURCES};
+    use super::{ESTIMATED, PARTS_ISSUED};
 
     crate::fields! {
         pub PART: Text = "part" "配件" / "Part", from ESTIMATED;
@@ -116,13 +103,15 @@ pub mod part {
         pub SOURCE: Choice(SOURCES) = "source" "来源" / "Source", from PARTS_ISSUED;
         pub LOCATION: Text = "location" "库位" / "Location";
         pub SERIAL: Text = "serial" "序列号" / "Serial number";
+        pub OLD_PART: Link("old_part") = "old_part" "旧件" / "Old part";
         pub COVERAGE: Choice(COVERAGES) = "coverage" "费用承担" / "Coverage", from ESTIMATED;
     }
 }
 
 /// The fields of any other charge.
 pub mod other {
-    use super::{COVERAGES, ESTIMATED};
+    use super::super::charges::COVERAGES;
+    use super::ESTIMATED;
 
     crate::fields! {
         pub CHARGE: Text = "charge" "项目" / "Charge", from ESTIMATED;
@@ -143,6 +132,13 @@ pub static REPAIR: Measure = Measure {
 pub static FAULTS: Measure =
     Measure { name: "fault", keys: &["fault", "part", "supplier"], values: &["count"], is_ledger: false };
 
+/// Orders by the day they were released: how long each took from check-in, in minutes as [`fact::bucket`] counts them,
+/// and whether the promise was kept.
+pub static TURNAROUND: Measure =
+    Measure { name: "turnaround", keys: &["minutes"], values: &["released", "promised", "kept"], is_ledger: false };
+
+const ODOMETER_FALLS: Cross = vehicle::odometer_falls(odometer_at_check_in);
+
 const PARTS: &str = "part";
 
 /// The declaration.
@@ -151,7 +147,6 @@ pub static REPAIR_ORDER: Kind = Kind {
     code: "RO",
     zh: "维修工单",
     en: "Repair order",
-    form: 1,
     states: &[
         BOOKED,
         DECLINED,
@@ -187,19 +182,21 @@ pub static REPAIR_ORDER: Kind = Kind {
         step("close", "关闭", "Close", &[RELEASED], CLOSED).by(&[Role::Advisor]),
         stay("correct", "更正", "Correct", &[BOOKED, CHECKED_IN, ASSIGNED, WORKING]).by(&[Role::Advisor]),
     ],
-    fill: None,
+    fill: Some(vehicle::fill_phone),
     checks: &[
         has_one_subject,
         a_booking_has_its_slot,
-        vin_is_sound,
+        vehicle::vin_is_sound,
+        vehicle::phone_is_sound,
         odometer_rises,
         promise_follows_check_in,
-        one_currency,
         passed_to_release,
     ],
     effects: Some(effects),
-    measures: &[&REPAIR, &FAULTS],
+    cross: &[ODOMETER_FALLS],
+    measures: &[&REPAIR, &FAULTS, &TURNAROUND],
     facts,
+    ..Kind::PLAIN
 };
 
 fn has_one_subject(change: &Change<'_>) -> Vec<Problem> {
@@ -215,18 +212,6 @@ fn a_booking_has_its_slot(change: &Change<'_>) -> Vec<Problem> {
         return vec![Problem::at(SLOT.name(), "预约须填预约时间", "a booking states its slot")];
     }
     Vec::new()
-}
-
-/// A wrong check digit is an error where the digit is mandatory, nothing where it is not.
-fn vin_is_sound(change: &Change<'_>) -> Vec<Problem> {
-    let Some(vin) = change.set.get(VIN.name()).and_then(Value::as_text) else { return Vec::new() };
-    match vin::check(vin) {
-        VinCheck::Good | VinCheck::DigitUnused => Vec::new(),
-        VinCheck::Malformed => {
-            vec![Problem::at(VIN.name(), "车架号须为 17 位，不含 I、O、Q", "a VIN has 17 characters without I, O, Q")]
-        }
-        VinCheck::WrongDigit => vec![Problem::at(VIN.name(), "车架号校验位不符", "the VIN's check digit is wrong")],
-    }
 }
 
 fn odometer_rises(change: &Change<'_>) -> Vec<Problem> {
@@ -245,18 +230,6 @@ fn promise_follows_check_in(change: &Change<'_>) -> Vec<Problem> {
         }
         _ => Vec::new(),
     }
-}
-
-fn one_currency(change: &Change<'_>) -> Vec<Problem> {
-    let money = |(key, value): (&String, &Value)| {
-        let is_money = [".price", ".rate", ".amount"].iter().any(|end| key.ends_with(end));
-        is_money.then(|| value.as_measured().map(|(_, currency)| currency.to_owned())).flatten()
-    };
-    let currencies: std::collections::BTreeSet<String> = change.after.fields.iter().filter_map(money).collect();
-    if currencies.len() > 1 {
-        return vec![Problem::whole("一张工单只能用一种货币", "one document has one currency")];
-    }
-    Vec::new()
 }
 
 fn passed_to_release(change: &Change<'_>) -> Vec<Problem> {
@@ -299,6 +272,10 @@ fn effects(change: &Change<'_>) -> Vec<Effect> {
         .collect()
 }
 
+fn odometer_at_check_in(document: &Document) -> Option<Trait> {
+    vehicle::reading(document, document.get(CHECKED_IN_AT)?)
+}
+
 fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let day = document.occurred_at().day(zone);
@@ -320,6 +297,16 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
             day,
             keys: vec![fault.to_owned(), text(document.get(CAUSAL_PART)), text(document.get(SUPPLIER))],
             values: vec![1],
+        });
+    }
+    if let Some((checked_in, released)) = document.get(CHECKED_IN_AT).zip(document.get(RELEASED_AT)) {
+        let promised = document.get(PROMISED_AT);
+        let kept = promised.is_some_and(|promised| released <= promised);
+        facts.push(Fact {
+            measure: &TURNAROUND,
+            day: released.day(zone),
+            keys: vec![fact::bucket((released.0 - checked_in.0) / 60_000)],
+            values: vec![1, i64::from(promised.is_some()), i64::from(kept)],
         });
     }
     facts

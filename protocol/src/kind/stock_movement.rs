@@ -48,16 +48,13 @@ pub static STOCK_MOVEMENT: Kind = Kind {
     code: "SM",
     zh: "出入库",
     en: "Stock movement",
-    form: 1,
     states: &[POSTED],
     fields: FIELDS,
-    lines: &[],
     flow: &[open("post", "过账", "Post", POSTED).by(&[Role::PartsClerk, Role::Counter])],
-    fill: None,
     checks: &[moves_something, names_what_it_reverses],
-    effects: None,
     measures: &[&STOCK],
     facts,
+    ..Kind::PLAIN
 };
 
 fn moves_something(change: &Change<'_>) -> Vec<Problem> {

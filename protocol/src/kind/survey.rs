@@ -41,16 +41,14 @@ pub static SURVEY: Kind = Kind {
     code: "SV",
     zh: "满意度调查",
     en: "Survey",
-    form: 1,
     states: &[ANSWERED],
     fields: FIELDS,
     lines: &[Lines { name: "answer", zh: "回答", en: "Answers", fields: answer::FIELDS }],
     flow: &[open("answer", "提交", "Answer", ANSWERED)],
-    fill: None,
     checks: &[in_range],
-    effects: None,
     measures: &[&SATISFACTION],
     facts,
+    ..Kind::PLAIN
 };
 
 fn in_range(change: &Change<'_>) -> Vec<Problem> {

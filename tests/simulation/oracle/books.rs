@@ -22,8 +22,8 @@ const RECORD: usize = 36;
 type Id = [u8; 16];
 type Mark = (i64, [u8; 32]);
 
-/// Kinds of entries that stand on no document.
-const EVENTS: [&str; 3] = ["clock_step", "command_result", "notice_ack"];
+/// A kind of entries that stand on no document.
+const CLOCK_STEP: &str = "clock_step";
 
 /// A document as the hub keeps it: encoded, and the entries that made it with their places.
 type Kept = (Value, Vec<(Id, i64, i64)>);
@@ -132,7 +132,7 @@ pub(crate) fn check(
     let papers = found.each_once()?;
     found.nothing_lost(devices)?;
     promises::decisions(people, devices, &found.applied(), given)?;
-    promises::words(books, people, devices, given)?;
+    promises::words(books, people, devices, &found.applied(), given)?;
     promises::receipts(books)?;
     found.nothing_aside()?;
     found.as_folded(&papers)?;
@@ -326,7 +326,7 @@ impl Books {
         let aside: BTreeSet<&Vec<u8>> = aside.filter_map(|place| self.raw.get(place)).collect();
         for (place, bytes) in &self.raw {
             let is_taken = |act: Act| {
-                let is_event = act.is_opening && EVENTS.contains(&act.kind.as_str());
+                let is_event = act.is_opening && act.kind == CLOCK_STEP;
                 is_event || applied.contains(&act.id) || self.is_word(&act)
             };
             let is_applied = Act::read(bytes).is_some_and(is_taken);

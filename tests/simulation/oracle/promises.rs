@@ -57,11 +57,13 @@ pub(crate) fn decisions(
     }
 }
 
-/// Commands are carried out once and not too late; in the end each has its result, and every notice has arrived.
+/// Commands are carried out once and not too late; in the end each has its result, and every notice has arrived. `applied`: the entries
+/// that made the hub's documents.
 pub(crate) fn words(
     books: &Connection,
     people: &People,
     devices: &[&Device],
+    applied: &BTreeSet<Id>,
     given: Circumstances,
 ) -> Result<(), Violation> {
     // one of two clones speaks with the hub at a time; a hub that came back older may have forgotten what it had not told
@@ -72,13 +74,10 @@ pub(crate) fn words(
         return Err(broken("liveness", format!("command {command} was never answered")));
     }
     for device in devices {
-        let Some(store) = &device.store else { continue };
-        let agent = *store.identity().agent.as_bytes();
-        let posted = store.notices().map_err(|error| broken("I7", format!("notices cannot be read: {error}")))?;
-        let is_posted = |title: &String| posted.iter().filter(|posted| posted.notice.title == *title).count() == 1;
-        let due = people.notices.iter().filter(|(_, agents)| agents.contains(&agent));
-        if let Some((title, _)) = due.into_iter().find(|(title, _)| !is_posted(title)) {
-            return Err(broken("I4", format!("device {} lacks '{title}', or shows it twice", device.index)));
+        let shown = device.shown().map_err(|error| broken("I7", format!("a device cannot be read: {error}")))?;
+        let published = people.notices.iter().filter(|notice| applied.contains(notice.as_bytes()));
+        if let Some(notice) = published.into_iter().find(|notice| !shown.contains_key(notice)) {
+            return Err(broken("I4", format!("device {} lacks notice {notice}", device.index)));
         }
     }
     Ok(())

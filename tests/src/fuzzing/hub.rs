@@ -74,6 +74,7 @@ fn questions(mut input: Input<'_>) {
         q: given("q"),
         cursor: given("cursor"),
         limit: given("limit").and_then(|limit| limit.parse().ok()),
+        flagged: None,
     };
     if let Ok(filter) = query.filter() {
         assert!(filter.kind.is_none_or(|kind| waystation_protocol::kind::find(&kind).is_some()));

@@ -67,6 +67,13 @@ impl Candidate {
         fields.map(|found| found.target.key.as_str()).collect()
     }
 
+    /// How many fields the kind asks for that no column fits: of two kinds that weigh the same, the one that asks for less
+    /// is likelier.
+    fn lacking(&self) -> usize {
+        let asked = self.kind.fields.iter().filter(|field| field.required_from.is_some());
+        asked.filter(|field| self.matched(field.name).is_none()).count()
+    }
+
     /// The match of a key.
     pub(super) fn matched(&self, key: &str) -> Option<&Match> {
         self.matches.iter().find(|found| found.target.key == key)
@@ -77,7 +84,7 @@ impl Candidate {
 pub(super) fn candidates(seen: &Seen, asked: Option<&'static Kind>, dictionary: &Dictionary) -> Vec<Candidate> {
     let kinds = KINDS.iter().copied().filter(|kind| asked.is_none_or(|asked| asked.name == kind.name));
     let mut candidates: Vec<Candidate> = kinds.map(|kind| candidate(kind, seen, dictionary)).collect();
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.score));
+    candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.score), candidate.lacking()));
     candidates
 }
 

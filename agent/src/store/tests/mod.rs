@@ -3,6 +3,7 @@
 mod copies;
 mod damage;
 mod down;
+mod elsewhere;
 mod faults;
 mod imports;
 mod model;

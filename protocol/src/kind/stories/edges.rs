@@ -1,0 +1,29 @@
+//! Every edge of every diagram is taken by a story.
+
+use super::*;
+
+/// The kinds listed here, and their stories.
+const TOLD: &[(&str, &[Story])] =
+    &[("claim", claim::STORIES), ("old_part", old_part::STORIES), ("recovery", recovery::STORIES)];
+
+#[test]
+fn every_edge_of_every_flow_is_taken_by_a_story() {
+    let mut taken: BTreeSet<Edge> = BTreeSet::new();
+    for (story, _) in TOLD.iter().flat_map(|(_, stories)| *stories) {
+        taken.extend(tell(story).map(|world| world.edges).unwrap_or_default());
+    }
+    let mut missing = Vec::new();
+    for kind in KINDS.iter().filter(|kind| TOLD.iter().any(|(name, _)| *name == kind.name)) {
+        for step in kind.flow {
+            let froms = step.from.iter().map(|state| Some(state.name));
+            for from in froms.chain(step.is_opening().then_some(None)) {
+                let to = step.to.map(|state| state.name).or(from).unwrap_or_default();
+                let edge = (kind.name, step.act.to_owned(), from.map(str::to_owned), to.to_owned());
+                if !taken.contains(&edge) {
+                    missing.push(format!("{}: {} from {} to {to}", kind.name, step.act, from.unwrap_or("nothing")));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no story takes these edges:\n{}", missing.join("\n"));
+}
