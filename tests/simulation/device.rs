@@ -153,10 +153,12 @@ impl Device {
     pub(crate) fn work(&mut self, task: Task, at: At, chance: &mut Chance) -> Result<Done, Violation> {
         let Some(store) = &self.store else { return Ok(Done::Nothing) };
         let Some(wish) = self.desk.wish(task, at.now.0, chance) else { return Ok(Done::Nothing) };
-        let stock = if wish.act == "count" { self.stock() } else { BTreeMap::new() };
+        let stock = if wish.act == "count" { self.stock() } else { None };
         match store.capture(wish.clone(), at) {
             Ok(receipt) => {
-                judge_expected(&wish, &receipt.document, &stock)?;
+                if let Some(stock) = stock {
+                    judge_expected(&wish, &receipt.document, &stock)?;
+                }
                 self.confirmed.push(self.desk.note_confirmed(&wish, &receipt)?);
                 Ok(Done::Confirmed)
             }
@@ -220,17 +222,17 @@ impl Device {
         Ok(acts)
     }
 
-    /// What the movements shown here add up to, by item and location; nothing where they cannot be read.
-    fn stock(&self) -> BTreeMap<(String, String), i64> {
+    /// What the movements shown here add up to, by item and location; none where they cannot be read now.
+    fn stock(&self) -> Option<BTreeMap<(String, String), i64>> {
         let mut stock = BTreeMap::new();
-        let shown = self.shown().unwrap_or_default();
+        let shown = self.shown().ok()?;
         for document in shown.values().filter(|document| document.kind == "stock_movement" && document.state != "void")
         {
             let text = |name| document.fields.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
             let quantity = document.fields.get("quantity").and_then(Value::as_measured).map_or(0, |(milli, _)| milli);
             *stock.entry((text("item"), text("location"))).or_default() += quantity;
         }
-        stock
+        Some(stock)
     }
 
     /// The agent is killed.

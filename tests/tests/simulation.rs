@@ -12,7 +12,7 @@ const SCHEDULES: &str = "5000";
 const POWER_CUTS: &str = "20000";
 /// Seeds whose findings are not understood yet: each is either a fault of the product or one of the oracle. No other seed
 /// may fail, and a planted bug counts as found only at another seed.
-const OPEN: &[u64] = &[848, 1086, 2831, 3316, 3736];
+const OPEN: &[u64] = &[104, 848, 1086, 2831, 3316, 3736];
 /// A planted bug must be found within so many seeds.
 const PATIENCE: u64 = 2_000;
 
