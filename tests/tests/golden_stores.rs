@@ -56,11 +56,10 @@ fn the_agents_store_of_every_released_version_opens_and_shows_the_same_documents
         let store = Store::open(&dir.path().join(AGENT), OpenOptions { random: [77; 10], ..options(9) }).unwrap();
         assert_eq!(agent_documents(&store), golden(version, "agent-documents.txt"), "version {version}");
         let counts = format!(
-            "head {} stored {} drafts {} notices {} definitions {}\n",
+            "head {} stored {} drafts {} definitions {}\n",
             store.head().seq,
             store.stored().seq,
             store.drafts().unwrap().len(),
-            store.notices().unwrap().len(),
             store.definitions().unwrap().len()
         );
         assert_eq!(counts, golden(version, "agent-counts.txt"));
@@ -121,11 +120,10 @@ fn golden_stores_are_written() {
     let store = Store::open(&dir.path().join(AGENT), options(8)).unwrap();
     fs::write(to.join("agent-documents.txt"), agent_documents(&store)).unwrap();
     let counts = format!(
-        "head {} stored {} drafts {} notices {} definitions {}\n",
+        "head {} stored {} drafts {} definitions {}\n",
         store.head().seq,
         store.stored().seq,
         store.drafts().unwrap().len(),
-        store.notices().unwrap().len(),
         store.definitions().unwrap().len()
     );
     fs::write(to.join("agent-counts.txt"), counts).unwrap();

@@ -8,9 +8,7 @@ use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::definition::{self, Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{
-    self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp,
-};
+use waystation_protocol::down::{self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
@@ -443,6 +441,19 @@ fn an_agent_whose_first_batch_never_arrived_is_told_with_its_next_heartbeat() {
     hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
     hub.forget_replies();
     hub.send(&agent, &agent.heartbeat(3));
+    let Downward::Meet(meeting) = hub.downward() else { panic!("the journal is sent again") };
+    assert_eq!((meeting.stored, meeting.head), (Mark::ZERO, Seq(1)));
+}
+
+/// Proves R-DOWN-5.
+#[test]
+fn an_agent_that_has_captured_nothing_is_told_with_its_heartbeat() {
+    let (mut hub, agent) = (Hub::open(), Agent::new(1, &["3702"]));
+    hub.tell(&agent, &mut Told::default());
+    let command = Command { name: "report".into(), args: String::new(), not_after: Timestamp(i64::MAX) };
+    hub.store.give_command(agent.id, command, "王芳").unwrap().unwrap();
+    hub.forget_replies();
+    hub.send(&agent, &agent.heartbeat(0));
     let Downward::Meet(meeting) = hub.downward() else { panic!("the journal is sent again") };
     assert_eq!((meeting.stored, meeting.head), (Mark::ZERO, Seq(1)));
 }

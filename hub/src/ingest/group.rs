@@ -209,7 +209,8 @@ impl<'a> Group<'a> {
         session::hear(self.conn, row, beat.session, beat.stream, now)?;
         let Some(own) = own else {
             self.unknown.push(reply::nothing(agent, beat.session, beat.stream));
-            return Ok(());
+            // an agent that has captured nothing yet is told all the same
+            return self.down_beat((row, agent), beat, beat.stored == Seq(0), now);
         };
         let moved = prune::advance(self.conn, &own, self.retention, now)?;
         // whoever still holds what is named lost is asked for it

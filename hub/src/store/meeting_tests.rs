@@ -1,6 +1,6 @@
 //! Meeting again, from the hub's side: ladders, forks, lost ranges, heartbeats.
 
-use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{SessionId, StreamId};
 
 use super::fixture::{Agent, Hub};
