@@ -234,6 +234,20 @@ fn a_compensation_opens_a_recovery_at_the_hub_and_what_is_claimed_twice_is_flagg
     let flags = shown["flags"].as_array().expect("flags");
     let same_day = flags.iter().find(|flag| flag["rule"] == "claim_same_day").expect("claimed twice");
     assert_eq!(same_day["documents"], json!([id]), "{shown}");
+    for (lang, words) in [("zh-CN", "同车、同件、同日已申报"), ("en", "the same part of the same vehicle is claimed")]
+    {
+        let page =
+            network.hub.http().try_get(&format!("/documents/{twice}?lang={lang}")).expect("the hub answers").body;
+        let link = format!("/documents/{id}");
+        assert!(page.as_str().is_some_and(|page| page.contains(words) && page.contains(&link)), "{page}");
+    }
+    for form in ["claims.csv", "claims.xlsx", "settlement.xlsx"] {
+        let answer = network.hub.http().try_get(&format!("/api/v1/reports/{form}")).map(|answer| answer.status);
+        // a workbook is no text, which the client says
+        assert!(answer.is_err() || answer == Ok(200), "{form}: {answer:?}");
+    }
+    let basis = network.hub.http().get("/api/v1/reports/claims/documents?figure=review_p50_h");
+    assert_eq!(basis["items"].as_array().map(Vec::len), Some(1), "the one that was decided: {basis}");
     let listed = network.hub.http().get("/api/v1/documents?kind=claim&flagged=true");
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(2), "both are flagged: {listed}");
     assert_eq!(api::quarantined(&network.hub.http()).expect("the hub answers"), Vec::<Value>::new());

@@ -55,6 +55,9 @@ pub(super) struct Candidate {
 /// What a kind must weigh to be proposed: two fields that only it has, or three of anyone's.
 const ENOUGH: u32 = 18;
 
+/// What it weighs against a kind that no column names the document it hangs on.
+const LINK_WEIGHT: u32 = 6;
+
 impl Candidate {
     /// Whether so much fits that this kind can be proposed unasked.
     pub(super) fn is_enough(&self) -> bool {
@@ -67,13 +70,6 @@ impl Candidate {
         fields.map(|found| found.target.key.as_str()).collect()
     }
 
-    /// How many fields the kind asks for that no column fits: of two kinds that weigh the same, the one that asks for less
-    /// is likelier.
-    fn lacking(&self) -> usize {
-        let asked = self.kind.fields.iter().filter(|field| field.required_from.is_some());
-        asked.filter(|field| self.matched(field.name).is_none()).count()
-    }
-
     /// The match of a key.
     pub(super) fn matched(&self, key: &str) -> Option<&Match> {
         self.matches.iter().find(|found| found.target.key == key)
@@ -84,7 +80,7 @@ impl Candidate {
 pub(super) fn candidates(seen: &Seen, asked: Option<&'static Kind>, dictionary: &Dictionary) -> Vec<Candidate> {
     let kinds = KINDS.iter().copied().filter(|kind| asked.is_none_or(|asked| asked.name == kind.name));
     let mut candidates: Vec<Candidate> = kinds.map(|kind| candidate(kind, seen, dictionary)).collect();
-    candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.score), candidate.lacking()));
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.score));
     candidates
 }
 
@@ -157,7 +153,12 @@ fn candidate(kind: &'static Kind, seen: &Seen, dictionary: &Dictionary) -> Candi
             misfit.push((column, targets[place].clone(), fit));
         }
     }
-    let score = matches.iter().map(|found| found.target.weight * found.points / 100).sum();
+    let score: u32 = matches.iter().map(|found| found.target.weight * found.points / 100).sum();
+    // a kind that hangs on another document is hardly meant where no column names that one
+    let is_met = |field: &Field| matches.iter().any(|found| found.target.key == field.name);
+    let hangs = |field: &&Field| matches!(field.ty, Type::Link(_)) && field.required_from.is_some();
+    let unmet = kind.fields.iter().filter(hangs).filter(|field| !is_met(field)).count();
+    let score = score.saturating_sub(LINK_WEIGHT * u32::try_from(unmet).unwrap_or(u32::MAX));
     Candidate { kind, matches, misfits: misfit, score }
 }
 
