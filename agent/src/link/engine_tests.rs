@@ -278,11 +278,11 @@ fn what_the_hub_forgot_is_returned_to_it() {
 #[test]
 fn what_is_deleted_here_and_forgotten_there_is_passed_over_by_its_base() {
     // what is deleted has no hash here any more, but the last: the base is the last mark both can know
-    let pruned = "notice; notice; notice; notice; up; welcome; send 1 4; prune 3; down; up";
+    let pruned = "marker; marker; marker; marker; up; welcome; send 1 4; prune 3; down; up";
     check(&format!("{pruned}; welcome 1; acked 4; wait 5000"), "hello ack:4 hello:4 return:4-4^0");
     check(&format!("{pruned}; welcome 0; acked 4"), "hello ack:4 hello:4 return:4-4^0");
     check(&format!("{pruned}; welcome 3; acked 4"), "hello ack:4 hello:4 return:4-4");
-    let all = "notice; notice; up; welcome; send 1 2; prune 2; down; up";
+    let all = "marker; marker; up; welcome; send 1 2; prune 2; down; up";
     check(&format!("{all}; welcome 1; acked 2; wait 5000"), "hello ack:2 hello:2 return:3-2^0");
 }
 
