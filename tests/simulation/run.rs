@@ -1,5 +1,6 @@
 //! Running a schedule: its steps, the end of all faults, and the judgement. And shortening one that fails.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::chance::Chance;
@@ -218,11 +219,13 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 let folder = world.hub.folder().to_owned();
                 let at_hub = books::ids(world.oracle.books(&folder)?)?;
                 let device = &mut world.stations[index].device;
-                let gone = device.confirmed[confirmed..].iter().map(|confirmed| *confirmed.entry.as_bytes());
-                world.left_to_hub.extend(gone.filter(|id| at_hub.contains(id)));
+                let kept: BTreeSet<[u8; 16]> = confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes()).collect();
+                let now = device.confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes());
+                world.left_to_hub.extend(now.filter(|id| !kept.contains(id) && at_hub.contains(id)));
                 device.disk = Disk::of(&image, chance.fork(1));
                 device.desk = desk;
-                device.confirmed.truncate(confirmed);
+                device.confirmed = confirmed;
+                device.gone.retain(|id| !kept.contains(id));
             }
         }
         Action::Clone(index) => {
@@ -271,7 +274,7 @@ fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Vi
 fn copy(world: &mut World, index: usize) {
     let station = &mut world.stations[index];
     let device = &station.device;
-    station.copies.push((device.disk.image(), device.desk.clone(), device.confirmed.len()));
+    station.copies.push((device.disk.image(), device.desk.clone(), device.confirmed.clone()));
 }
 
 fn amnesia(world: &mut World) {

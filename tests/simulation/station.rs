@@ -4,7 +4,7 @@ use waystation_agent::link::{Engine, Now};
 use waystation_protocol::id::{AgentId, SessionId};
 use waystation_protocol::time::{Tick, Timestamp};
 
-use crate::desk::Desk;
+use crate::desk::{Confirmed, Desk};
 use crate::device::Device;
 use crate::disk::Image;
 
@@ -30,7 +30,7 @@ pub(crate) struct Station {
     /// When its agent started.
     pub(crate) booted_at: u64,
     /// Copies of its disk, with what its clerk knew then.
-    pub(crate) copies: Vec<(Image, Desk, usize)>,
+    pub(crate) copies: Vec<(Image, Desk, Vec<Confirmed>)>,
 }
 
 impl Station {

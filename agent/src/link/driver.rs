@@ -131,6 +131,11 @@ impl Driver {
         self.sender.handle_disconnected();
     }
 
+    /// Entries up to `pruned` are deleted here.
+    pub(super) fn handle_pruned(&mut self, pruned: Seq) {
+        self.sender.handle_pruned(pruned);
+    }
+
     /// The journal grew.
     pub(super) fn handle_head(&mut self, head: Seq) {
         self.sender.handle_head(head.max(self.sender.head()));

@@ -154,6 +154,7 @@ impl Engine {
         if let Some(frame) = self.poll_down(now)? {
             return Ok(Some(Action::Publish(frame)));
         }
+        self.driver.handle_pruned(self.store.pruned());
         Ok(match self.driver.poll_order(now.tick) {
             None => None,
             Some(Order::Rebuild) => Some(Action::Rebuild),

@@ -89,6 +89,8 @@ pub struct Sender {
     head: Seq,
     stored: Mark,
     floor: Seq,
+    /// Entries up to here are deleted by now: no piece of a lost range reaches below.
+    pruned: Seq,
     must_register: bool,
     phase: Phase,
     session: Option<SessionId>,
@@ -114,6 +116,7 @@ impl Sender {
             head,
             stored,
             floor: Seq(0),
+            pruned: Seq(0),
             must_register: false,
             phase: Phase::Offline,
             session: None,
@@ -160,6 +163,13 @@ impl Sender {
     pub fn handle_head(&mut self, head: Seq) {
         assert!(head >= self.head, "a journal only grows");
         self.head = head;
+    }
+
+    /// Entries up to `pruned` are deleted; they are all stored at the receiver.
+    pub fn handle_pruned(&mut self, pruned: Seq) {
+        self.pruned = pruned;
+        self.fills.retain(|piece| piece.last > pruned);
+        self.fills.iter_mut().for_each(|piece| piece.first = piece.first.max(pruned.next()));
     }
 
     /// A connection stands; `session` is new.
@@ -415,7 +425,7 @@ impl Sender {
     /// Queues the end of what the receiver names lost, where it is still held here. As it shrinks, the rest follows.
     fn note_lost(&mut self, missing: &[SeqRange], now: Tick) {
         for range in missing.iter().take(limits::MISSING_RANGES) {
-            let held = range.first.max(self.floor.next());
+            let held = range.first.max(self.floor.next()).max(self.pruned.next());
             if range.last > self.stored.seq || held > range.last || self.filled.len() >= FILLS {
                 continue;
             }

@@ -23,6 +23,7 @@ impl Bench {
             match words[0] {
                 "up" => bench.sender.handle_connected(SESSION, bench.now),
                 "down" => bench.sender.handle_disconnected(),
+                "prune" => bench.sender.handle_pruned(Seq(number(1))),
                 "credit" => credit = number(1),
                 "wait" => bench.now = bench.now.plus(number(1)),
                 "welcome" => bench.resume(number(1), 0, false, credit),
@@ -190,6 +191,8 @@ fn what_is_named_lost_and_still_held_is_sent_from_its_end() {
     check("+900; up; welcome 900; ack 900 miss 1..4; wait 30000; ack 900 miss 1..4", "hello 1-4 1-4");
     check("+900; up; lost 900 3; ack 900 miss 1..5", "hello 901- 4-5");
     check("+900; up; lost 900 5; ack 900 miss 1..5", "hello 901-");
+    check("+900; up; welcome 900; prune 3; ack 900 miss 1..5", "hello 4-5");
+    check("+900; up; welcome 900; prune 5; ack 900 miss 1..5", "hello");
 }
 
 /// Proves R-ACK-2, R-ACK-3.

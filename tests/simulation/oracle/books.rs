@@ -358,9 +358,7 @@ impl Books {
             return Err(broken("I3", "a journal was forked although no disk was put back or copied"));
         }
         let contested = if self.has_branches || self.is_shared { self.contested() } else { BTreeSet::new() };
-        let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
-        let aside = self.aside.keys().filter_map(|place| Act::read(self.raw.get(place)?)).collect::<Vec<_>>();
-        let waiting = self.named.waiting(&arrived, &aside);
+        let waiting = self.waiting();
         for (place, code) in self.aside.iter().filter(|((stream, _), _)| !self.strangers.contains(stream)) {
             let act = self.raw.get(place).and_then(|bytes| Act::read(bytes));
             let is_branch = self.has_branches && self.branches.contains(&place.0);
@@ -373,6 +371,13 @@ impl Books {
             }
         }
         Ok(())
+    }
+
+    /// Documents that wait, visibly, for an entry that is named lost.
+    fn waiting(&self) -> BTreeSet<Id> {
+        let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        let aside = self.aside.keys().filter_map(|place| Act::read(self.raw.get(place)?)).collect::<Vec<_>>();
+        self.named.waiting(&arrived, &aside)
     }
 
     /// Documents on which two branches acted, and those that came of such acts.
@@ -454,11 +459,12 @@ impl Books {
             true => (super::journal::ids(device)?, self.contested()),
             false => Default::default(),
         };
+        let waiting = self.waiting();
         for (id, document) in &shown {
             let here = Value::serialized(document).map_err(|error| broken("harness", error.to_string()))?;
             let theirs = self.documents.get(id.as_bytes()).map(|(body, _)| body);
-            // what was deleted here and lost at the hub is in a named range there
-            let is_named = self.named.has_lost_of(id.as_bytes());
+            // what was deleted here and lost at the hub is in a named range there; what came of it waits
+            let is_named = self.named.has_lost_of(id.as_bytes()) || waiting.contains(id.as_bytes());
             if theirs != Some(&here) && !is_named && !self.may_differ(id.as_bytes(), &own, &contested) {
                 let what = if theirs.is_some() { "differs at" } else { "is missing at" };
                 return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));

@@ -61,15 +61,22 @@ impl Oracle {
             return Ok(());
         }
         let said = frames::read(bytes);
-        if let Some(Said::Ack { prunable, down_prunable, .. } | Said::Welcome { prunable, down_prunable, .. }) = said {
-            self.books(folder)?;
+        if let Some(
+            Said::Ack { stream, prunable, down_prunable, .. } | Said::Welcome { stream, prunable, down_prunable, .. },
+        ) = said
+        {
+            let is_downward = is_downward(self.books(folder)?, &stream)?;
+            let may_go = if is_downward { (0, prunable.max(down_prunable)) } else { (prunable, down_prunable) };
             let Oracle { reader: Some(books), down, .. } = self else { return Ok(()) };
-            down.hear_hub(books, *agent.as_bytes(), (prunable, down_prunable), wall)?;
+            down.hear_hub(books, *agent.as_bytes(), may_go, wall)?;
         }
         let books = self.books(folder)?;
         match said {
             Some(Said::Ack { stream, stored, processed, prunable, .. }) => {
                 backed(books, &stream, stored)?;
+                if is_downward(books, &stream)? {
+                    return Ok(());
+                }
                 judge_prunable(books, &stream, processed, prunable, wall)?;
                 self.judge_cover(folder, stream, prunable)
             }
@@ -154,6 +161,13 @@ fn holder(books: &Connection, mut stream: [u8; 16], seq: i64) -> Result<[u8; 16]
         stream = parent;
     }
     Ok(stream)
+}
+
+/// Whether a stream is one of the hub's own, of which an agent brings something back.
+fn is_downward(books: &Connection, stream: &[u8; 16]) -> Result<bool, Violation> {
+    let query = "SELECT EXISTS (SELECT 1 FROM down_stream WHERE stream = ?1)";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    query.query_row([&stream[..]], |row| row.get(0)).map_err(sql)
 }
 
 /// A mark the hub claims is one its database holds: in the journal itself, or below its floor in one it came from.
