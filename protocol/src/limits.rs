@@ -63,6 +63,9 @@ pub const AUTHOR_BYTES: usize = 128;
 /// An act may lie this far in the future of the clock that records it.
 pub const CLOCK_LEAD_MS: i64 = 5 * 60 * 1000;
 
+/// An answer that took longer says too little of the clock: it may be off by half of that.
+pub const CLOCK_ROUND_TRIP_MS: i64 = 2 * 60 * 1000;
+
 /// A jump of the wall clock against the monotonic one beyond this is a step, and journalled.
 pub const CLOCK_STEP_MS: u64 = 2_000;
 

@@ -150,6 +150,8 @@ pub struct Welcome {
     /// What else the hub can do, by name.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// What the HELLO said of its agent's clock: tells which one this answers.
+    pub t1: Timestamp,
     /// The hub's clock when the HELLO arrived.
     pub t2: Timestamp,
     /// The hub's clock as this left.

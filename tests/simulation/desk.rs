@@ -207,8 +207,14 @@ impl Desk {
     }
 
     /// Compares the list with what the device shows now, and takes over what became of acts in doubt. What the device
-    /// shows beyond the list is an opening in doubt, or the effect of an act.
-    pub(crate) fn compare(&mut self, shown: &BTreeMap<DocId, Document>) -> Result<(), Violation> {
+    /// shows beyond the list is an opening in doubt, or the effect of an act. Where it shows that an entry is set aside, the
+    /// clerk knows; whether that is right, the hub's books tell in the end.
+    pub(crate) fn compare(
+        &mut self,
+        shown: &BTreeMap<DocId, Document>,
+        aside: &BTreeSet<DocId>,
+    ) -> Result<(), Violation> {
+        self.papers.retain(|id, _| shown.contains_key(id) || !aside.contains(id));
         for (id, paper) in &mut self.papers {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
@@ -222,7 +228,7 @@ impl Desk {
                 continue;
             }
             match paper.compare(document) {
-                Err(_) if self.has_twin => *paper = Paper::of(document),
+                Err(_) if self.has_twin || aside.contains(id) => *paper = Paper::of(document),
                 compared => compared?,
             }
         }

@@ -127,11 +127,24 @@ impl Device {
 
     /// Compares the clerk's list with what the store shows. `Ok(false)` where the disk failed meanwhile.
     pub(crate) fn compare(&mut self) -> Result<bool, Violation> {
-        match self.shown() {
-            Ok(shown) => self.desk.compare(&shown).map(|()| true),
+        let read = self.shown().and_then(|shown| Ok((shown, self.set_aside()?)));
+        match read {
+            Ok((shown, aside)) => self.desk.compare(&shown, &aside).map(|()| true),
             Err(error) if self.is_to_be_expected(&error) => Ok(false),
             Err(error) => Err(broken("I7", format!("the store cannot be read: {}", describe(&error)))),
         }
+    }
+
+    /// Documents of the clerk's list of which the store shows that an entry is set aside.
+    fn set_aside(&self) -> Result<BTreeSet<DocId>, StoreError> {
+        let Some(store) = &self.store else { return Err(StoreError::Closed) };
+        let mut aside = BTreeSet::new();
+        for (id, _) in self.desk.papers() {
+            if !store.set_aside(*id)?.is_empty() {
+                aside.insert(*id);
+            }
+        }
+        Ok(aside)
     }
 
     /// Every document the store shows.

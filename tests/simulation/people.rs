@@ -128,7 +128,8 @@ fn locked(world: &mut World, chance: &mut Chance) -> Result<Option<(DocId, Entry
     Ok(Some((DocId::from_bytes(*document), EntryId::from_bytes(head))))
 }
 
-fn is_restoring(world: &mut World) -> Result<bool, Violation> {
+/// Whether the hub came back older and waits for its agents.
+pub(crate) fn is_restoring(world: &mut World) -> Result<bool, Violation> {
     let folder = world.hub.folder().to_owned();
     let query = "SELECT EXISTS (SELECT 1 FROM restore WHERE ended_at IS NULL)";
     world.oracle.books(&folder)?.query_row(query, [], |row| row.get(0)).map_err(sql)
@@ -209,6 +210,7 @@ pub(crate) fn resolve(world: &mut World, chance: &mut Chance) -> Result<(), Viol
             Ok(())
         }
         Err(AskError::Unreadable(_) | AskError::NoChange | AskError::TooLarge) => Ok(()),
+        Err(AskError::Frozen(_)) if is_restoring(world)? => Ok(()),
         Err(error) => Err(broken("I9", format!("a request about quarantine is refused: {}", describe(&error)))),
     }
 }

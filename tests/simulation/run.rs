@@ -182,7 +182,8 @@ fn take_restore(world: &mut World, action: Action, chance: &mut Chance) -> Resul
         return Ok(());
     }
     for station in &mut world.stations {
-        if station.device.store.is_some() && !station.device.disk.is_failing() {
+        // a store that closed itself shows nothing until it is opened anew
+        if station.device.shown().is_ok() {
             station.device.compare()?;
         }
     }
@@ -235,7 +236,8 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
             if let Some((image, desk, _)) = world.stations[index].copies.last().cloned() {
                 world.count("device cloned");
                 world.has_branches = true;
-                world.add_station(index, Disk::of(&image, chance.fork(1)))?;
+                let identity = world.stations[index].device.index;
+                world.add_station(identity, Disk::of(&image, chance.fork(1)))?;
                 if let Some(clone) = world.stations.last_mut() {
                     clone.device.desk = desk;
                 }
@@ -345,6 +347,9 @@ fn unsettled(world: &mut World) -> Result<Option<String>, Violation> {
     }
     if world.people.are_waiting() {
         return Ok(Some("the author of an act waits".to_owned()));
+    }
+    if world.has_restores && people::is_restoring(world)? {
+        return Ok(Some("the hub waits for what it has forgotten".to_owned()));
     }
     for station in &world.stations {
         let Some(store) = &station.device.store else { continue };

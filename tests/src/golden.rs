@@ -188,6 +188,7 @@ fn welcome() -> Welcome {
         challenge: Some(Bytes(vec![2; 16])),
         protocol: 1,
         capabilities: vec!["later".into()],
+        t1: Timestamp(1_795_000_000_001),
         t2: Timestamp(1_795_000_000_002),
         t3: Timestamp(1_795_000_000_003),
     }

@@ -115,6 +115,12 @@ impl Driver {
         self.clock_offset_ms
     }
 
+    /// The wall time at which the last HELLO left, if no step followed.
+    #[cfg(test)]
+    pub(super) fn hello_left_at(&self) -> Option<Timestamp> {
+        self.hello_left_at
+    }
+
     /// A connection stands; `session` is new.
     pub(super) fn handle_connected(&mut self, session: SessionId, now: Tick) {
         self.session = Some(session);
@@ -248,7 +254,13 @@ impl Driver {
         let pin = self.hub_key.is_none().then(|| key.to_bytes());
         self.hub_key = Some(key);
         self.last_session = self.session;
-        self.clock_offset_ms = self.hello_left_at.map(|t1| offset_ms(t1, welcome.t2, welcome.t3, t4));
+        // an answer to an earlier HELLO, or one that took its time, says nothing of the clock
+        let round_trip_ms = (t4.0 - welcome.t1.0).saturating_sub(welcome.t3.0 - welcome.t2.0);
+        if self.hello_left_at == Some(welcome.t1)
+            && (0..=waystation_protocol::limits::CLOCK_ROUND_TRIP_MS).contains(&round_trip_ms)
+        {
+            self.clock_offset_ms = Some(offset_ms(welcome.t1, welcome.t2, welcome.t3, t4));
+        }
         self.challenge = welcome.challenge.clone();
         let met = if welcome.protocol == PROTOCOL_VERSION {
             self.conclude(&welcome, journal)

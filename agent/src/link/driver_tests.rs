@@ -21,6 +21,8 @@ struct Story {
     now: Tick,
     hub: SigningKey,
     session: u8,
+    /// Whether WELCOMEs answer an earlier HELLO.
+    is_stale: bool,
     log: Vec<String>,
 }
 
@@ -42,6 +44,7 @@ impl Story {
             now: Tick(0),
             hub: SigningKey::from_bytes(&[1; 32]),
             session: 0,
+            is_stale: false,
             log: Vec::new(),
         };
         for step in script.split(';').map(str::trim) {
@@ -55,6 +58,10 @@ impl Story {
                 "down" => story.driver.handle_disconnected(),
                 "wait" => story.now = story.now.plus(number),
                 "welcome" => story.welcome(mark(b'e', number), 1),
+                "stale" => {
+                    story.is_stale = true;
+                    story.welcome(mark(b'e', number), 1);
+                }
                 "other" => story.welcome(mark(b'x', number), 1),
                 "prune" => story.pruned = number,
                 "protocol" => story.welcome(Mark::ZERO, 9),
@@ -94,6 +101,7 @@ impl Story {
             challenge: None,
             protocol,
             capabilities: Vec::new(),
+            t1: if self.is_stale { Timestamp(0) } else { self.driver.hello_left_at().unwrap_or(Timestamp(0)) },
             t2: Timestamp(1_000),
             t3: Timestamp(1_010),
         };
@@ -273,8 +281,12 @@ fn a_hub_without_room_is_greeted_again_after_the_pause_and_nothing_else_follows(
     check("up; busy 9000; wait 1000", "hello dropped hello");
 }
 
+/// Proves R-TIME-5.
 #[test]
 fn the_clock_is_compared_with_the_hubs() {
     // sent at 5.000, arrived at 5.030 of this clock; the hub took 10 ms at 1.000 of its own
     assert_eq!(Story::run("up; welcome 0").driver.clock_offset_ms(), Some(4_010));
+    // the answer to an earlier HELLO, or a slow one
+    assert_eq!(Story::run("up; stale 0").driver.clock_offset_ms(), None);
+    assert_eq!(Story::run("up; wait 121000; welcome 0").driver.clock_offset_ms(), None);
 }

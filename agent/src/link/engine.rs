@@ -164,7 +164,9 @@ impl Engine {
                     self.obey(now);
                 }
                 let must_answer = self.driver.is_challenged() && self.may_answer;
-                self.must_greet = self.driver.trouble().is_some() || must_answer;
+                // a clock that is not compared yet is compared by the next HELLO: the last one, or its answer, was lost
+                let is_uncompared = self.driver.clock_offset_ms().is_none();
+                self.must_greet |= self.driver.trouble().is_some() || must_answer || is_uncompared;
                 self.may_answer = !must_answer;
                 self.beat(now).map(Action::Publish)
             }

@@ -152,6 +152,7 @@ impl Bench {
             challenge,
             protocol: 1,
             capabilities: Vec::new(),
+            t1: self.now().wall,
             t2: self.now().wall,
             t3: self.now().wall,
         };

@@ -50,6 +50,8 @@ pub struct Greeting {
     pub letter: Option<char>,
     /// What it must answer before it gets its downward journal, where another session has that.
     pub challenge: Option<Bytes>,
+    /// The agent's time when the HELLO left.
+    pub sent_at: Timestamp,
     /// The hub's time when the HELLO arrived.
     pub received_at: Timestamp,
 }
@@ -176,6 +178,7 @@ pub(super) fn welcome(
         meeting: None,
         letter,
         challenge,
+        sent_at: hello.t1,
         received_at,
     };
     if let Some((stream, extent, top)) = found {

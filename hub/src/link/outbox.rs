@@ -163,6 +163,7 @@ pub(crate) fn welcome(
         challenge: greeting.challenge,
         protocol,
         capabilities: Vec::new(),
+        t1: greeting.sent_at,
         t2: greeting.received_at,
         t3: now,
     })

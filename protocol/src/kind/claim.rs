@@ -124,7 +124,7 @@ const REVIEW: &[Role] = &[Role::Reviewer];
 /// The declaration.
 pub static CLAIM: Kind = Kind {
     name: "claim",
-    code: "CL",
+    code: "WC",
     zh: "鉴定单",
     en: "Claim",
     states: &[DRAFT, RETURNED, SUBMITTED, REVIEWING, PREAUTHORISED, ACTUALS, FINAL_REVIEW, REJECTED, APPROVED],

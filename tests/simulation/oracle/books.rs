@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value;
 use rusqlite::{Connection, OptionalExtension};
+use waystation_protocol::document::Document;
+use waystation_protocol::id::DocId;
 
 use super::journal::{decode, entries, field, follow};
 use super::named::Named;
@@ -452,6 +454,29 @@ impl Books {
         self.has_branches && (contested.contains(document) || self.documents.get(document).is_some_and(is_beyond))
     }
 
+    /// What the hub refused has left its document at the device, which was told so.
+    fn refused_is_gone(&self, device: &Device, shown: &BTreeMap<DocId, Document>) -> Result<(), Violation> {
+        // one of two clones is told at a time
+        if device.desk.has_twin {
+            return Ok(());
+        }
+        let applied = self.applied();
+        let is_refused = |code: &str| !matches!(code, "ahead" | "behind" | "cause");
+        let refused = self.aside.iter().filter(|(_, code)| is_refused(code));
+        let refused: BTreeSet<Id> = refused
+            .filter_map(|(place, _)| Act::read(self.raw.get(place)?))
+            .filter(|act| act.is_state_entry() && !applied.contains(&act.id))
+            .map(|act| act.id)
+            .collect();
+        match shown.values().find(|document| refused.contains(document.head.as_bytes())) {
+            Some(document) => Err(broken(
+                "I4",
+                format!("document {} of device {} stands on a refused entry", document.id, device.index),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// I4: a device shows its documents as the hub does.
     fn same_at(&self, device: &Device) -> Result<(), Violation> {
         let shown = device.shown().map_err(|error| broken("I7", format!("a device cannot be read: {error}")))?;
@@ -470,6 +495,7 @@ impl Books {
                 return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));
             }
         }
+        self.refused_is_gone(device, &shown)?;
         let own_site = |body: &&Value| field(body, "site").and_then(Value::as_text) == Some(device.site.as_str());
         let at_hub = self.documents.values().map(|(body, _)| body).filter(own_site).count();
         if at_hub > shown.len() && !self.has_branches {

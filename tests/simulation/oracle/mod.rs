@@ -193,7 +193,8 @@ fn backed(books: &Connection, stream: &[u8; 16], mark: (u64, [u8; 32])) -> Resul
             .and_then(|mut query| query.query_row([&stream[..]], read).optional())
             .map_err(sql)?;
         let Some(journal) = found else {
-            if told(books, &stream, seq)? == Some(hash) {
+            // its end may lie behind what nobody has any more, and has no row then
+            if told(books, &stream, seq)? == Some(hash) || is_head(books, &stream, seq, hash)? {
                 return Ok(());
             }
             return Err(broken("I5", format!("{seq} is claimed of an unknown journal")));
@@ -217,6 +218,13 @@ fn told(books: &Connection, stream: &[u8; 16], seq: i64) -> Result<Option<[u8; 3
         .prepare_cached(query)
         .and_then(|mut query| query.query_row(params![&stream[..], seq], |row| row.get::<_, [u8; 32]>(0)).optional());
     hash.map_err(sql)
+}
+
+/// Whether a downward journal ends there.
+fn is_head(books: &Connection, stream: &[u8; 16], seq: i64, hash: [u8; 32]) -> Result<bool, Violation> {
+    let query = "SELECT EXISTS (SELECT 1 FROM down_stream WHERE stream = ?1 AND head_seq = ?2 AND head_hash = ?3)";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    query.query_row(params![&stream[..], seq, hash], |row| row.get(0)).map_err(sql)
 }
 
 struct Journal {

@@ -91,6 +91,7 @@ fn bodies() -> [Vec<u8>; 6] {
         challenge: None,
         protocol: 1,
         capabilities: Vec::new(),
+        t1: Timestamp(1),
         t2: Timestamp(2),
         t3: Timestamp(3),
     };
