@@ -407,7 +407,7 @@ pub fn hub_shape(file: &Path) -> String {
 
 fn columns(conn: &rusqlite::Connection, table: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).expect("a table is read");
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut shapes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut rows = statement.query([]).expect("a table is read");
     while let Some(row) = rows.next().expect("a row is read") {
