@@ -58,8 +58,8 @@ enum Command {
     Run,
     /// Import a table: CSV or TSV, UTF-8, GBK or UTF-16, also .gz; or a sheet of a workbook (.xlsx)
     Import {
-        /// Kind of document each row becomes
-        #[arg(long, required_unless_present = "suggest")]
+        /// Kind of document each row becomes; a map names it too, and both must agree
+        #[arg(long, required_unless_present_any = ["suggest", "map"])]
         kind: Option<String>,
         /// Map file: which column is which field; none for a table with the headers of `export` or `template`
         #[arg(long, conflicts_with = "suggest")]
@@ -198,7 +198,6 @@ fn execute(command: Command, config: Config) -> Result<ExitCode> {
     match command {
         Command::Run => serve::run(config)?,
         Command::Import { kind, map, file, dry_run, json, suggest: _ } => {
-            let Some(kind) = kind else { bail!("name --kind, or --suggest") };
             return import::run(&config, &import::Wanted { kind, map, file, dry_run, json });
         }
         Command::Export { kind, wanted } => at_desk(&config, |desk| export::run(desk, &config, &kind, &wanted))?,
@@ -311,7 +310,7 @@ mod tests {
         let import = |rest: &str| Cli::try_parse_from(format!("waystation-agent import {rest}").split(' ')).is_ok();
         assert!(import("--kind survey --map m.toml f.csv --dry-run --json"));
         assert!(import("--suggest f.csv") && import("--suggest --kind survey f.csv"));
-        assert!(!import("f.csv") && import("--kind survey f.csv") && !import("--map m.toml f.csv"));
+        assert!(!import("f.csv") && import("--kind survey f.csv") && import("--map m.toml f.csv"));
         assert!(!import("--suggest --map m.toml f.csv") && !import("--suggest --kind survey --map m.toml f.csv"));
         assert!(!import("--suggest f.csv --dry-run") && !import("--suggest"));
     }

@@ -73,7 +73,7 @@ const ORDERS: &str = r#"
 kind = "repair_order"
 key = ["ID"]
 site = { column = "Site" }
-state = { column = "State", values = { "Done" = "closed", "Odd" = "nowhere" } }
+state = { column = "State", values = { "Done" = "closed", "Odd*" = "" } }
 [fields]
 odometer = { column = "Km" }
 sale_date = { column = "Sold", date = ["%d.%m.%Y"] }
@@ -98,7 +98,7 @@ fn every_rule_that_rejects_a_row_names_its_column_and_why() {
         (1, "\u{7}", "Site", "is not a site name"),
         (2, "Lost", "State", "the map's values do not list it"),
         (2, "", "State", "this is empty, but it names the state"),
-        (2, "Odd", "State", "'nowhere' is not a state of repair_order"),
+        (2, "Odd one", "State", "this is empty, but it names the state"),
         (3, "-1", "Km", "'-1' does not fit: expected"),
         (3, "1.5", "Km", "'1.5' does not fit: expected"),
         (3, "99999999999999999999", "Km", "does not fit: expected"),
@@ -224,6 +224,50 @@ fn files_that_cannot_be_taken_at_all_are_refused() {
     fs::write(&file, movements(3)).expect("the test's folder can be written");
     let (output, _) = import_into(folder.path(), "no_such_kind", &file);
     refused(&output, "no_such_kind", &["stock_movement"]);
+}
+
+/// A dry run of the test's table, and what it answers.
+#[track_caller]
+fn rehearse(data: &Path, map: &Path, file: &Path) -> (u64, u64, u64) {
+    let output = import::command(data, KIND, map, file).arg("--dry-run").output().expect("the importer starts");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(json["dry_run"], true, "{json}");
+    let summary = Summary::read(&output.stdout);
+    (summary.captured, summary.duplicate, summary.rejected)
+}
+
+#[test]
+fn a_dry_run_knows_what_was_imported_before_with_the_agent_stopped_and_running() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (file, data, map) = (folder.path().join("some.csv"), folder.path().join(SITE), write_map(folder.path()));
+    fs::write(&file, movements(3)).expect("the test's folder can be written");
+    assert_eq!(rehearse(&data, &map, &file), (3, 0, 0));
+    assert!(!data.exists(), "a dry run leaves no data folder behind");
+    let real = import::command(&data, KIND, &map, &file).output().expect("the importer starts");
+    assert_eq!(Summary::read(&real.stdout).captured, 3);
+    fs::write(&file, format!("{}x,tyre,many\n", movements(5))).expect("the test's folder can be written");
+    assert_eq!(rehearse(&data, &map, &file), (2, 3, 1));
+    let agent = agent(folder.path(), SITE, &format!("127.0.0.1:{}", free_port()), &[]);
+    assert_eq!(rehearse(&data, &map, &file), (2, 3, 1));
+    assert_eq!(unsent(&agent.http()), Some(3), "a dry run captures nothing");
+}
+
+#[test]
+fn a_damaged_packed_file_is_refused_whole_and_the_summary_says_why() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("movements.csv.gz");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, movements(20_000).as_bytes()).expect("memory takes bytes");
+    let mut bytes = gz.finish().expect("memory takes bytes");
+    let checksum = bytes.len() - 8;
+    bytes[checksum] ^= 1;
+    fs::write(&file, bytes).expect("the test's folder can be written");
+    let (output, data) = import_into(folder.path(), KIND, &file);
+    refused(&output, "movements.csv.gz", &["damaged", "nothing of it was captured"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(json["captured"], 0, "{json}");
+    assert!(json["error"].as_str().is_some_and(|error| error.contains("damaged")), "{json}");
+    assert!(!data.exists(), "nothing was begun");
 }
 
 #[test]

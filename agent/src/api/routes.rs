@@ -65,7 +65,11 @@ struct Plug {
 
 /// Every path.
 pub fn router(shared: Shared) -> Router {
-    let imports = Router::new().route("/api/v1/imports", post(import)).layer(DefaultBodyLimit::max(IMPORT_BYTES));
+    // A rehearsal has a path of its own: an older agent that still runs refuses it, and would capture a flagged import.
+    let imports = Router::new()
+        .route("/api/v1/imports", post(import))
+        .route("/api/v1/imports/rehearsal", post(rehearse))
+        .layer(DefaultBodyLimit::max(IMPORT_BYTES));
     Router::new()
         .route("/", get(page::show))
         .route("/assets/style.css", get(page::style))
@@ -203,6 +207,11 @@ fn is_json(request: &Request) -> bool {
 
 async fn import(State(shared): State<Arc<Shared>>, Body(body): Body<Rows>) -> Result<Json<Imported>, Fault> {
     let outcomes = blocking(&shared, move |shared| shared.work.import(body.rows)).await?;
+    Ok(Json(Imported { outcomes: outcomes.into_iter().map(Outcome::from).collect() }))
+}
+
+async fn rehearse(State(shared): State<Arc<Shared>>, Body(body): Body<Rows>) -> Result<Json<Imported>, Fault> {
+    let outcomes = blocking(&shared, move |shared| shared.work.rehearse(body.rows)).await?;
     Ok(Json(Imported { outcomes: outcomes.into_iter().map(Outcome::from).collect() }))
 }
 

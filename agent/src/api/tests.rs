@@ -163,6 +163,8 @@ fn rows_are_imported_once() {
             "occurrence": 1, "author": "import" })
     };
     let rows = json!({ "rows": [row("1", "3702"), row("1", "3702"), row("2", "other")] });
+    let rehearsed = bench.post("/api/v1/imports/rehearsal", &rows).1;
+    assert!(rehearsed["outcomes"][0]["captured"].is_string(), "nothing is captured: {rehearsed}");
     let (status, answer) = bench.post("/api/v1/imports", &rows);
     assert_eq!(status, 200, "{answer}");
     let outcomes = answer["outcomes"].as_array().unwrap();
@@ -170,6 +172,8 @@ fn rows_are_imported_once() {
         outcomes[0]["captured"].is_string() && outcomes[1] == "duplicate" && outcomes[2]["refused"].is_array(),
         "{answer}"
     );
+    let rehearsed = bench.post("/api/v1/imports/rehearsal", &rows).1;
+    assert_eq!(rehearsed["outcomes"][0], "duplicate", "{rehearsed}");
 }
 
 #[test]

@@ -269,6 +269,11 @@ impl Work {
         Ok(self.store.capture_import(rows, self.at())?)
     }
 
+    /// What importing these rows would give; nothing is captured.
+    pub fn rehearse(&self, rows: Vec<ImportRow>) -> Result<Vec<ImportOutcome>, Fault> {
+        Ok(self.store.rehearse_import(rows, self.at())?)
+    }
+
     /// The agent as it stands.
     pub fn status(&self, link: &LinkState) -> Result<Json, Fault> {
         let identity = self.store.identity();

@@ -149,6 +149,17 @@ impl Desk {
         }
     }
 
+    /// What importing these rows would give; nothing is captured.
+    pub(super) fn rehearse(&self, rows: Vec<ImportRow>) -> Result<Vec<Outcome>> {
+        match self {
+            Desk::Local(work) => Ok(work.rehearse(rows)?.into_iter().map(Outcome::from).collect()),
+            Desk::Remote(remote) => {
+                let imported: Imported = remote.post("/api/v1/imports/rehearsal", &json!({ "rows": rows }))?;
+                Ok(imported.outcomes)
+            }
+        }
+    }
+
     /// The id of a document named by its number or id.
     pub(super) fn resolve(&self, named: &str) -> Result<String> {
         if let Ok(id) = named.parse::<DocId>() {

@@ -23,13 +23,14 @@ pub(super) fn run(desk: &Desk, config: &Config, name: &str, wanted: &Wanted) -> 
     let found = found_keys(desk, kind)?;
     let columns = layout::columns(kind, &found.lines, &found.custom);
     let headers = wanted.lang.map_or(Headers::Names, Headers::Lang);
-    let out = wanted.open(&format!("{name}.xlsx"))?;
-    let mut sheet = output::sheet(out, wanted.format, kind, &columns, headers)?;
-    each(desk, name, |item| {
-        let cells: Vec<Cell> = columns.iter().map(|column| cell(kind, column, item, headers, &config.zone)).collect();
-        Ok(sheet.write(&cells)?)
-    })?;
-    Ok(sheet.finish()?)
+    wanted.write(&format!("{name}.xlsx"), |out| {
+        let mut sheet = output::sheet(out, wanted.format, kind, &columns, headers)?;
+        each(desk, name, |item| {
+            let cells = columns.iter().map(|column| cell(kind, column, item, headers, &config.zone));
+            Ok(sheet.write(&cells.collect::<Vec<Cell>>())?)
+        })?;
+        Ok(sheet.finish()?)
+    })
 }
 
 /// The kind of this name.

@@ -76,7 +76,7 @@ impl Outlet {
 
     fn import(&self, kind: &'static Kind, file: &Path) -> Summary {
         let (sites, zone, fallback) = (&self.config.sites, &self.config.zone, self.folder.path());
-        let order = Order { kind: kind.name, map: None, file, dry_run: false, sites, zone, fallback };
+        let order = Order { kind: Some(kind.name), map: None, file, dry_run: false, sites, zone, fallback };
         let taken = |outcome| match outcome {
             ImportOutcome::Captured(_) => Taken::Captured,
             ImportOutcome::Duplicate => Taken::Duplicate,
@@ -212,7 +212,7 @@ fn a_table_with_other_headers_is_refused_with_the_cure() {
         let file = outlet.folder.path().join("foreign.csv");
         std::fs::write(&file, format!("{header}\n1,2,3\n")).expect("room");
         let (sites, zone, fallback) = (&outlet.config.sites, &outlet.config.zone, outlet.folder.path());
-        let order = Order { kind: kind.name, map: None, file: &file, dry_run: true, sites, zone, fallback };
+        let order = Order { kind: Some(kind.name), map: None, file: &file, dry_run: true, sites, zone, fallback };
         let error = run::run(&order, &mut |_| Ok(Vec::new()), &Quiet).expect_err("it is refused");
         let told = format!("{:#}", anyhow::Error::new(error));
         assert!(told.contains(expected) && told.contains("foreign.csv"), "{told}");

@@ -17,10 +17,11 @@ pub(super) fn run(name: &str, wanted: &Wanted) -> Result<()> {
     let mut columns = layout::columns(kind, &lines, &[]);
     columns.retain(|column| matches!(column.part, Part::Site | Part::State | Part::Field));
     let headers = wanted.lang.map_or(Headers::Both, Headers::Lang);
-    let out = wanted.open(&format!("{name}.xlsx"))?;
-    let mut sheet = output::sheet(out, wanted.format, kind, &columns, headers)?;
-    sheet.explain("说明 Help", &explanation(kind, &columns, headers))?;
-    Ok(sheet.finish()?)
+    wanted.write(&format!("{name}.xlsx"), |out| {
+        let mut sheet = output::sheet(out, wanted.format, kind, &columns, headers)?;
+        sheet.explain("说明 Help", &explanation(kind, &columns, headers))?;
+        Ok(sheet.finish()?)
+    })
 }
 
 /// What each column holds, in both languages.

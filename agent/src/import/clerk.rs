@@ -30,7 +30,8 @@ impl<'a> Clerk<'a> {
     pub(super) fn new(order: &'a Order<'a>, map: &'a Map, table: &Table<Source>, watch: &'a dyn Watch) -> Clerk<'a> {
         let (columns, delimiter) = (table.columns().to_vec(), table.delimiter());
         let rejects = Rejects::new(Rejects::beside(order.file), columns.clone(), delimiter);
-        Clerk { order, map, rejects, columns, delimiter, summary: Summary::default(), watch }
+        let summary = Summary { dry_run: order.dry_run, ..Summary::default() };
+        Clerk { order, map, rejects, columns, delimiter, summary, watch }
     }
 
     /// Captures what comes until nothing does.
@@ -47,8 +48,6 @@ impl<'a> Clerk<'a> {
             let rows = self.summary.rows;
             let answers = if good.is_empty() {
                 Vec::new()
-            } else if self.order.dry_run {
-                vec![Taken::Captured; good.len()]
             } else {
                 capture(good).map_err(|source| ImportError::Capture { rows, source })?
             };
@@ -121,12 +120,17 @@ impl<'a> Clerk<'a> {
         Ok(())
     }
 
-    /// Closes the books; the rejects are durable then.
-    pub(super) fn finish(self) -> Result<Summary, ImportError> {
+    /// Closes the books, whatever ended them; the rejects are durable then.
+    pub(super) fn finish(self) -> (Summary, Result<(), ImportError>) {
         let Clerk { rejects, mut summary, .. } = self;
         let path = rejects.path().to_owned();
-        summary.rejects_file = rejects.finish().map_err(|source| ImportError::Rejects { path, source })?;
-        Ok(summary)
+        match rejects.finish() {
+            Ok(file) => {
+                summary.rejects_file = file;
+                (summary, Ok(()))
+            }
+            Err(source) => (summary, Err(ImportError::Rejects { path, source })),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use encoding_rs::{Encoding, GB18030};
 use jiff::civil;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use toml::de::DeTable;
 use waystation_protocol::kind::Kind;
 
+use super::encoding;
 use crate::layout::unguarded;
 
 /// A map file's contents.
@@ -129,6 +131,16 @@ pub enum MapError {
         #[source]
         source: std::io::Error,
     },
+    /// It is written in another encoding.
+    #[error("{path}, line {line}: the map is no UTF-8; {guess}: open it in an editor and save it as UTF-8")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is none, from 1.
+        line: usize,
+        /// What it looks like.
+        guess: &'static str,
+    },
     /// It is not TOML, or has a key no map has.
     #[error("{path}, line {line}: {reason}")]
     Syntax {
@@ -156,8 +168,8 @@ pub enum MapError {
 impl Map {
     /// Reads and checks a map file.
     pub fn read(path: &Path) -> Result<Map, MapError> {
-        let text = std::fs::read_to_string(path).map_err(|source| MapError::Io { path: path.to_owned(), source })?;
-        Map::parse(&text, path)
+        let bytes = std::fs::read(path).map_err(|source| MapError::Io { path: path.to_owned(), source })?;
+        Map::parse(&decoded(bytes, path)?, path)
     }
 
     /// Checks a map's text; `path` names it in errors.
@@ -254,6 +266,11 @@ impl Mapping {
         self.date.iter().find_map(|format| unreadable(format))
     }
 
+    /// What the map itself gives instead of a cell's text, where that is anything.
+    pub(super) fn translations(&self) -> impl Iterator<Item = &str> {
+        self.values.values().chain(&self.default).map(String::as_str).filter(|text| !text.trim().is_empty())
+    }
+
     /// The text this mapping gives for a cell: translated, defaulted, or as it is; none where nothing is known.
     pub fn text<'a>(&'a self, cell: &'a str) -> Result<Option<&'a str>, &'static str> {
         let cell = self.constant.as_deref().unwrap_or(cell);
@@ -297,6 +314,27 @@ fn fits(pattern: &str, text: &str) -> bool {
         text = &text[at + part.len()..];
     }
     text.ends_with(last)
+}
+
+/// A map's text: UTF-8, or what its byte-order mark says.
+fn decoded(bytes: Vec<u8>, path: &Path) -> Result<String, MapError> {
+    let other = |text: &[u8], at: usize, guess| {
+        let line = text[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        MapError::Encoding { path: path.to_owned(), line, guess }
+    };
+    if let Some((encoding, mark)) = Encoding::for_bom(&bytes) {
+        let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..]);
+        let text = text.map(std::borrow::Cow::into_owned);
+        return text.ok_or_else(|| other(&bytes, 0, "nor is it what its byte-order mark says"));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return Err(other(&bytes, at, "it looks like UTF-16 without a byte-order mark"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let is_gbk = encoding::guess(bytes) == GB18030;
+        other(bytes, at, if is_gbk { "it looks like GBK" } else { "it may be GBK or Latin-1" })
+    })
 }
 
 fn yes() -> bool {
@@ -363,6 +401,31 @@ date = ["%d-%b-%y"]
             refused(&|good| format!("delimiter = \"站\"\n{good}")).contains("m.toml, line 1, [delimiter]: one ASCII")
         );
         assert!(refused(&|good| format!("delimiter = \"\\n\"\n{good}")).contains("m.toml, line 1, [delimiter]"));
+    }
+
+    #[test]
+    fn a_map_in_another_encoding_is_read_by_its_mark_or_refused_with_the_cure() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.toml");
+        let text = format!("# 送货清单\n{GOOD}").replace("Country", "送达网点");
+        let utf16 = |big: bool, marked: bool| -> Vec<u8> {
+            let bytes = move |unit: u16| if big { unit.to_be_bytes() } else { unit.to_le_bytes() };
+            marked.then_some(0xfeff).into_iter().chain(text.encode_utf16()).flat_map(bytes).collect()
+        };
+        for bytes in [utf16(false, true), utf16(true, true), format!("\u{feff}{text}").into_bytes()] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(Map::read(&path).unwrap().columns().nth(1), Some("送达网点"));
+        }
+        let (gbk, _, _) = encoding_rs::GBK.encode(&text);
+        for (bytes, expected) in [
+            (utf16(false, false), "it looks like UTF-16 without a byte-order mark: open it in an editor"),
+            (gbk.into_owned(), "m.toml, line 1: the map is no UTF-8; it looks like GBK: open it in an editor"),
+            (b"kind = \"x\"\n# caf\xe9".to_vec(), "m.toml, line 2: the map is no UTF-8; it may be GBK or Latin-1"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let found = Map::read(&path).unwrap_err().to_string();
+            assert!(found.contains(expected) && found.ends_with("save it as UTF-8"), "{found}");
+        }
     }
 
     #[test]

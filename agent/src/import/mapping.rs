@@ -32,6 +32,9 @@ pub enum MappingError {
         /// All names.
         known: String,
     },
+    /// Neither the command nor a map names a kind.
+    #[error("name the kind: --kind, or --map with a map that names it")]
+    NoKind,
     /// The command and the map name different kinds.
     #[error("--kind says '{asked}' but the map is for '{mapped}': use the map's kind, or another map")]
     OtherKind {
@@ -91,7 +94,7 @@ impl MappingError {
                 Some(format!("fields.{field}"))
             }
             MappingError::Constant { place, .. } | MappingError::Zone { place, .. } => Some(place.clone()),
-            MappingError::MissingColumn { .. } | MappingError::NoSite => None,
+            MappingError::MissingColumn { .. } | MappingError::NoSite | MappingError::NoKind => None,
         }
     }
 }
@@ -187,14 +190,15 @@ pub fn kind_named(name: &str) -> Result<&'static Kind, MappingError> {
     kind::find(name).ok_or_else(|| MappingError::UnknownKind { found: name.to_owned(), known: known() })
 }
 
-/// The kind that the command and the map agree on.
-pub fn kind_of(map: &Map, asked: &str) -> Result<&'static Kind, MappingError> {
-    kind_named(asked)?;
+/// The map's kind, with which the command's must agree if it names one.
+pub fn kind_of(map: &Map, asked: Option<&str>) -> Result<&'static Kind, MappingError> {
+    let asked = asked.map(kind_named).transpose()?;
     let found = kind_named(&map.kind)?;
-    if found.name == asked {
-        Ok(found)
-    } else {
-        Err(MappingError::OtherKind { asked: asked.to_owned(), mapped: map.kind.clone() })
+    match asked {
+        Some(asked) if asked.name != found.name => {
+            Err(MappingError::OtherKind { asked: asked.name.to_owned(), mapped: map.kind.clone() })
+        }
+        _ => Ok(found),
     }
 }
 
@@ -227,6 +231,10 @@ impl<'a> Mapper<'a> {
             skip: skip.collect::<Result<_, _>>()?,
             key: key_of(map, columns)?,
         };
+        for text in mapper.state.mapping.translations() {
+            let state = mapper.state_named(text);
+            state.map_err(|reason| MappingError::Constant { place: "state".into(), reason })?;
+        }
         if mapper.state.index.is_none() {
             let state =
                 mapper.state(&[]).map_err(|bad| MappingError::Constant { place: "state".into(), reason: bad.reason });
@@ -253,6 +261,13 @@ impl<'a> Mapper<'a> {
         let can_negate = matches!(ty, Some(Type::Integer | Type::Quantity | Type::Money));
         if mapping.negate && !can_negate {
             return Err(constant(format!("negate needs a number, {key} holds {}", ty.map_or("any value", Type::name))));
+        }
+        if let Some(ty @ (Type::Choice(_) | Type::Flag)) = ty {
+            let reading = Reading { zone: &cell.zone, unit: None, formats: &[] };
+            let misfit = mapping.translations().find(|text| form::from_text(ty, text, &reading).is_err());
+            if let Some(text) = misfit {
+                return Err(constant(form::mismatch(ty, text).en));
+            }
         }
         let is_fixed = cell.index.is_none() && cell.unit.is_none();
         let from = match is_fixed {
@@ -373,12 +388,17 @@ impl<'a> Mapper<'a> {
         let cell = &self.state;
         let bad = |reason: String| BadCell { column: cell.name(), reason };
         let text = cell.mapping.text(cell.text(cells)).map_err(|reason| bad(reason.to_owned()))?;
-        let text = text.ok_or_else(|| bad("this is empty, but it names the state".to_owned()))?.trim();
+        let text = text.ok_or_else(|| bad("this is empty, but it names the state".to_owned()))?;
+        self.state_named(text).map_err(bad)
+    }
+
+    fn state_named(&self, text: &str) -> Result<String, String> {
+        let text = text.trim();
         let mut states = self.kind.states.iter().chain([&VOID]);
         let found = states.find(|state| state.name == text || state.zh == text || state.en.eq_ignore_ascii_case(text));
         found.map(|state| state.name.to_owned()).ok_or_else(|| {
             let known: Vec<&str> = self.kind.states.iter().map(|state| state.name).collect();
-            bad(format!("'{text}' is not a state of {}: expected one of {}", self.kind.name, known.join(", ")))
+            format!("'{text}' is not a state of {}: expected one of {}", self.kind.name, known.join(", "))
         })
     }
 }

@@ -29,7 +29,7 @@ fn mapped(change: (&str, &str), cells: &str) -> String {
     let sites = Sites::Only(vec!["3702".parse().unwrap()]);
     let zone = waystation_protocol::time::zone("").unwrap();
     let columns = columns();
-    let mapper = match Mapper::new(&map, kind_of(&map, "delivery_item").unwrap(), &columns, &sites, &zone) {
+    let mapper = match Mapper::new(&map, kind_of(&map, Some("delivery_item")).unwrap(), &columns, &sites, &zone) {
         Ok(mapper) => mapper,
         Err(error) => return error.to_string(),
     };
@@ -109,6 +109,17 @@ fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
         ),
         ("due_at =", "dew_at =", "[fields.dew_at]: delivery_item has no such field"),
         ("\"goods\"", "\"gods\"", "[fields.class]: 'gods' does not fit: expected one of letter"),
+        (
+            "constant = \"goods\"",
+            "column = \"Result\", values = { G = \"goods\", L = \"leter\", X = \"\" }",
+            "[fields.class]: 'leter' does not fit: expected one of letter",
+        ),
+        (
+            "constant = \"goods\"",
+            "column = \"Result\", values = { G = \"goods\" }, default = \"others\"",
+            "[fields.class]: 'others' does not fit: expected one of letter",
+        ),
+        ("\"at_site\"", "\"on_site\"", "[state]: 'on_site' is not a state of delivery_item"),
         ("class = {", "site = {", "the importer sets this itself"),
         ("unit = \"USD\" }", "negate = true }\nbarcode = { column = \"ID\", negate = true }", "negate needs a number"),
         ("key = [\"ID\"]", "time_zone = \"Moon\"", "time_zone: 'Moon' is not an IANA time zone"),
@@ -127,10 +138,12 @@ fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
         assert!(found.contains(expected), "{to}: {found}");
     }
     let map = Map::parse(MAP, Path::new("m.toml")).unwrap();
-    assert!(kind_of(&map, "moon").unwrap_err().to_string().contains("known kinds: repair_order"));
-    assert!(kind_of(&map, "survey").unwrap_err().to_string().contains("--kind says 'survey'"));
+    assert_eq!(kind_of(&map, None).unwrap().name, "delivery_item");
+    assert!(kind_of(&map, Some("moon")).unwrap_err().to_string().contains("known kinds: repair_order"));
+    assert!(kind_of(&map, Some("survey")).unwrap_err().to_string().contains("--kind says 'survey'"));
     let zone = waystation_protocol::time::zone("").unwrap();
     let siteless = Map { site: None, ..map };
-    let mapper = Mapper::new(&siteless, kind_of(&siteless, "delivery_item").unwrap(), &columns(), &Sites::All, &zone);
+    let mapper =
+        Mapper::new(&siteless, kind_of(&siteless, Some("delivery_item")).unwrap(), &columns(), &Sites::All, &zone);
     assert_eq!(mapper.err(), Some(MappingError::NoSite));
 }

@@ -1,6 +1,6 @@
 //! Import: history from spreadsheets becomes documents, once.
 //!
-//! The walk of a file: `source` opens and decodes text and `rows` splits it, or `sheet` reads a workbook through the
+//! The walk of a file: `packed` checks what is compressed, `source` opens and decodes text and `rows` splits it, or `sheet` reads a workbook through the
 //! bounds of `parts`; `table` names the columns, `identity` tells rows apart, `map` says what columns mean, `mapping`
 //! makes typed values of them, `reading` puts these steps together, `clerk` captures what they give, and `rejects`
 //! keeps what could not be taken. `suggest` proposes a first map.
@@ -13,6 +13,7 @@ pub mod limits;
 pub mod map;
 pub mod mapping;
 mod markup;
+mod packed;
 mod parts;
 mod reading;
 pub mod rejects;

@@ -16,6 +16,7 @@ use waystation_protocol::site::Sites;
 use super::clerk::Clerk;
 use super::map::{Map, MapError};
 use super::mapping::{Mapper, MappingError, kind_named, kind_of};
+use super::packed;
 use super::reading::Reading;
 use super::sheet::{Sheet, SheetError, is_workbook};
 use super::source::{Source, SourceError};
@@ -29,13 +30,13 @@ const CHUNKS_AHEAD: usize = 3;
 
 /// What is to be imported, and how.
 pub struct Order<'a> {
-    /// The kind's name, as the command gives it.
-    pub kind: &'a str,
+    /// The kind's name, where the command gives it; a map names it too.
+    pub kind: Option<&'a str>,
     /// The map file; none for a table with the kind's own headers.
     pub map: Option<&'a Path>,
     /// The table.
     pub file: &'a Path,
-    /// Whether nothing is captured.
+    /// Whether the rows are only rehearsed; whoever captures must know of it too.
     pub dry_run: bool,
     /// The sites the agent stands for.
     pub sites: &'a Sites,
@@ -48,6 +49,8 @@ pub struct Order<'a> {
 /// What became of a file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
+    /// Whether nothing was captured, and these are the numbers of what would be.
+    pub dry_run: bool,
     /// Rows read, the header not among them.
     pub rows: u64,
     /// Documents opened; in a dry run, those that would be.
@@ -125,6 +128,15 @@ pub enum ImportError {
     /// Rows can no longer be told apart.
     #[error(transparent)]
     Spill(#[from] SpillError),
+    /// It ended midway.
+    #[error("the import stopped; until then {}", .summary.in_short())]
+    Stopped {
+        /// What was done before.
+        summary: Box<Summary>,
+        /// Why.
+        #[source]
+        source: Box<ImportError>,
+    },
     /// Capturing failed.
     #[error("capturing failed after {rows} rows: import the file again afterwards, nothing is captured twice")]
     Capture {
@@ -136,13 +148,26 @@ pub enum ImportError {
     },
 }
 
-/// Captures a chunk; the answers come in the order of the rows.
+impl Summary {
+    /// The counts in a line.
+    pub fn in_short(&self) -> String {
+        let Summary { rows, captured, duplicate, skipped, rejected, .. } = self;
+        let verb = if self.dry_run { "would be captured" } else { "captured" };
+        format!("{rows} rows: {captured} {verb}, {duplicate} imported before, {skipped} skipped, {rejected} rejected")
+    }
+}
+
+/// Captures a chunk, or in a dry run rehearses it; the answers come in the order of the rows.
 pub type Capture<'a> = dyn FnMut(Vec<ImportRow>) -> Result<Vec<Taken>, Box<dyn std::error::Error + Send + Sync>> + 'a;
 
 /// Someone who watches.
 pub trait Watch: Sync {
     /// `read` of `total` bytes of the file are read.
     fn progress(&self, read: u64, total: u64);
+    /// `read` of `total` bytes of a packed file are checked, before any is read.
+    fn checked(&self, read: u64, total: u64) {
+        self.progress(read, total);
+    }
     /// Something to tell at once: a row that was not taken.
     fn tell(&self, line: &str);
 }
@@ -151,7 +176,10 @@ pub trait Watch: Sync {
 pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> Result<Summary, ImportError> {
     let mut map = match order.map {
         Some(path) => Map::read(path)?,
-        None => Map::headers_of(kind_named(order.kind).map_err(|source| unfit(order, None, source))?),
+        None => {
+            let kind = order.kind.ok_or(MappingError::NoKind).and_then(kind_named);
+            Map::headers_of(kind.map_err(|source| unfit(order, None, source))?)
+        }
     };
     let kind = kind_of(&map, order.kind).map_err(|source| unfit(order, Some(&map), source))?;
     let Opened { table, bytes_read, bytes_total } = open(order.file, &map, watch)?;
@@ -163,14 +191,18 @@ pub fn run(order: &Order<'_>, capture: &mut Capture<'_>, watch: &dyn Watch) -> R
     let mapper = mapper.map_err(|source| unfit(order, Some(&map), source))?;
     let mut clerk = Clerk::new(order, &map, &table, watch);
     let mut reading = Reading::new(table, &mapper, order.fallback, bytes_read, bytes_total);
-    std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let (give, take) = mpsc::sync_channel(CHUNKS_AHEAD);
         let reading = scope.spawn(|| reading.read(give, watch));
         let captured = clerk.capture_all(take, capture);
         let read = reading.join().expect("the reading thread does not panic");
         captured.and(read)
-    })?;
-    clerk.finish()
+    });
+    let (summary, closed) = clerk.finish();
+    match ended.and(closed) {
+        Ok(()) => Ok(summary),
+        Err(error) => Err(ImportError::Stopped { summary: Box::new(summary), source: Box::new(error) }),
+    }
 }
 
 /// What does not fit, with the file and the line to mend.
@@ -200,7 +232,11 @@ struct Opened {
 /// Opens text or a workbook. Where the map names no sheet and several could be meant, says which is read.
 fn open(file: &Path, map: &Map, watch: &dyn Watch) -> Result<Opened, ImportError> {
     if !is_workbook(file) {
+        packed::verify(file, watch)?;
         let source = Source::open(file, map.encoding.as_deref())?;
+        if source.is_packed && !file.is_file() {
+            return Err(SourceError::PackedPipe(file.to_owned()).into());
+        }
         let (bytes_read, bytes_total) = (Arc::clone(&source.bytes_read), source.bytes_total);
         return Ok(Opened { table: Table::open(source, file, map)?, bytes_read, bytes_total });
     }

@@ -71,8 +71,15 @@ impl Bench {
         let sites = Sites::Only(vec!["a".parse().unwrap()]);
         let zone = waystation_protocol::time::zone("").unwrap();
         let fallback = self.folder.path().to_owned();
-        let order =
-            Order { kind: "survey", map: Some(&map), file, dry_run, sites: &sites, zone: &zone, fallback: &fallback };
+        let order = Order {
+            kind: Some("survey"),
+            map: Some(&map),
+            file,
+            dry_run,
+            sites: &sites,
+            zone: &zone,
+            fallback: &fallback,
+        };
         let seen = &mut self.seen;
         let mut capture = |rows: Vec<ImportRow>| {
             let mut take = |row: ImportRow| {
@@ -84,7 +91,9 @@ impl Bench {
                 if seen.contains(&identity) {
                     return Taken::Duplicate;
                 }
-                seen.push(identity);
+                if !dry_run {
+                    seen.push(identity);
+                }
                 Taken::Captured
             };
             Ok(rows.into_iter().map(&mut take).collect())
@@ -197,6 +206,7 @@ fn a_dry_run_captures_nothing_and_writes_nothing() {
     let mut bench = Bench::new();
     let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n2,a,x\n");
     let summary = bench.import(&file, MAP, true).unwrap();
+    assert!(summary.dry_run);
     assert_eq!((summary.captured, summary.rejected, summary.rejects_file), (1, 1, None));
     assert!(bench.seen.is_empty() && !bench.folder.path().join("scores.rejects.csv").exists());
 }
@@ -244,6 +254,71 @@ fn what_cannot_be_begun_captures_nothing_and_says_why() {
         assert!(format!("{error:#}").contains(expected), "{error:#}");
     }
     assert!(bench.seen.is_empty());
+}
+
+#[test]
+fn a_dry_run_tells_rows_that_were_imported_before() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n2,a,8\n");
+    assert_eq!(bench.counts(&file, MAP), [2, 2, 0, 0, 0]);
+    let longer = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n2,a,8\n3,a,9\n4,a,101\n");
+    let summary = bench.import(&longer, MAP, true).unwrap();
+    assert_eq!((summary.captured, summary.duplicate, summary.rejected), (1, 2, 1));
+    assert_eq!(bench.counts(&longer, MAP), [4, 1, 2, 0, 1]);
+}
+
+/// A table of 20,000 rows, packed: longer than the sample, and than a chunk.
+fn packed() -> Vec<u8> {
+    let rows: String = (0..20_000).map(|number| format!("m{number},a,{}\n", number * 7 % 100)).collect();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, format!("ID,Site,Score\n{rows}").as_bytes()).unwrap();
+    gz.finish().unwrap()
+}
+
+#[test]
+fn nothing_is_captured_of_a_damaged_packed_file() {
+    let mut bench = Bench::new();
+    let whole = packed();
+    let cut = whole[..whole.len() / 2].to_vec();
+    let headless = whole[..5].to_vec();
+    let mut checksum = whole.clone();
+    let at = whole.len() - 8;
+    checksum[at] ^= 1;
+    let mut length = whole.clone();
+    length[at + 4] ^= 1;
+    let trailing = [&whole[..], b"rest of another file"].concat();
+    for (case, bytes) in [cut, headless, checksum, length, trailing].into_iter().enumerate() {
+        let file = bench.file("scores.csv.gz", bytes);
+        for dry_run in [true, false] {
+            let error = bench.import(&file, MAP, dry_run).unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains("scores.csv.gz is damaged") && told.contains("nothing of it was captured"), "{told}");
+            assert!(bench.seen.is_empty(), "case {case}");
+        }
+    }
+    let file = bench.file("scores.csv.gz", [&whole[..], &whole[..]].concat());
+    assert_eq!(bench.counts(&file, MAP)[..2], [40_001, 40_000], "two members are one file");
+}
+
+#[test]
+fn an_import_that_stops_midway_tells_what_it_did() {
+    let bench = Bench::new();
+    let file = bench.file("scores.csv.gz", packed());
+    let map = bench.file("map.toml", MAP);
+    let (sites, zone) = (Sites::Only(vec!["a".parse().unwrap()]), waystation_protocol::time::zone("").unwrap());
+    let fallback = bench.folder.path();
+    let (file, map) = (&file, Some(&*map));
+    let order = Order { kind: None, map, file, dry_run: false, sites: &sites, zone: &zone, fallback };
+    let mut chunks = 0;
+    let mut capture = |rows: Vec<ImportRow>| {
+        chunks += 1;
+        if chunks == 3 { Err("the disk is full".into()) } else { Ok(vec![Taken::Captured; rows.len()]) }
+    };
+    let error = run(&order, &mut capture, &Quiet(Mutex::new(Vec::new()))).unwrap_err();
+    let ImportError::Stopped { summary, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((summary.rows, summary.captured), (4_000, 4_000));
+    let told = format!("{:#}", anyhow::Error::new(error));
+    assert!(told.contains("4000 captured") && told.contains("the disk is full"), "{told}");
 }
 
 #[path = "workbook_tests.rs"]

@@ -15,6 +15,7 @@ use flate2::read::MultiGzDecoder;
 use super::encoding;
 use super::limits::READ_BYTES;
 pub use super::limits::SAMPLE_BYTES;
+use super::packed::MAGIC;
 use super::sheet::has_magic;
 
 /// Why a file cannot be read at all.
@@ -44,6 +45,23 @@ pub enum SourceError {
     /// It is a workbook or another archive, compressed once more, or through a pipe.
     #[error("{0} is a workbook or an archive within another, or through a pipe: unpack it to a file and import that")]
     Archive(PathBuf),
+    /// It is packed, and not what was packed once.
+    #[error(
+        "{path} is damaged or not whole, and nothing of it was captured: fetch the .gz again (`gzip -t` checks it), or \
+         have the table exported once more"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the decompression said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is packed and comes through a pipe.
+    #[error(
+        "{0} is packed and no file, so that it cannot be checked before: save it as a file, or unpack it on the way"
+    )]
+    PackedPipe(PathBuf),
     /// It holds NUL bytes.
     #[error(
         "{path} is not a text file (NUL at byte {byte}): if it is UTF-16 without a byte-order mark, name that in the \
@@ -67,6 +85,8 @@ pub struct Source {
     pub encoding: &'static str,
     /// The beginning of the text, for telling its delimiter and width.
     pub sample: String,
+    /// Whether the file is packed.
+    pub is_packed: bool,
     /// Whether the sample is all there is.
     pub is_sample_whole: bool,
     /// The file's size in bytes, as it lies on the disk; 0 where unknown, as of a pipe.
@@ -96,8 +116,9 @@ impl Source {
         let io = |source| SourceError::Io { path: path.to_owned(), source };
         let (magic, reader) = peek(reader, 4).map_err(io)?;
         refuse_workbook(&magic, path)?;
+        let is_packed = magic.starts_with(&MAGIC);
         let plain: Box<dyn Read + Send> =
-            if magic.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+            if is_packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
         let (sample, mut reader) = peek(plain, SAMPLE_BYTES).map_err(io)?;
         refuse_workbook(&sample, path)?;
         let encoding = choose(&sample, named)?;
@@ -120,6 +141,7 @@ impl Source {
         Ok(Source {
             text,
             encoding: encoding.name(),
+            is_packed,
             is_sample_whole: sample.len() < SAMPLE_BYTES,
             sample: encoding.decode_without_bom_handling(&sample[bom..]).0.into_owned(),
             bytes_total: 0,

@@ -133,7 +133,7 @@ fn no_fit(file: &Path, seen: &Seen) -> SuggestError {
 /// Tries `map` on the rows seen, as an import would: the columns for which rows would be rejected, and how many.
 fn rejected(map: &str, kind: &'static Kind, seen: &Seen) -> Result<BTreeMap<String, usize>, String> {
     let map = Map::parse(map, Path::new("map.toml")).map_err(|error| error.to_string())?;
-    kind_of(&map, kind.name).map_err(|error| error.to_string())?;
+    kind_of(&map, Some(kind.name)).map_err(|error| error.to_string())?;
     let names: Vec<String> = seen.columns.iter().map(|column| column.name.clone()).collect();
     // Any site will do: that of a row, or one for all.
     let sites = match map.site {

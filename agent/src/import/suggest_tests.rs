@@ -11,7 +11,7 @@ use crate::import::table::Table;
 fn proposed(path: &Path, kind: Option<&str>) -> Suggestion {
     let suggestion = suggest(path, kind).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let map = Map::parse(&suggestion.map, path).unwrap_or_else(|error| panic!("{error}\n{}", suggestion.map));
-    let kind = kind_of(&map, suggestion.kind).expect("the map is for its kind");
+    let kind = kind_of(&map, Some(suggestion.kind)).expect("the map is for its kind");
     let mut table = match is_workbook(path) {
         true => Table::of_sheet(Sheet::open(path, None).expect("a workbook"), path, &map).expect("it is a table"),
         false => Table::open(Source::open(path, None).expect("a file"), path, &map).expect("it is a table"),

@@ -14,6 +14,9 @@ use redb::{Builder, Database, DatabaseError};
 use super::error::StoreError;
 use super::turn::{self, TurnFile};
 
+/// The database's file within its folder.
+pub(super) const STORE: &str = "store.redb";
+
 /// redb's page cache. The journal is written at its end and read in order: more gains nothing.
 pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -179,7 +182,7 @@ impl Folder {
 
     /// Where the database's file is.
     pub(super) fn database(&self) -> PathBuf {
-        self.dir.join("store.redb")
+        self.dir.join(STORE)
     }
 
     fn reserve(&self) -> PathBuf {

@@ -228,6 +228,16 @@ impl Store {
         self.ask(|reply| Request::Import { rows, at, reply })?
     }
 
+    /// Whether a store was ever opened in this folder.
+    pub fn exists_in(dir: &Path) -> bool {
+        dir.join(disk::STORE).exists()
+    }
+
+    /// What [`Store::capture_import`] would answer. Nothing is captured; only rows of one call know of each other.
+    pub fn rehearse_import(&self, rows: Vec<ImportRow>, at: At) -> Result<Vec<ImportOutcome>, CaptureError> {
+        self.ask(|reply| Request::Rehearse { rows, at, reply })?
+    }
+
     /// A document.
     pub fn document(&self, id: DocId) -> Result<Option<Document>, StoreError> {
         Ok(self.held(id)?.and_then(|held| held.document.clone()))

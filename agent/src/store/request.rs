@@ -28,6 +28,12 @@ pub(super) enum Request {
         at: At,
         reply: Reply<Result<Vec<ImportOutcome>, CaptureError>>,
     },
+    /// An import that stays on the stage: what would become of these rows.
+    Rehearse {
+        rows: Vec<ImportRow>,
+        at: At,
+        reply: Reply<Result<Vec<ImportOutcome>, CaptureError>>,
+    },
     Keep {
         what: Keep,
         reply: Reply<Result<(), StoreError>>,
@@ -87,7 +93,7 @@ impl Request {
     pub(super) fn refuse(self, error: &Arc<StoreError>) {
         match self {
             Request::Capture { reply, .. } => answer(&reply, Err(not_captured(error))),
-            Request::Import { reply, .. } => answer(&reply, Err(not_captured(error))),
+            Request::Import { reply, .. } | Request::Rehearse { reply, .. } => answer(&reply, Err(not_captured(error))),
             Request::Keep { reply, .. } | Request::Hear { reply, .. } => answer(&reply, Err(StoreError::Closed)),
             Request::Answer { reply, .. } | Request::ClockRead { reply, .. } => {
                 answer(&reply, Err(not_captured(error)))
@@ -112,7 +118,11 @@ impl Pending {
             Request::ClockRead { at, reply } => Some(Pending::Answered(reply, Ok(stage.note_step(at)))),
             #[cfg(test)]
             Request::Rest { .. } => None,
-            Request::Hear { .. } | Request::Keep { .. } | Request::Progressed | Request::Close => None,
+            Request::Hear { .. }
+            | Request::Keep { .. }
+            | Request::Rehearse { .. }
+            | Request::Progressed
+            | Request::Close => None,
         }
     }
 

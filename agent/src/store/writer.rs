@@ -16,13 +16,13 @@ use waystation_protocol::plant::{Plant, is_planted};
 
 use super::cache::Snapshot;
 use super::disk::{Folder, Opener};
-use super::error::StoreError;
+use super::error::{CaptureError, StoreError};
 use super::numbers::Leases;
 use super::place::Meet;
 use super::request::{Keep, Pending, Request, answer};
 use super::shared::Shared;
-use super::stage::Stage;
-use super::{damage, down, drafts, open, place, refold, sealed};
+use super::stage::{ImportOutcome, ImportRow, Stage};
+use super::{At, damage, down, drafts, open, place, refold, sealed};
 
 /// Requests that may wait for the writer; more callers than this wait to be let in.
 pub(super) const QUEUE: usize = 1_024;
@@ -171,6 +171,7 @@ impl WriterThread {
             match request {
                 Request::Keep { what, reply } => answer(&reply, self.keep(what)),
                 Request::Hear { stream, entries, reply } => answer(&reply, self.hear(stream, entries)),
+                Request::Rehearse { rows, at, reply } => answer(&reply, self.rehearse(rows, at)),
                 Request::Capture { .. } | Request::Import { .. } => acts.push(request),
                 Request::Answer { .. } | Request::ClockRead { .. } => acts.push(request),
                 Request::Progressed => self.may_prune = true,
@@ -231,6 +232,16 @@ impl WriterThread {
                 pending.into_iter().for_each(|waiting| waiting.fail(&error));
             }
         }
+    }
+
+    /// Imports rows onto a stage that nothing is written from. Imported documents take no printed number, so none is
+    /// lost.
+    fn rehearse(&mut self, rows: Vec<ImportRow>, at: At) -> Result<Vec<ImportOutcome>, CaptureError> {
+        let shared = Arc::clone(&self.shared);
+        let progress = *shared.progress();
+        let snapshot = shared.database().and_then(|database| Snapshot::open(&database))?;
+        let mut stage = Stage::new(&shared, snapshot, &mut self.leases, progress);
+        rows.into_iter().map(|row| stage.import(row, at)).collect()
     }
 
     /// Each in a commit of its own: drafts and keys are rare.

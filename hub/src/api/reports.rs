@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -17,18 +17,23 @@ use super::documents::{DocumentJson, document_json, zones};
 use super::problem::Problem;
 use super::{App, Params};
 use crate::clock;
-use crate::pages::Visitor;
-use crate::reports::{self, Basis, Cell, Decimal, Pick, Question, Report};
+use crate::pages::{Lang, Visitor};
+use crate::reports::{self, Answer, Basis, Cell, Decimal, Pick, Question, Report};
 use crate::store::Store;
 
 /// What a workbook is on the wire.
 const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// What a CSV is on the wire.
+const CSV: &str = "text/csv; charset=utf-8";
 
 /// The form of an answer.
 #[derive(Clone, Copy)]
 enum Form {
     Json,
     Csv,
+    /// What a CSV's rows are and how complete, which its rows do not say.
+    About,
     Workbook,
 }
 
@@ -124,12 +129,12 @@ pub fn site_names(store: &Store) -> Result<HashMap<String, String>, Problem> {
 /// Figures with their completeness.
 #[utoipa::path(get, path = "/api/v1/reports/{name}", tag = "reports",
     params(
-        ("name" = String, Path, description = "repairs, faults, delivery, stock, counts, satisfaction or sync; with .csv for CSV, with .xlsx for an Excel workbook"),
+        ("name" = String, Path, description = "repairs, faults, delivery, stock, counts, satisfaction or sync; with .csv for CSV, with .about.csv for its period and completeness, with .xlsx for an Excel workbook"),
         ("from" = Option<String>, Query, description = "the first day, YYYY-MM-DD"),
         ("to" = Option<String>, Query, description = "the last day, inclusive"),
         ("by" = Option<String>, Query, description = "keys to add, separated by commas: site, day, month and those of the report"),
-        ("lang" = Option<String>, Query, description = "zh-CN or en: the words of a workbook; else as the browser prefers. JSON and CSV have wire names")),
-    responses((status = 200, content((ReportJson = "application/json"), (String = "text/csv"),
+        ("lang" = Option<String>, Query, description = "zh-CN or en: the words of a workbook, else as the browser prefers; the header of a CSV, else wire names. JSON has wire names")),
+    responses((status = 200, description = "a CSV comes with Waystation-From, -To, -Sites-Expected, -Sites-Complete and -Provisional", content((ReportJson = "application/json"), (String = "text/csv"),
             (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
         (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub async fn report(
@@ -139,18 +144,23 @@ pub async fn report(
     Params(pairs): Params<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
     let (plain, form) = match name.rsplit_once('.') {
-        Some((plain, "csv")) => (plain, Form::Csv),
+        Some((plain, "csv")) => match plain.strip_suffix(".about") {
+            Some(plain) => (plain, Form::About),
+            None => (plain, Form::Csv),
+        },
         Some((plain, "xlsx")) => (plain, Form::Workbook),
         _ => (name.as_str(), Form::Json),
     };
     let report = find(plain)?;
     let question = Question::parse(report, &pairs)?;
+    let asked = pairs.iter().rfind(|(name, _)| name == "lang").and_then(|(_, tag)| Lang::of_tag(tag));
     let (lang, now) = (visitor.lang, clock::now());
     let answered = app.ask(move |store| {
         let answer = reports::answer(store, report, &question, now)?;
         Ok::<_, Problem>(match form {
             Form::Json => Json(answer).into_response(),
-            Form::Csv => download(report, "csv", "text/csv; charset=utf-8", reports::to_csv(&answer)),
+            Form::Csv => told(&answer, download(report, "csv", CSV, reports::to_csv(&answer, asked))),
+            Form::About => told(&answer, download(report, "about.csv", CSV, reports::about_csv(&answer))),
             Form::Workbook => {
                 let bytes = reports::to_xlsx(report, &answer, lang, &site_names(store)?, now)?;
                 download(report, "xlsx", WORKBOOK, bytes)
@@ -158,6 +168,17 @@ pub async fn report(
         })
     });
     answered.await
+}
+
+/// The response with what its rows do not say: period and completeness.
+fn told(answer: &Answer, mut response: Response) -> Response {
+    for (name, value) in answer.about().into_iter().filter(|(_, value)| !value.is_empty()) {
+        let name = format!("waystation-{}", name.replace('_', "-"));
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("our own names are letters and hyphens");
+        let value = HeaderValue::from_str(&value).expect("days, numbers and flags are ASCII");
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 fn download(report: &Report, ending: &str, content_type: &str, bytes: Vec<u8>) -> Response {

@@ -210,10 +210,42 @@ async fn reports_answer_as_json_and_as_csv() {
     let stock = served.get("/api/v1/reports/stock").await.json();
     assert_eq!(stock["rows"], serde_json::json!([{"site": "城东", "item": "=A1", "on_hand": 2.5}]));
     let csv = served.get("/api/v1/reports/stock.csv?by=location").await;
-    assert_eq!(csv.body, "location,site,item,on_hand\nmain,城东,'=A1,2.5\n");
+    assert_eq!(csv.body, "\u{feff}location,site,item,on_hand\nmain,城东,'=A1,2.5\n");
     assert!(csv.head.contains("content-disposition: attachment; filename=\"stock.csv\""));
+    for (query, header) in
+        [("lang=zh-CN", "网点,物料,结存"), ("lang=en", "Site,Item,On hand"), ("", "site,item,on_hand")]
+    {
+        let csv = served.get(&format!("/api/v1/reports/stock.csv?{query}")).await;
+        assert_eq!(csv.body, format!("\u{feff}{header}\n城东,'=A1,2.5\n"), "{query}");
+    }
     let sync = served.get("/api/v1/reports/sync").await.json();
     assert_eq!((&sync["rows"][0]["sites"], &sync["rows"][0]["unsent"]), (&"城东".into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_csv_says_what_its_json_says_of_period_and_completeness() {
+    let served = serve().await;
+    for report in crate::reports::REPORTS {
+        for query in ["", "?from=2026-01-01&to=2099-01-01"] {
+            let at = |ending: &str| format!("/api/v1/reports/{}{ending}{query}", report.name);
+            let json = served.get(&at("")).await.json();
+            let (csv, about) = (served.get(&at(".csv")).await, served.get(&at(".about.csv")).await);
+            let names = ["from", "to", "sites_expected", "sites_complete", "provisional"];
+            let plain = |name: &str| json[name].as_str().map_or_else(|| json[name].to_string(), str::to_owned);
+            let values = names.map(|name| if json[name].is_null() { String::new() } else { plain(name) });
+            assert_eq!(about.body, format!("\u{feff}{}\n{}\n", names.join(","), values.join(",")), "{}", report.name);
+            for (name, value) in names.iter().zip(&values) {
+                let header = format!("waystation-{}: ", name.replace('_', "-"));
+                let found = csv.head.lines().find_map(|line| line.strip_prefix(&header)).unwrap_or_default();
+                assert_eq!(found, value, "{} {name}: {}", report.name, csv.head);
+            }
+            let rows = csv.body.trim_start_matches('\u{feff}');
+            assert_eq!(
+                csv::Reader::from_reader(rows.as_bytes()).records().count(),
+                json["rows"].as_array().unwrap().len()
+            );
+        }
+    }
 }
 
 /// A workbook's cell as the JSON it must equal.

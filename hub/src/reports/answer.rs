@@ -114,6 +114,22 @@ pub struct Answer {
     pub rows: Vec<Vec<Cell>>,
 }
 
+impl Answer {
+    /// What the rows are and how complete, by wire name. Days without a bound are empty.
+    #[must_use]
+    pub fn about(&self) -> [(&'static str, String); 5] {
+        let day = |day: Option<Day>| day.map_or_else(String::new, |day| day.to_string());
+        let Completeness { sites_expected, sites_complete, provisional } = self.completeness;
+        [
+            ("from", day(self.from)),
+            ("to", day(self.to)),
+            ("sites_expected", sites_expected.to_string()),
+            ("sites_complete", sites_complete.to_string()),
+            ("provisional", provisional.to_string()),
+        ]
+    }
+}
+
 impl Question {
     /// Reads `from`, `to` and `by`, the last as often as wanted and with commas. Empty values are passed over, and
     /// `lang`, which decides words only.

@@ -1,16 +1,30 @@
-//! A report as CSV: a header of wire names, then the rows, as UTF-8 with LF.
+//! A report as CSV: a header, then the rows, as UTF-8 with a byte-order mark, so that Excel shows hanzi, and LF.
 //!
 //! Text a spreadsheet would run as a formula is prefixed with an apostrophe. Numbers are written as they are.
 
 use super::{Answer, Cell};
+use crate::pages::Lang;
 
-/// The rows of an answer.
+/// The rows of an answer, under wire names or under labels in `lang`.
 #[must_use]
-pub fn to_csv(answer: &Answer) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(Vec::new());
-    let header = answer.heads.iter().map(|head| head.name.to_owned()).collect();
+pub fn to_csv(answer: &Answer, lang: Option<Lang>) -> Vec<u8> {
+    let header = answer.heads.iter().map(|head| lang.map_or(head.name, |lang| lang.pick(head.zh, head.en)).to_owned());
     let rows = answer.rows.iter().map(|row| row.iter().map(text).collect::<Vec<String>>());
-    for record in std::iter::once(header).chain(rows) {
+    written(std::iter::once(header.collect()).chain(rows))
+}
+
+/// What the rows are and how complete, as a table of one row. Days without a bound are empty.
+#[must_use]
+pub fn about_csv(answer: &Answer) -> Vec<u8> {
+    let about = answer.about();
+    let (names, values): (Vec<_>, Vec<_>) = about.into_iter().map(|(name, value)| (name.to_owned(), value)).unzip();
+    written([names, values])
+}
+
+fn written(records: impl IntoIterator<Item = Vec<String>>) -> Vec<u8> {
+    let text = "\u{feff}".as_bytes().to_vec();
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::Any(b'\n')).from_writer(text);
+    for record in records {
         writer.write_record(&record).expect("memory takes every record, and all have the header's length");
     }
     writer.into_inner().expect("memory takes every record")
@@ -41,7 +55,7 @@ mod tests {
         let completeness = Completeness { sites_expected: 0, sites_complete: 0, provisional: false };
         let answer =
             Answer { report: "faults", from: None, to: None, by: Vec::new(), completeness, heads, rows: vec![cells] };
-        assert_eq!(String::from_utf8(to_csv(&answer)).unwrap(), format!("a,b,c\n{expected}\n"));
+        assert_eq!(String::from_utf8(to_csv(&answer, None)).unwrap(), format!("\u{feff}a,b,c\n{expected}\n"));
     }
 
     #[test]

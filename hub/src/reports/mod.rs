@@ -24,7 +24,7 @@ pub use answer::{Answer, AnswerError, Head, Question, answer, label, series};
 pub use basis::{Basis, Part, Pick, basis};
 pub use cell::{Cell, Decimal};
 pub use completeness::{Completeness, Evidence, completeness};
-pub use csv::to_csv;
+pub use csv::{about_csv, to_csv};
 pub use declared::REPORTS;
 pub use key::Key;
 pub use table::table;

@@ -151,7 +151,7 @@ fn refuse(file: &Path, map: &Path) -> Result<Refused, ImportError> {
     let zone: TimeZone = zone("").expect("the default zone is bundled");
     let sites = Sites::Only(vec!["3702".parse().expect("a site's name")]);
     let fallback = file.parent().unwrap_or(Path::new("."));
-    let order = Order { kind: KIND, map: Some(map), file, dry_run: false, sites: &sites, zone: &zone, fallback };
+    let order = Order { kind: Some(KIND), map: Some(map), file, dry_run: false, sites: &sites, zone: &zone, fallback };
     let mut offered = Vec::new();
     let mut capture = |rows: Vec<ImportRow>| {
         let answers =
@@ -165,6 +165,7 @@ fn refuse(file: &Path, map: &Path) -> Result<Refused, ImportError> {
             assert_eq!((summary.captured, summary.duplicate), (0, 0), "only blank rows are passed over");
             Ok(Ok((summary, offered)))
         }
+        Err(ImportError::Stopped { source, .. }) if matches!(*source, ImportError::Table(_)) => Ok(Err(*source)),
         Err(error @ (ImportError::Table(_) | ImportError::Source(_) | ImportError::Sheet(_))) => Ok(Err(error)),
         Err(error) => Err(error),
     }

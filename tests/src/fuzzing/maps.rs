@@ -43,7 +43,7 @@ pub fn check(bytes: &[u8]) {
 fn names_its_line(error: &MapError, text: &str) {
     let line = match error {
         MapError::Syntax { line, .. } | MapError::Meaning { line, .. } => *line,
-        MapError::Io { .. } => panic!("no file is read here"),
+        MapError::Io { .. } | MapError::Encoding { .. } => panic!("no file is read here"),
     };
     let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
     assert!((1..=lines).contains(&line), "line {line} of {lines}");

@@ -47,6 +47,22 @@ fn a_row_is_captured_once_before_and_after_reopening_and_after_a_cut() {
 }
 
 #[test]
+fn a_rehearsal_answers_like_the_import_and_captures_nothing() {
+    let outlet = Outlet::new();
+    let store = outlet.open();
+    store.capture_import(rows(0..10), at(1)).unwrap();
+    let head = store.head();
+    let mut wrong = row("survey", "wrong", 1);
+    wrong.set.insert("score".into(), Value::from("九十"));
+    let given = || [rows(5..15), rows(14..15), vec![wrong.clone()]].concat();
+    for _ in 0..2 {
+        assert_eq!(count(&store.rehearse_import(given(), at(2)).unwrap()), (5, 6, 1));
+    }
+    assert_eq!(store.head(), head);
+    assert_eq!(count(&store.capture_import(given(), at(3)).unwrap()), (5, 6, 1));
+}
+
+#[test]
 fn source_kind_and_occurrence_tell_rows_apart() {
     let outlet = Outlet::new();
     let store = outlet.open();
