@@ -21,6 +21,9 @@ const BITS: u64 = 6;
 /// How often a place that holds something is looked for.
 const TRIES: u64 = 64;
 
+/// An entry's id and its bytes.
+type Line = ([u8; 16], Vec<u8>);
+
 /// What a damaged file cost.
 #[derive(Debug, Default)]
 pub(crate) struct Cost {
@@ -80,7 +83,7 @@ fn flipped(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
 }
 
 /// The entries of a device's journal by their ids, in their order.
-fn journal(device: &Device) -> Result<Vec<([u8; 16], Vec<u8>)>, Violation> {
+fn journal(device: &Device) -> Result<Vec<Line>, Violation> {
     let read = |bytes: Vec<u8>| {
         let own = decode(&bytes).and_then(|entry| id(&entry, "id"));
         own.map(|own| (own, bytes)).ok_or_else(|| broken("I7", "an entry of a salvaged journal does not decode"))
@@ -89,19 +92,13 @@ fn journal(device: &Device) -> Result<Vec<([u8; 16], Vec<u8>)>, Violation> {
 }
 
 /// I7 and I1: what is here was written here, and what is not is named.
-fn judge(
-    device: &mut Device,
-    salvage: Option<&Salvage>,
-    begins: u64,
-    before: &[([u8; 16], Vec<u8>)],
-) -> Result<Cost, Violation> {
+fn judge(device: &mut Device, salvage: Option<&Salvage>, begins: u64, before: &[Line]) -> Result<Cost, Violation> {
     let after = journal(device)?;
     let written: BTreeMap<&[u8; 16], &Vec<u8>> = before.iter().map(|(id, bytes)| (id, bytes)).collect();
     // of a commit that failed something may be left in the file, as it was captured
     let done = device.disk.damage();
     let has_remains = done.failed_syncs + done.full + done.lost_sectors > 0;
-    let is_sound =
-        |(id, bytes): &&([u8; 16], Vec<u8>)| written.get(id).map_or(has_remains, |written| *written == bytes);
+    let is_sound = |(id, bytes): &&Line| written.get(id).map_or(has_remains, |written| *written == bytes);
     if !after.iter().all(|found| is_sound(&found)) {
         return Err(broken("I7", "a damaged file was read as an entry that nobody wrote"));
     }

@@ -31,13 +31,14 @@ fn folder(version: u8) -> PathBuf {
 
 /// The golden stores of a version, in a folder of their own.
 fn unpacked(version: u8) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("a folder can be made");
     for (place, file, golden) in FILES {
-        fs::create_dir_all(dir.path().join(place)).unwrap();
+        fs::create_dir_all(dir.path().join(place)).expect("it can be written");
         let packed = folder(version).join(golden);
         if packed.exists() {
-            let bytes = zstd::stream::decode_all(fs::read(packed).unwrap().as_slice()).unwrap();
-            fs::write(dir.path().join(place).join(file), bytes).unwrap();
+            let bytes = zstd::stream::decode_all(fs::read(packed).expect("a golden file is there").as_slice())
+                .expect("it was packed whole");
+            fs::write(dir.path().join(place).join(file), bytes).expect("the folder can be written");
         }
     }
     dir
