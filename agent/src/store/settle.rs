@@ -16,7 +16,7 @@ use waystation_protocol::down::{Amended, Fate, Receipt};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
 use waystation_protocol::kind::header;
-use waystation_protocol::plant::{Plant, is_planted};
+
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
@@ -224,7 +224,6 @@ impl Settled {
             }
             let word = words.get(&known.entry.id);
             let out = match word.and_then(Word::fate) {
-                Some(Fate::Quarantined) if is_planted(Plant::RefusedStays) => None,
                 Some(Fate::Quarantined) => Some(Standing::Quarantined),
                 Some(Fate::Parked) => Some(Standing::Parked),
                 Some(Fate::Waived) => Some(Standing::Waived),

@@ -10,7 +10,6 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::{Problem, Wish};
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::freeze;
@@ -134,7 +133,7 @@ pub(crate) fn begin(
     let own = own::acts(conn, now)?;
     let mut stage = Stage::new(conn, rules, own.stored.seq, now);
     let head = wish.document.map(|id| stage.document(id).map(|document| document.head)).transpose()?;
-    if own.processed < own.stored.seq || freeze::is_returning(conn)? && !is_planted(Plant::ReturnedNotFirst) {
+    if own.processed < own.stored.seq || freeze::is_returning(conn)? {
         return Ok(None);
     }
     if seen.is_some() && seen != head {

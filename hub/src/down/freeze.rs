@@ -32,7 +32,7 @@ impl Freeze {
             Some(restore) => sites(conn, restore)?,
             None => BTreeSet::new(),
         };
-        let is_returning = is_returning(conn)? && !is_planted(Plant::ReturnedNotFirst);
+        let is_returning = is_returning(conn)?;
         if is_planted(Plant::FreezeIgnored) {
             return Ok(Freeze::default());
         }
