@@ -16,7 +16,6 @@ use waystation_protocol::down::{Amended, Fate, Receipt};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::EntryId;
 use waystation_protocol::kind::header;
-
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
