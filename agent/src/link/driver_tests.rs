@@ -23,6 +23,8 @@ struct Story {
     session: u8,
     /// Whether WELCOMEs answer an earlier HELLO.
     is_stale: bool,
+    /// Milliseconds more that an answer took on its way.
+    late_ms: i64,
     log: Vec<String>,
 }
 
@@ -45,6 +47,7 @@ impl Story {
             hub: SigningKey::from_bytes(&[1; 32]),
             session: 0,
             is_stale: false,
+            late_ms: 0,
             log: Vec::new(),
         };
         for step in script.split(';').map(str::trim) {
@@ -58,6 +61,10 @@ impl Story {
                 "down" => story.driver.handle_disconnected(),
                 "wait" => story.now = story.now.plus(number),
                 "welcome" => story.welcome(mark(b'e', number), 1),
+                "slow" => {
+                    story.late_ms = 120_000;
+                    story.welcome(mark(b'e', number), 1);
+                }
                 "stale" => {
                     story.is_stale = true;
                     story.welcome(mark(b'e', number), 1);
@@ -103,7 +110,7 @@ impl Story {
             capabilities: Vec::new(),
             t1: if self.is_stale { Timestamp(0) } else { self.driver.hello_left_at().unwrap_or(Timestamp(0)) },
             t2: Timestamp(1_000),
-            t3: Timestamp(1_010),
+            t3: Timestamp(1_010 - self.late_ms),
         };
         let frame = seal(Welcome::FRAME, &welcome.to_body(), &self.hub);
         self.hear(&frame);
@@ -286,6 +293,7 @@ fn a_hub_without_room_is_greeted_again_after_the_pause_and_nothing_else_follows(
 fn the_clock_is_compared_with_the_hubs() {
     // sent at 5.000, arrived at 5.030 of this clock; the hub took 10 ms at 1.000 of its own
     assert_eq!(Story::run("up; welcome 0").driver.clock_offset_ms(), Some(4_010));
-    // the answer to an earlier HELLO
+    // the answer to an earlier HELLO, or one that took longer than two minutes
     assert_eq!(Story::run("up; stale 0").driver.clock_offset_ms(), None);
+    assert_eq!(Story::run("up; slow 0").driver.clock_offset_ms(), None);
 }
