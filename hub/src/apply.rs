@@ -261,7 +261,10 @@ impl Applier {
                 }
             };
             journal.stored = journal.stored.max(*stored);
-            self.due.insert(*row);
+            // an applier loaded anew may have judged already what its mail tells late
+            if journal.judged < journal.stored {
+                self.due.insert(*row);
+            }
         }
         Ok(())
     }

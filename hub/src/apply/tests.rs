@@ -294,6 +294,20 @@ fn the_same_entry_again_is_ignored_and_other_bytes_under_its_id_are_not() {
     assert_eq!(hub.number("SELECT count(*) FROM fact"), 0, "a survey without a score has no facts");
 }
 
+/// An applier that begins reads how far journals are stored; the mail that tells of the same entries may come after that.
+#[test]
+fn news_of_entries_judged_already_are_no_damage() {
+    let mut agent = Agent::new(1, &["3702"]);
+    push(&mut agent, |_| {});
+    let mut hub = Hub::open();
+    hub.take_all(&agent);
+    let row = hub.number("SELECT id FROM stream WHERE stored_seq = 1");
+    hub.store.tell_stored(&[(row, Seq(1))]);
+    push(&mut agent, |_| {});
+    hub.take_all(&agent);
+    assert_eq!(hub.store.damage().unwrap(), None);
+}
+
 /// Two agents of one site; the second's entries follow the first's, which arrive later.
 /// Proves R-ENTRY-2.
 #[test]
