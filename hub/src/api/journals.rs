@@ -5,11 +5,10 @@ use axum::extract::State;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use utoipa::ToSchema;
-use waystation_protocol::chain::SeqRange;
 
 use super::App;
 use super::problem::Problem;
-use super::restore::RangeJson;
+use super::restore::{RangeJson, range_json};
 use crate::store::JournalRow;
 
 /// One journal.
@@ -88,11 +87,6 @@ impl From<&JournalRow> for JournalJson {
             }),
         }
     }
-}
-
-/// A range as JSON.
-pub(super) fn range_json(range: SeqRange) -> RangeJson {
-    RangeJson { first: range.first.0, last: range.last.0 }
 }
 
 /// Every journal.

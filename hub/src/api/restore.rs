@@ -11,7 +11,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::App;
 use super::problem::Problem;
-use crate::store::{AwaitedStream, RestoreReport};
+use crate::store::{AwaitedStream, Owed, RestoreReport};
 
 /// The last time the hub came back older.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -38,19 +38,37 @@ pub struct RestoreJson {
     pub released_by: Option<String>,
     /// Why.
     pub released_why: Option<String>,
-    /// Agents known then that have not said HELLO since.
+    /// Agents known then that have not brought back everything.
     pub awaited_agents: Vec<AwaitedAgentJson>,
+    /// What agents were told, have deleted, and nobody can bring back: their documents may have been decided already.
+    pub lost_downward: Vec<LostDownwardJson>,
+    /// Entries of the hub's own journals that the database had forgotten; those that agents were told of come back.
+    pub own_entries_forgotten: u64,
     /// Journals of which there was more.
     pub streams: Vec<AwaitedStreamJson>,
 }
 
-/// An agent that has not said HELLO since.
+/// An agent that has not brought back everything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct AwaitedAgentJson {
     /// Its id.
     pub agent: String,
     /// Its sites; `*` for any.
     pub sites: Vec<String>,
+    /// hello (not heard since), downward (it is bringing back what it was told) or release (some of that is lost: only ops
+    /// ends the wait).
+    pub waits_for: &'static str,
+}
+
+/// What an agent was told and cannot bring back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LostDownwardJson {
+    /// Its id.
+    pub agent: String,
+    /// Its sites; `*` for any.
+    pub sites: Vec<String>,
+    /// Of its downward journal.
+    pub range: RangeJson,
 }
 
 /// A journal of which there was more.
@@ -73,7 +91,7 @@ pub struct AwaitedStreamJson {
     /// What is still missing.
     pub missing: Option<RangeJson>,
     /// What is lost for good unless a copy turns up.
-    pub lost: Option<RangeJson>,
+    pub lost: Vec<RangeJson>,
 }
 
 /// Entries of a journal.
@@ -83,6 +101,11 @@ pub struct RangeJson {
     pub first: u64,
     /// The highest seq.
     pub last: u64,
+}
+
+/// A range as JSON.
+pub(super) fn range_json(range: SeqRange) -> RangeJson {
+    RangeJson { first: range.first.0, last: range.last.0 }
 }
 
 fn utc(at: Timestamp) -> String {
@@ -99,7 +122,8 @@ fn names(sites: &Sites) -> Vec<String> {
 impl From<&RestoreReport> for RestoreJson {
     fn from(report: &RestoreReport) -> RestoreJson {
         let released = report.ending.as_ref().filter(|ending| ending.is_release);
-        let awaited = report.agents.iter().filter(|agent| agent.greeted_at.is_none());
+        let awaited = report.agents.iter().filter_map(|agent| Some((agent, agent.owed()?)));
+        let lost_downward = report.agents.iter().flat_map(|agent| agent.lost.iter().map(move |range| (agent, *range)));
         RestoreJson {
             epoch: report.epoch,
             at: utc(report.at),
@@ -113,15 +137,30 @@ impl From<&RestoreReport> for RestoreJson {
             released_by: released.and_then(|ending| ending.by.clone()),
             released_why: released.and_then(|ending| ending.why.clone()),
             awaited_agents: awaited
-                .map(|agent| AwaitedAgentJson { agent: agent.agent.to_string(), sites: names(&agent.sites) })
+                .map(|(agent, owed)| AwaitedAgentJson {
+                    agent: agent.agent.to_string(),
+                    sites: names(&agent.sites),
+                    waits_for: match owed {
+                        Owed::Hello => "hello",
+                        Owed::Downward => "downward",
+                        Owed::Release => "release",
+                    },
+                })
                 .collect(),
+            lost_downward: lost_downward
+                .map(|(agent, range)| LostDownwardJson {
+                    agent: agent.agent.to_string(),
+                    sites: names(&agent.sites),
+                    range: range_json(range),
+                })
+                .collect(),
+            own_entries_forgotten: report.own_forgotten,
             streams: report.streams.iter().map(|stream| stream_json(stream, report.is_released())).collect(),
         }
     }
 }
 
 fn stream_json(stream: &AwaitedStream, is_released: bool) -> AwaitedStreamJson {
-    let json = |range: SeqRange| RangeJson { first: range.first.0, last: range.last.0 };
     AwaitedStreamJson {
         stream: stream.stream.to_string(),
         agent: stream.agent.to_string(),
@@ -130,8 +169,8 @@ fn stream_json(stream: &AwaitedStream, is_released: bool) -> AwaitedStreamJson {
         had_seq: stream.had.0,
         stored_seq: stream.stored.0,
         came_back: stream.came_back(),
-        missing: stream.missing(is_released).map(json),
-        lost: stream.lost(is_released).map(json),
+        missing: stream.missing(is_released).map(range_json),
+        lost: stream.lost(is_released).into_iter().map(range_json).collect(),
     }
 }
 

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use waystation_protocol::site::Sites;
 
 use super::App;
-use super::journals::range_json;
 use super::problem::Problem;
 use super::restore::RangeJson;
+use super::restore::range_json;
 use crate::board;
 use crate::clock;
 use crate::store::{AgentRow, ClockStepRow};

@@ -260,7 +260,7 @@ fn rows(report: &RestoreReport) -> Vec<String> {
             let range = |range: Option<waystation_protocol::chain::SeqRange>| {
                 range.map_or("-".to_owned(), |range| format!("{}..{}", range.first, range.last))
             };
-            let (missing, lost) = (range(stream.missing(released)), range(stream.lost(released)));
+            let (missing, lost) = (range(stream.missing(released)), range(stream.lost(released).first().copied()));
             format!("{} had {} back {} missing {missing} lost {lost}", stream.agent, stream.had, stream.came_back())
         })
         .map(|row| row[26..].trim_start_matches('0').to_owned())
@@ -315,7 +315,7 @@ fn goes_back(put_back: PutBack, cause: Cause) {
     assert!(hub.store.release_restore("王芳", "again", hub.now).is_err());
     let told = report(&hub);
     assert!(told.is_released() && !told.is_open() && !told.is_whole());
-    let lost: Vec<_> = told.streams.iter().filter_map(|stream| stream.lost(true)).collect();
+    let lost: Vec<_> = told.streams.iter().flat_map(|stream| stream.lost(true)).collect();
     assert_eq!(lost.iter().map(|range| (range.first.0, range.last.0)).collect::<Vec<_>>(), [(4, 4)]);
 
     // what was given up turns up after all: it is lost until stored
@@ -359,6 +359,32 @@ fn a_restore_ends_by_itself_once_everything_is_back() {
     hub.send(&east, &east.heartbeat(7));
     hub.barrier();
     assert_eq!(prunable(&hub), [3], "what was restored is in a backup, what came back is not yet");
+}
+
+/// Proves R-OLDER-4.
+#[test]
+fn what_was_named_lost_did_not_come_back_and_a_forks_beginning_came_back_once() {
+    let mut east = agent(1, "城东", 3);
+    let (hub, target) = (hub_with(&[&east]), tempfile::tempdir().unwrap());
+    let taken = back_up(&hub, target.path(), TAKEN);
+    let mut hub = hub;
+    let mut fork = east.fork(0x22, 3);
+    more(&mut fork, 2);
+    hub.send(&fork, &fork.fork_batch(4, 5));
+    more(&mut east, 4);
+    hub.take_all(&east);
+    hub.store.close();
+    by_the_tool(&taken.folder, hub.dir.path());
+    let mut hub = Hub::open_in(hub.dir, Timestamp(START.0 + 2 * RETENTION_MS));
+    hub.send(&east, &east.hello_knowing(7));
+    let late = east.batch_with(6, 7, |batch| batch.base = Some(east.mark(3)));
+    hub.send(&east, &late);
+    hub.send(&fork, &fork.hello_knowing(5));
+    hub.send(&fork, &fork.fork_batch(4, 5));
+    hub.barrier();
+    let told = report(&hub);
+    assert_eq!(rows(&told), ["101010101 had 5 back 2 missing - lost -", "101010101 had 7 back 2 missing - lost 4..5"]);
+    assert!(!told.is_open() && !told.is_whole(), "all that can come is here, and not everything came");
 }
 
 /// Proves R-PRUNE-3, R-OLDER-1.

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+use waystation_protocol::chain::SeqRange;
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::api::restore::RestoreJson;
 use crate::backup::{self, Manifest, Step, Taken};
 use crate::clock;
 use crate::config::Config;
-use crate::store::RestoreReport;
+use crate::store::{Owed, RestoreReport};
 
 /// One bar at a time, on standard error, quiet where that is no terminal.
 struct Bar {
@@ -125,13 +126,34 @@ pub(super) fn report(report: Option<&RestoreReport>, is_json: bool) -> String {
     }
     let Some(report) = report else { return "this hub never came back older".to_owned() };
     let mut lines = vec![heading(report)];
-    for agent in report.agents.iter().filter(|agent| agent.greeted_at.is_none()) {
-        lines.push(format!("agent {} ({}) has not said HELLO since", agent.agent, names(&agent.sites)));
+    if report.own_forgotten > 0 {
+        lines.push(format!(
+            "the hub's own journals: {} entries were forgotten; those that agents were told of come back with them, the others are lost",
+            report.own_forgotten
+        ));
+    }
+    for (agent, owed) in report.agents.iter().filter_map(|agent| Some((agent, agent.owed()?))) {
+        let words = match owed {
+            Owed::Hello => "has not said HELLO since",
+            Owed::Downward => "has not brought back all it was told",
+            Owed::Release => "cannot bring back all it was told: its sites stay read-only until release-restore",
+        };
+        lines.push(format!("agent {} ({}) {words}", agent.agent, names(&agent.sites)));
+    }
+    for agent in &report.agents {
+        for lost in &agent.lost {
+            let (first, last, sites) = (lost.first, lost.last, names(&agent.sites));
+            lines.push(format!(
+                "told to agent {} ({sites}): {first}..{last} lost for good, decisions may be among them",
+                agent.agent
+            ));
+        }
     }
     for stream in &report.streams {
-        let range = |range: Option<waystation_protocol::chain::SeqRange>, words: &str| {
-            range.map_or_else(String::new, |range| format!(", {}..{} {words}", range.first, range.last))
-        };
+        let range = |range: SeqRange, words: &str| format!(", {}..{} {words}", range.first, range.last);
+        let is_released = report.is_released();
+        let missing = stream.missing(is_released).map(|missing| range(missing, "still missing"));
+        let lost: String = stream.lost(is_released).into_iter().map(|lost| range(lost, "lost for good")).collect();
         lines.push(format!(
             "journal {} of agent {} ({}): had {}, {} came back{}{}",
             stream.stream,
@@ -139,8 +161,8 @@ pub(super) fn report(report: Option<&RestoreReport>, is_json: bool) -> String {
             names(&stream.sites),
             stream.had,
             stream.came_back(),
-            range(stream.missing(report.is_released()), "still missing"),
-            range(stream.lost(report.is_released()), "lost for good"),
+            missing.unwrap_or_default(),
+            lost,
         ));
     }
     lines.join("\n")

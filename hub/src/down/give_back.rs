@@ -16,7 +16,7 @@ use waystation_protocol::time::Timestamp;
 use super::journal::{self, Item, Stream};
 use super::{Meeting, forms, meet, own, post};
 use crate::clock;
-use crate::store::{StoreError, int};
+use crate::store::{StoreError, int, restore};
 
 /// What a returned batch came to.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) fn give_back(
     // where nothing is owed, the batch is a late copy
     let is_owed = stream.held > Seq(0);
     if is_owed {
-        pass_over(conn, &mut stream, batch.base, entries.before())?;
+        pass_over(conn, id, &mut stream, batch.base, entries.before())?;
     }
     let mut given = GivenBack {
         session: meet::holder(conn, agent)?,
@@ -84,9 +84,15 @@ pub(crate) fn give_back(
     Ok(Some(given))
 }
 
-/// Goes on after what the agent had deleted. It knows no hash in there, so `base` may lie below the head here; what it may never
+/// Goes on after what the agent had deleted, which is named lost. It knows no hash in there, so `base` may lie below the head here; what it may never
 /// have taken of what lies between is told anew.
-fn pass_over(conn: &Connection, stream: &mut Stream, base: Option<Mark>, to: Mark) -> Result<(), StoreError> {
+fn pass_over(
+    conn: &Connection,
+    agent: AgentId,
+    stream: &mut Stream,
+    base: Option<Mark>,
+    to: Mark,
+) -> Result<(), StoreError> {
     let head = stream.head.seq;
     let Some(base) = base.filter(|base| base.seq <= head && to.seq > head) else { return Ok(()) };
     if journal::mark_at(conn, stream, base.seq)? != Some(base) {
@@ -95,8 +101,8 @@ fn pass_over(conn: &Connection, stream: &mut Stream, base: Option<Mark>, to: Mar
     if base.seq < head && head > stream.stored {
         part(conn, stream, base)?;
     }
-    tracing::warn!(stream = %stream.stream, first = stream.head.seq.next().0, last = to.seq.0,
-        "downward entries that their agent has deleted are lost here");
+    let lost = SeqRange { first: stream.head.seq.next(), last: to.seq };
+    restore::name_lost_downward(conn, (agent, stream.stream), lost)?;
     journal::move_head(conn, stream.row, stream.head, to)?;
     stream.head = to;
     Ok(())

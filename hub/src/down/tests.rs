@@ -11,7 +11,7 @@ use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::down::{self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, StreamId};
-use waystation_protocol::message::{Ack, Batch, Held, Hello, Parent};
+use waystation_protocol::message::{Ack, Batch, Heartbeat, Held, Hello, Parent};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
@@ -19,7 +19,7 @@ use super::{ActError, DefineError, Downward, Meeting};
 use crate::ingest::{Greeting, Reply};
 use crate::store::fixture::{Agent, Hub, START};
 use crate::store::stepped::Stepped;
-use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Store};
+use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Owed, Store};
 
 /// What one agent holds of its downward journal.
 #[derive(Debug, Default, Clone)]
@@ -572,6 +572,41 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
     drop(conn);
     told.take(&hub, stream);
     assert_eq!((told.head().seq, Command::read(&told.read()[4]).unwrap().name), (Seq(5), "五".to_owned()));
+}
+
+/// Proves R-OLDER-2, R-OLDER-4.
+#[test]
+fn a_decision_that_its_agent_has_deleted_is_named_lost_and_the_site_waits_for_ops() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.put_back(&copy);
+    let held = Held { pruned: told.head().seq, ..told.held().unwrap() };
+    let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(3) });
+    hub.send(&agent, &hello);
+    assert_eq!(hub.welcome().meeting, None, "it has something to bring back");
+    let nothing = Batch { base: Some(Mark::ZERO), count: 0, payload: Builder::new().finish().into(), ..told.batch(1) };
+    let nothing = Batch { first_seq: told.head().seq.next(), prev_hash: told.head().hash, ..nothing };
+    hub.send(&agent, &agent.seal(&nothing));
+    hub.barrier();
+    let alive = Heartbeat { down: told.held(), ..agent.plain_heartbeat(3) };
+    hub.send(&agent, &agent.seal(&alive));
+    hub.barrier();
+    let report = hub.store.restore_report().unwrap().unwrap();
+    let lost = SeqRange { first: Seq(1), last: told.head().seq };
+    assert_eq!((report.agents[0].owed(), &report.agents[0].lost), (Some(Owed::Release), &vec![lost]));
+    assert!(report.is_open() && !report.is_whole());
+    let again = hub.decide(sheet, "approve", &[]);
+    assert!(matches!(again, Err(ActError::Frozen(_))), "it may have been decided: {again:?}");
+    hub.store.release_restore("王芳", "按纸质单复核", START).unwrap();
+    assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
+    assert_eq!(hub.store.restore_report().unwrap().unwrap().agents[0].lost, [lost], "it stays named");
 }
 
 /// Proves R-OLDER-3.

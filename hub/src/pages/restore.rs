@@ -10,7 +10,7 @@ use waystation_protocol::site::Sites;
 use super::text::grouped;
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
-use crate::store::{AwaitedStream, Cause, RestoreReport};
+use crate::store::{AwaitedAgent, AwaitedStream, Cause, Owed, RestoreReport};
 use crate::view;
 
 #[derive(Template)]
@@ -24,7 +24,7 @@ struct RestorePage {
 
 struct Told {
     words: Vec<Word>,
-    awaited: Vec<String>,
+    awaited: Vec<Word>,
     rows: Vec<Row>,
 }
 
@@ -78,16 +78,36 @@ fn told(t: Lang, report: &RestoreReport) -> Told {
         let (by, why) = (ending.by.as_deref().unwrap_or("–"), ending.why.as_deref().unwrap_or("–"));
         words.push(Word { label: t.released_by(), value: format!("{by}: {why} ({})", minute(ending.at)) });
     }
-    let awaited = report.agents.iter().filter(|agent| agent.greeted_at.is_none());
+    if report.own_forgotten > 0 {
+        let value = format!("{} ({})", grouped(report.own_forgotten.into()), t.own_forgotten_about());
+        words.push(Word { label: t.own_forgotten(), value });
+    }
     Told {
         words,
-        awaited: awaited.map(|agent| format!("{} ({})", names(t, &agent.sites), agent.agent)).collect(),
+        awaited: report.agents.iter().flat_map(|agent| awaited(t, agent)).collect(),
         rows: report.streams.iter().map(|stream| row(t, stream, report.is_released())).collect(),
     }
 }
 
+/// What an agent still owes, and what it cannot bring back.
+fn awaited(t: Lang, agent: &AwaitedAgent) -> Vec<Word> {
+    let who = format!("{} ({})", names(t, &agent.sites), agent.agent);
+    let owed = agent.owed().map(|owed| match owed {
+        Owed::Hello => t.awaited_agent(),
+        Owed::Downward => t.awaited_return(),
+        Owed::Release => t.awaited_release(),
+    });
+    let lost =
+        agent.lost.iter().map(|lost| Word { label: t.lost_downward(), value: format!("{who}: {}", range(*lost)) });
+    owed.map(|label| Word { label, value: who.clone() }).into_iter().chain(lost).collect()
+}
+
+fn range(range: SeqRange) -> String {
+    format!("{}–{}", range.first, range.last)
+}
+
 fn row(t: Lang, stream: &AwaitedStream, is_released: bool) -> Row {
-    let range = |range: SeqRange| format!("{}–{}", range.first, range.last);
+    let lost: Vec<String> = stream.lost(is_released).into_iter().map(range).collect();
     Row {
         site: names(t, &stream.sites),
         agent: stream.agent.to_string(),
@@ -96,7 +116,7 @@ fn row(t: Lang, stream: &AwaitedStream, is_released: bool) -> Row {
         had: grouped(stream.had.0.into()),
         came_back: grouped(stream.came_back().into()),
         missing: stream.missing(is_released).map(range),
-        lost: stream.lost(is_released).map(range),
+        lost: (!lost.is_empty()).then(|| lost.join(", ")),
     }
 }
 

@@ -66,7 +66,7 @@ texts! {
     restore_about = "中心的数据曾回到较早的时刻。各采集端会自动补送；此页说明哪些已补回，哪些还缺。"
         / "The hub's data went back to an earlier moment. Agents send again by themselves; this page says what came back and what has not.";
     restore_open = "正在补回；各采集端暂不清理本机数据" / "coming back; agents delete nothing meanwhile";
-    restore_lost = "已放行，仍有缺失的记录" / "released, and entries are lost";
+    restore_lost = "已结束，仍有缺失的记录" / "over, and entries are lost";
     restore_whole = "已全部补回" / "everything is back";
     cause = "原因" / "Cause";
     cause_restored = "由备份恢复" / "a backup was put in place";
@@ -76,6 +76,11 @@ texts! {
     backup = "备份" / "Backup";
     released_by = "放行" / "Released by";
     awaited_agent = "尚未联系的采集端" / "Agent not heard since";
+    awaited_return = "正在送回下行记录的采集端" / "Agent bringing back what it was told";
+    awaited_release = "无法送回全部下行记录的采集端，须人工放行" / "Agent that cannot bring back all it was told: only a release ends the wait";
+    lost_downward = "已丢失的下行记录，其中可能有审核决定" / "Told and lost; decisions may be among them";
+    own_forgotten = "中心自己的记录" / "The hub's own entries";
+    own_forgotten_about = "已回退；下发过的随采集端补回，其余丢失" / "forgotten; those that agents were told of come back, the others are lost";
     journal = "流水" / "Journal";
     in_backup = "恢复时已有" / "Held";
     had = "此前到达" / "Had";

@@ -268,7 +268,11 @@ impl Agent {
     }
 
     pub(crate) fn heartbeat(&self, stored: u64) -> Vec<u8> {
-        self.seal(&Heartbeat {
+        self.seal(&self.plain_heartbeat(stored))
+    }
+
+    pub(crate) fn plain_heartbeat(&self, stored: u64) -> Heartbeat {
+        Heartbeat {
             session: self.session,
             stream: self.stream,
             head: self.head(),
@@ -280,7 +284,7 @@ impl Agent {
             disk_free: 11,
             clock_offset_ms: Some(-3),
             build: "test".into(),
-        })
+        }
     }
 
     pub(crate) fn death(&self, session: SessionId) -> Vec<u8> {

@@ -83,7 +83,7 @@ pub use error::StoreError;
 pub use journals::{Absent, JournalRow};
 pub use life::HubIdentity;
 pub use lost::LostRange;
-pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, RestoreReport};
+pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, Owed, RestoreReport};
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };

@@ -1,98 +1,22 @@
 //! The hub came back older: what it had, what its agents have brought back, and what nobody brings.
 //!
 //! While a restore is open no prunable mark moves. It ends when every agent known then has said HELLO and every journal
-//! is whole again, downward ones too, or when ops releases it with a name and a reason. A range that did not come back stays named.
+//! is whole again, downward ones too, or when ops releases it with a name and a reason. A range that did not come back
+//! stays named. What an agent was told and has deleted never comes back: only ops ends that wait.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::codec;
 use waystation_protocol::id::{AgentId, StreamId};
 use waystation_protocol::message::Hello;
-use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 
+pub use self::report::{AwaitedAgent, AwaitedStream, Cause, Ending, Owed, RestoreReport};
 use super::heads::Head;
-use super::{Store, StoreError, array_at, hash_at, int, line, seq_at};
+use super::{Store, StoreError, hash_at, int, line, seq_at};
 use crate::down::own;
 
-/// How the hub learned that it came back older.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// `restore` put a backup in place.
-    Restored,
-    /// The database found at the start is older than what was last run here.
-    Copied,
-    /// An agent knows more to have been stored than there is.
-    Agent,
-}
-
-/// How a restore ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// By the hub's clock.
-    pub at: Timestamp,
-    /// Released by ops before everything was back; otherwise repaired.
-    pub is_release: bool,
-    /// Who released it.
-    pub by: Option<String>,
-    /// Why.
-    pub why: Option<String>,
-}
-
-/// An agent known when the hub came back older.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwaitedAgent {
-    /// Which.
-    pub agent: AgentId,
-    /// Its sites.
-    pub sites: Sites,
-    /// When it said HELLO since.
-    pub greeted_at: Option<Timestamp>,
-}
-
-/// A journal of which there was more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwaitedStream {
-    /// Which.
-    pub stream: StreamId,
-    /// Whose.
-    pub agent: AgentId,
-    /// Its agent's sites.
-    pub sites: Sites,
-    /// What the database held as it came back.
-    pub from: Seq,
-    /// The highest seq stored or announced before.
-    pub had: Seq,
-    /// What is stored now.
-    pub stored: Seq,
-    /// What its agent has deleted.
-    pub pruned: Seq,
-    /// Whether what came has another hash where the journal ended before.
-    pub is_other: bool,
-    /// When it was whole again.
-    pub settled_at: Option<Timestamp>,
-}
-
-/// The last time the hub came back older.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoreReport {
-    /// The epoch it began.
-    pub epoch: u64,
-    /// When, by the hub's clock.
-    pub at: Timestamp,
-    /// How the hub learned of it.
-    pub cause: Cause,
-    /// What it saw, in words.
-    pub detail: String,
-    /// The backup put in place, and when that was taken.
-    pub backup: Option<(String, Timestamp)>,
-    /// How it ended; none while it is open and prunable marks are frozen.
-    pub ending: Option<Ending>,
-    /// Agents known then.
-    pub agents: Vec<AwaitedAgent>,
-    /// Journals that had more.
-    pub streams: Vec<AwaitedStream>,
-}
+mod report;
 
 /// What begins a restore.
 pub(crate) struct Begin<'a> {
@@ -109,76 +33,6 @@ struct Latest {
     ending: Option<String>,
 }
 
-impl Cause {
-    /// Its name on the wire and in the books.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Cause::Restored => "restored",
-            Cause::Copied => "copied",
-            Cause::Agent => "agent",
-        }
-    }
-
-    fn of_name(name: &str) -> Cause {
-        match name {
-            "restored" => Cause::Restored,
-            "agent" => Cause::Agent,
-            _ => Cause::Copied,
-        }
-    }
-}
-
-impl AwaitedStream {
-    /// Entries that came back.
-    #[must_use]
-    pub fn came_back(&self) -> u64 {
-        if self.is_other { 0 } else { self.stored.min(self.had).0.saturating_sub(self.from.0) }
-    }
-
-    /// What did not come back.
-    fn absent(&self) -> Option<SeqRange> {
-        let first = if self.is_other { self.from.next() } else { self.stored.next() };
-        (self.settled_at.is_none() && first <= self.had).then_some(SeqRange { first, last: self.had })
-    }
-
-    /// What did not come back and still may; `is_released` says that ops waits no longer.
-    #[must_use]
-    pub fn missing(&self, is_released: bool) -> Option<SeqRange> {
-        let absent = self.absent().filter(|_| !is_released)?;
-        let first = absent.first.max(self.pruned.next());
-        (first <= absent.last).then_some(SeqRange { first, ..absent })
-    }
-
-    /// What is lost for good, unless a copy turns up: deleted at its agent, or given up by ops.
-    #[must_use]
-    pub fn lost(&self, is_released: bool) -> Option<SeqRange> {
-        let absent = self.absent()?;
-        let last = if is_released { absent.last } else { absent.last.min(self.pruned) };
-        (absent.first <= last).then_some(SeqRange { last, ..absent })
-    }
-}
-
-impl RestoreReport {
-    /// Whether prunable marks are frozen.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.ending.is_none()
-    }
-
-    /// Whether ops released it before everything was back.
-    #[must_use]
-    pub fn is_released(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.is_release)
-    }
-
-    /// Whether nothing is left to do or to know.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        !self.is_open() && self.streams.iter().all(|stream| stream.absent().is_none())
-    }
-}
-
 impl Store {
     /// The last time the hub came back older; none if it never did.
     ///
@@ -186,7 +40,7 @@ impl Store {
     ///
     /// The database fails.
     pub fn restore_report(&self) -> Result<Option<RestoreReport>, StoreError> {
-        report(&*self.inner.pool.lend()?)
+        report::report(&*self.inner.pool.lend()?)
     }
 
     /// Ends the open restore although not everything is back: prunable marks move again, and what is missing is lost.
@@ -231,8 +85,15 @@ pub(crate) fn begin(conn: &Connection, begin: &Begin<'_>, heads: &[Head]) -> Res
     let id = conn.last_insert_rowid();
     let hub: Option<Vec<u8>> =
         conn.query_row("SELECT value FROM meta WHERE name = 'hub_id'", [], |row| row.get(0)).optional()?;
-    // nobody sends the hub's own journals: what they held comes back with the downward ones
-    for head in heads.iter().filter(|head| hub.as_deref() != Some(&head.agent.as_bytes()[..])) {
+    // nobody sends the hub's own journals: what agents were told of them comes back with the downward ones
+    let is_own = |head: &Head| hub.as_deref() == Some(&head.agent.as_bytes()[..]);
+    let mut own_forgotten = 0;
+    for head in heads.iter().filter(|head| is_own(head)) {
+        own_forgotten += head.had.seq.0.saturating_sub(stored(conn, head.stream)?.seq.0);
+    }
+    let sql = "UPDATE restore SET own_forgotten = ?2 WHERE id = ?1";
+    conn.execute(sql, params![id, super::count(own_forgotten)])?;
+    for head in heads.iter().filter(|head| !is_own(head)) {
         let sql = "INSERT OR IGNORE INTO restore_agent (restore, agent, sites) VALUES (?1, ?2, ?3)";
         conn.execute(sql, params![id, head.agent.as_bytes(), codec::encode(&head.sites)])?;
         let stored = stored(conn, head.stream)?;
@@ -338,14 +199,32 @@ pub(crate) fn doubt(conn: &Connection, agent: AgentId, detail: &str, now: Timest
     begin_now(conn, agent, detail, &super::heads::gather(conn)?, now)
 }
 
-/// An agent's downward journal is back, whole.
+/// An agent's downward journal is back, as far as it can be; whole, unless some of it was named lost.
 pub(crate) fn note_returned(conn: &Connection, agent: AgentId, now: Timestamp) -> Result<(), StoreError> {
     note(
         conn,
-        "UPDATE restore_agent SET returned_at = ?3 WHERE restore = ?1 AND agent = ?2 AND returned_at IS NULL",
+        "UPDATE restore_agent SET returned_at = ?3 WHERE restore = ?1 AND agent = ?2 AND returned_at IS NULL
+         AND NOT EXISTS (SELECT 1 FROM restore_down WHERE restore = ?1 AND agent = ?2)",
         agent,
         now,
     )
+}
+
+/// An agent was told this and has deleted it. Where no restore is known, there is none to keep open: the range is only
+/// reported.
+pub(crate) fn name_lost_downward(
+    conn: &Connection,
+    (agent, stream): (AgentId, StreamId),
+    range: SeqRange,
+) -> Result<(), StoreError> {
+    tracing::error!(%agent, %stream, first = range.first.0, last = range.last.0,
+        "what an agent was told is named lost: it has deleted it, and this hub came back older");
+    let Some(latest) = unrepaired(conn)? else { return Ok(()) };
+    let sql = "INSERT OR IGNORE INTO restore_down (restore, agent, stream, first_seq, last_seq)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let row = params![latest.id, agent.as_bytes(), stream.as_bytes(), int(range.first), int(range.last)];
+    conn.prepare_cached(sql)?.execute(row)?;
+    Ok(())
 }
 
 /// An agent whose marks are the hub's is alive: that says as much as a HELLO.
@@ -398,73 +277,4 @@ fn end_if_whole(conn: &Connection, restore: i64, now: Timestamp) -> Result<(), S
         tracing::info!("everything known to have been stored is back; prunable marks move again");
     }
     Ok(())
-}
-
-fn report(conn: &Connection) -> Result<Option<RestoreReport>, StoreError> {
-    let sql = "SELECT id, epoch, at, cause, detail, folder, taken_at, ended_at, ending, ended_by, why
-               FROM restore ORDER BY id DESC LIMIT 1";
-    let found = conn.prepare_cached(sql)?.query_row([], |row| {
-        let folder: Option<String> = row.get(5)?;
-        let taken_at = Timestamp(row.get::<_, Option<i64>>(6)?.unwrap_or_default());
-        let ended_at: Option<i64> = row.get(7)?;
-        let is_release = row.get::<_, Option<String>>(8)?.as_deref() == Some("released");
-        let (by, why) = (row.get(9)?, row.get(10)?);
-        let report = RestoreReport {
-            epoch: seq_at(row, 1)?.0,
-            at: Timestamp(row.get(2)?),
-            cause: Cause::of_name(&row.get::<_, String>(3)?),
-            detail: row.get(4)?,
-            backup: folder.map(|folder| (folder, taken_at)),
-            ending: ended_at.map(|at| Ending { at: Timestamp(at), is_release, by, why }),
-            agents: Vec::new(),
-            streams: Vec::new(),
-        };
-        Ok((row.get::<_, i64>(0)?, report))
-    });
-    let Some((id, mut report)) = found.optional()? else { return Ok(None) };
-    report.agents = awaited_agents(conn, id)?;
-    report.streams = awaited_streams(conn, id)?;
-    Ok(Some(report))
-}
-
-fn sites(bytes: &[u8]) -> Result<Sites, StoreError> {
-    codec::decode_own(bytes).map_err(|error| StoreError::damaged(error.to_string()))
-}
-
-fn awaited_agents(conn: &Connection, restore: i64) -> Result<Vec<AwaitedAgent>, StoreError> {
-    let sql = "SELECT agent, sites, greeted_at FROM restore_agent WHERE restore = ?1 ORDER BY greeted_at, agent";
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query([restore])?;
-    let mut agents = Vec::new();
-    while let Some(row) = rows.next()? {
-        agents.push(AwaitedAgent {
-            agent: AgentId::from_bytes(array_at(row, 0)?),
-            sites: sites(&row.get::<_, Vec<u8>>(1)?)?,
-            greeted_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
-        });
-    }
-    Ok(agents)
-}
-
-fn awaited_streams(conn: &Connection, restore: i64) -> Result<Vec<AwaitedStream>, StoreError> {
-    let sql = "SELECT kept.stream, kept.agent, sites, from_seq, had_seq, coalesce(stored_seq, 0), pruned_seq, is_other,
-               settled_at FROM restore_stream AS kept LEFT JOIN stream ON stream.stream = kept.stream
-               WHERE restore = ?1 ORDER BY settled_at, kept.agent, kept.stream";
-    let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query([restore])?;
-    let mut streams = Vec::new();
-    while let Some(row) = rows.next()? {
-        streams.push(AwaitedStream {
-            stream: StreamId::from_bytes(array_at(row, 0)?),
-            agent: AgentId::from_bytes(array_at(row, 1)?),
-            sites: sites(&row.get::<_, Vec<u8>>(2)?)?,
-            from: seq_at(row, 3)?,
-            had: seq_at(row, 4)?,
-            stored: seq_at(row, 5)?,
-            pruned: seq_at(row, 6)?,
-            is_other: row.get(7)?,
-            settled_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
-        });
-    }
-    Ok(streams)
 }

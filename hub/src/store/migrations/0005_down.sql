@@ -1,10 +1,22 @@
 -- The hub's own journal, and the downward journal of every agent.
 
 ALTER TABLE agent ADD COLUMN is_hub INTEGER NOT NULL DEFAULT 0;     -- the hub itself: its acts are a journal like any other
+ALTER TABLE agent ADD COLUMN told_journal BLOB;                     -- written by the device that has the downward journal
 ALTER TABLE stream ADD COLUMN is_down INTEGER NOT NULL DEFAULT 0;   -- what one agent brought back: accepted before
 ALTER TABLE stream ADD COLUMN hold_seq INTEGER NOT NULL DEFAULT 0;  -- while frozen, nothing beyond is processed
 ALTER TABLE restore_agent ADD COLUMN returned_at INTEGER;           -- when its downward journal was known to be back
 UPDATE restore_agent SET returned_at = greeted_at;
+ALTER TABLE restore ADD COLUMN own_forgotten INTEGER NOT NULL DEFAULT 0;  -- entries of the hub's own journals
+
+-- What an agent was told, has deleted and cannot bring back. While there is any, only ops ends the restore.
+CREATE TABLE restore_down (
+    restore   INTEGER NOT NULL,
+    agent     BLOB NOT NULL,
+    stream    BLOB NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq  INTEGER NOT NULL,
+    PRIMARY KEY (restore, stream, first_seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE down_stream (
     id            INTEGER PRIMARY KEY,
@@ -60,7 +72,8 @@ INSERT INTO down_due (agent, site) SELECT agent, site FROM agent_site;
 CREATE TRIGGER agent_site_begins AFTER INSERT ON agent_site
 BEGIN INSERT OR REPLACE INTO down_due (agent, site) VALUES (new.agent, new.site); END;
 
--- Forks whose agent is still to be told of what the other branch holds.
+-- Journals whose device is still to be told of what the agent's other branches hold: forks, and whatever has the downward
+-- journal again after another had it.
 CREATE TABLE down_fork (stream INTEGER PRIMARY KEY) STRICT;
 CREATE TRIGGER fork_begins AFTER INSERT ON stream WHEN new.parent_stream IS NOT NULL
 BEGIN INSERT OR IGNORE INTO down_fork (stream) VALUES (new.id); END;
