@@ -11,6 +11,7 @@ use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Stream};
+use super::snapshot;
 use crate::store::{Retention, Store, StoreError, ceiling_of_backups, int, restore, seq_at};
 
 /// Rows looked at in one go when the prunable mark moves; the rest follow with the next heartbeat.
@@ -70,6 +71,7 @@ pub(crate) fn hello(
     retention: Retention,
     now: Timestamp,
 ) -> Result<Hailed, StoreError> {
+    snapshot::listens(conn, agent, hello.stream)?;
     let held = hello.down.as_ref().filter(|held| held.head != Mark::ZERO);
     let (speaks_of, stored) = match held.map(|held| compare(conn, agent, held)).transpose()? {
         None => {
@@ -161,6 +163,7 @@ pub(crate) fn heartbeat(
     if holder(conn, agent)? != Some(beat.session) {
         return Ok((None, false));
     }
+    snapshot::listens(conn, agent, beat.stream)?;
     let Some(held) = &beat.down else {
         return beat_of_nothing(conn, (agent, id), beat, is_whole, now).map(|meeting| (meeting, false));
     };

@@ -49,6 +49,8 @@ pub(crate) struct Relay<'a> {
     /// The rows of sites.
     pub(super) sites: HashMap<SiteId, i64>,
     audiences: HashMap<i64, Vec<Listener>>,
+    /// The journal whose device is told; none: that of the device which has the agent's downward journal.
+    told: Option<i64>,
     /// How far each stream is an agent's own.
     own: HashMap<(i64, i64), Seq>,
     open: Option<(i64, raw::Stored)>,
@@ -65,7 +67,12 @@ struct Listener {
 impl<'a> Relay<'a> {
     pub(crate) fn new(conn: &'a Connection, now: Timestamp) -> Relay<'a> {
         let (sites, audiences, own) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Relay { conn, now, sites, audiences, own, open: None }
+        Relay { conn, now, sites, audiences, told: None, own, open: None }
+    }
+
+    /// Tells the device that writes the journal in this row, whoever has the downward journal now.
+    pub(super) fn to_writer_of(conn: &'a Connection, journal: i64, now: Timestamp) -> Relay<'a> {
+        Relay { told: Some(journal), ..Relay::new(conn, now) }
     }
 
     /// Tells everyone who must know of an applied entry.
@@ -146,13 +153,13 @@ impl<'a> Relay<'a> {
         Ok(listeners)
     }
 
-    /// Up to which seq the entries of a stream are on the line of the agent's present stream. What a copy of it wrote
-    /// beyond the branching is news to it.
-    fn own_up_to(&mut self, agent: i64, stream: i64) -> Result<Seq, StoreError> {
+    /// Up to which seq the entries of a stream are on the line of the journal whose device is told. What a copy of it
+    /// wrote beyond the branching is news to it.
+    pub(super) fn own_up_to(&mut self, agent: i64, stream: i64) -> Result<Seq, StoreError> {
         if let Some(known) = self.own.get(&(agent, stream)) {
             return Ok(*known);
         }
-        let up_to = own_up_to(self.conn, agent, stream)?;
+        let up_to = own_up_to(self.conn, agent, stream, self.told)?;
         self.own.insert((agent, stream), up_to);
         Ok(up_to)
     }
@@ -210,16 +217,17 @@ pub(crate) fn sealed(receipt: &Receipt, at: Timestamp) -> Item {
     Item::of(&entry, entry.to_bytes())
 }
 
-fn own_up_to(conn: &Connection, agent: i64, stream: i64) -> Result<Seq, StoreError> {
+fn own_up_to(conn: &Connection, agent: i64, stream: i64, told: Option<i64>) -> Result<Seq, StoreError> {
     let owner: i64 =
         conn.prepare_cached("SELECT agent FROM stream WHERE id = ?1")?.query_row([stream], |row| row.get(0))?;
     if owner != agent {
         return Ok(Seq(0));
     }
-    let present = "SELECT stream.id FROM agent JOIN stream ON stream.stream = agent.journal WHERE agent.id = ?1";
-    let present: Option<i64> = conn.prepare_cached(present)?.query_row([agent], |row| row.get(0)).optional()?;
-    // an agent whose present stream is not known here has only what is
-    let Some(mut at) = present else { return Ok(Seq(u64::MAX)) };
+    let present = "SELECT stream.id FROM agent JOIN stream ON stream.stream = coalesce(told_journal, agent.journal)
+                   WHERE agent.id = ?1";
+    let present = || conn.prepare_cached(present)?.query_row([agent], |row| row.get(0)).optional();
+    // a device whose present stream is not known here has only what is
+    let Some(mut at) = told.map_or_else(present, |told| Ok(Some(told)))? else { return Ok(Seq(u64::MAX)) };
     let mut up_to = Seq(u64::MAX);
     let sql = "SELECT parent.id, child.parent_seq FROM stream AS child
                JOIN stream AS parent ON parent.stream = child.parent_stream WHERE child.id = ?1";

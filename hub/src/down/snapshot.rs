@@ -1,4 +1,4 @@
-//! What an agent is told when it comes to stand for a site, and when its journal forked.
+//! What an agent is told when it comes to stand for a site, when its journal forked, and when its original is back.
 //!
 //! Both may be long, so they are told in steps, each in a transaction of its own; entries applied meanwhile are told at
 //! once where the step has passed their document, and by a later step otherwise. An agent whose journal is not known to
@@ -15,7 +15,7 @@ use waystation_protocol::time::Timestamp;
 use super::journal::{self, Item};
 use super::relay::{Relay, Relayed, is_applied};
 use crate::apply::history;
-use crate::store::{StoreError, array_at, raw, seq_at};
+use crate::store::{StoreError, array_at, lost, raw, seq_at};
 
 /// Documents per step.
 const STEP: i64 = 200;
@@ -77,63 +77,93 @@ fn tell_site(conn: &Connection, due: &Due, now: Timestamp) -> Result<(), StoreEr
     Ok(())
 }
 
-struct Fork {
+/// A journal whose device is to be told.
+struct Branch {
     row: i64,
     agent: i64,
     stream: StreamId,
-    at: Mark,
-    /// The parent's row and what is stored of it; none where the hub does not know the parent.
-    parent: Option<(i64, Seq)>,
+    /// Where it left its parent; none where it has none.
+    at: Option<Mark>,
 }
 
-/// The next fork whose other branch is processed: its agent is told what that one holds, then that this was all.
+/// The device that has the agent's downward journal writes this journal. Where another had it before, what that one wrote
+/// meanwhile is news to this one.
+pub(super) fn listens(conn: &Connection, agent: i64, journal: StreamId) -> Result<(), StoreError> {
+    let sql = "UPDATE agent SET told_journal = ?2 WHERE id = ?1 AND told_journal IS NOT ?2";
+    if conn.prepare_cached(sql)?.execute(params![agent, journal.as_bytes()])? == 0 {
+        return Ok(());
+    }
+    let sql = "INSERT OR IGNORE INTO down_fork (stream) SELECT own.id FROM stream AS own
+               WHERE own.stream = ?2 AND own.agent = ?1 AND EXISTS
+               (SELECT 1 FROM stream WHERE stream.agent = ?1 AND stream.id <> own.id AND is_aside = 0)";
+    conn.prepare_cached(sql)?.execute(params![agent, journal.as_bytes()])?;
+    Ok(())
+}
+
+/// The next branch whose parent is processed: its device is told what the agent's other branches hold and, where it is a
+/// fork, that this was all.
 fn rehydrate_next(conn: &Connection, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "SELECT fork.id, fork.agent, fork.stream, fork.parent_seq, fork.parent_hash, parent.id, parent.stored_seq
+    let sql = "SELECT fork.id, fork.agent, fork.stream, fork.parent_seq, fork.parent_hash, fork.parent_stream IS NULL
                FROM down_fork JOIN stream AS fork ON fork.id = down_fork.stream
                LEFT JOIN stream AS parent ON parent.stream = fork.parent_stream
                WHERE parent.id IS NULL OR parent.processed_seq = parent.stored_seq LIMIT 1";
     let found = conn.prepare_cached(sql)?.query_row([], |row| {
-        let parent: Option<i64> = row.get(5)?;
-        let stored = parent.map(|_| seq_at(row, 6)).transpose()?;
-        Ok(Fork {
-            row: row.get(0)?,
-            agent: row.get(1)?,
-            stream: StreamId::from_bytes(array_at(row, 2)?),
-            at: Mark {
-                seq: seq_at(row, 3)?,
-                hash: row.get::<_, Option<[u8; 32]>>(4)?.map_or(Hash::ZERO, Hash::from_bytes),
-            },
-            parent: parent.zip(stored),
-        })
+        let hash = row.get::<_, Option<[u8; 32]>>(4)?.map_or(Hash::ZERO, Hash::from_bytes);
+        let at = if row.get(5)? { None } else { Some(Mark { seq: seq_at(row, 3)?, hash }) };
+        Ok(Branch { row: row.get(0)?, agent: row.get(1)?, stream: StreamId::from_bytes(array_at(row, 2)?), at })
     });
-    let Some(fork) = found.optional()? else { return Ok(()) };
-    conn.prepare_cached("DELETE FROM down_fork WHERE stream = ?1")?.execute([fork.row])?;
-    let told = fork.parent.map(|(parent, stored)| tell_branch(conn, &fork, parent, stored, now));
-    if let Some(Err(StoreError::Damaged(damage))) = &told {
+    let Some(branch) = found.optional()? else { return Ok(()) };
+    conn.prepare_cached("DELETE FROM down_fork WHERE stream = ?1")?.execute([branch.row])?;
+    if let Err(StoreError::Damaged(damage)) = tell_others(conn, &branch, now) {
         // without its marker the agent goes on only with documents that nobody else touched
-        tracing::error!(stream = %fork.stream, damage, "a fork cannot be told what the other branch holds");
+        tracing::error!(stream = %branch.stream, damage, "a branch cannot be told all that the others hold");
         return Ok(());
     }
-    told.transpose()?;
-    let marker = Rehydrated { stream: fork.stream, at: fork.at };
+    let Some(at) = branch.at else { return Ok(()) };
+    let marker = Rehydrated { stream: branch.stream, at };
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"waystation rehydrated").update(fork.stream.as_bytes());
+    hasher.update(b"waystation rehydrated").update(branch.stream.as_bytes());
     let key = journal::short(hasher.finalize().as_bytes());
     let entry = marker.entry(Stamp { id: EntryId::from_bytes(key), now });
-    journal::tell(conn, fork.agent, &Item::of(&entry, entry.to_bytes()), now)
+    journal::tell(conn, branch.agent, &Item::of(&entry, entry.to_bytes()), now)
 }
 
-/// Tells every applied entry of the parent beyond the branching.
-fn tell_branch(conn: &Connection, fork: &Fork, parent: i64, stored: Seq, now: Timestamp) -> Result<(), StoreError> {
-    let (mut relay, mut at) = (Relay::new(conn, now), fork.at.seq);
-    while at < stored {
-        let batch = raw::containing(conn, parent, at.next())?;
+/// Tells every applied entry of the agent's other journals that is not on the branch's line.
+fn tell_others(conn: &Connection, branch: &Branch, now: Timestamp) -> Result<(), StoreError> {
+    let sql =
+        "SELECT id, floor_seq, processed_seq FROM stream WHERE agent = ?1 AND id <> ?2 AND is_aside = 0 ORDER BY id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let others = statement
+        .query_map([branch.agent, branch.row], |row| Ok((row.get::<_, i64>(0)?, seq_at(row, 1)?, seq_at(row, 2)?)))?;
+    let mut relay = Relay::to_writer_of(conn, branch.row, now);
+    for other in others {
+        let (other, floor, processed) = other?;
+        let from = relay.own_up_to(branch.agent, other)?.max(floor);
+        tell_rest(conn, &mut relay, branch.agent, (other, from, processed))?;
+    }
+    Ok(())
+}
+
+/// Tells the applied entries of a journal between two seqs; lost ranges are passed over.
+fn tell_rest(
+    conn: &Connection,
+    relay: &mut Relay<'_>,
+    agent: i64,
+    (journal, from, to): (i64, Seq, Seq),
+) -> Result<(), StoreError> {
+    let mut at = from;
+    while at < to {
+        if let Some(lost) = lost::beginning_at(conn, journal, at.next())? {
+            at = lost.end.seq;
+            continue;
+        }
+        let batch = raw::containing(conn, journal, at.next())?;
         for (mark, bytes) in batch.entries.entries_from(at.next()) {
             at = mark.seq;
             let Ok(entry) = Entry::from_bytes(bytes) else { continue };
             let document = entry.document();
-            if at <= stored && is_applied(conn, document, parent, at)? {
-                relay.tell(fork.agent, &Relayed { document, entry: entry.id, stream: parent, seq: at })?;
+            if at <= to && is_applied(conn, document, journal, at)? {
+                relay.tell(agent, &Relayed { document, entry: entry.id, stream: journal, seq: at })?;
             }
         }
     }

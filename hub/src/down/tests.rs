@@ -842,3 +842,33 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(told.entries[0], agent.entry(3));
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
+
+/// A copy wrote while the original was away; when that is back it has the downward journal again.
+#[test]
+fn who_has_the_downward_journal_again_is_told_what_its_copy_wrote_meanwhile() {
+    let (mut hub, mut told) = (Hub::open(), Told::default());
+    let mut agent = Agent::new(1, &["3702"]);
+    agent.survey(1);
+    hub.take_all(&agent);
+    hub.tell(&agent, &mut told);
+    let mut copy = agent.fork(0x22, 1);
+    copy.survey(2);
+    let take_over = |who: &Agent, from: &Agent, stored| {
+        let hello = Hello { last_session: Some(from.session), down: told.held(), ..who.plain_hello(stored) };
+        who.seal(&hello)
+    };
+    let hello = take_over(&copy, &agent, 1);
+    hub.send(&copy, &hello);
+    hub.send(&copy, &copy.fork_batch(2, 2));
+    hub.wait("the copy's entry is processed", |hub| hub.store.totals().unwrap().processed == 2);
+    hub.wait("the copy is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
+    assert_eq!(hub.number("SELECT count(*) FROM down_entry WHERE on_document = 1"), 0, "its own is nothing new");
+    let hello = take_over(&agent, &copy, 1);
+    hub.send(&agent, &hello);
+    hub.barrier();
+    hub.wait("the original is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
+    let sql = "SELECT entry FROM down_entry WHERE on_document = 1";
+    let conn = hub.store.reader().unwrap();
+    let news: Vec<Vec<u8>> = conn.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().flatten().collect();
+    assert_eq!(news, [copy.entry(2)]);
+}
