@@ -70,6 +70,15 @@ pub struct Amended {
     pub set: BTreeMap<String, Value>,
 }
 
+/// Who decided about an entry that was set aside, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
 /// Tells an agent what became of an entry of its journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -91,6 +100,8 @@ pub struct Receipt {
     pub en: String,
     /// Of a fix: what stands for the captured act and fields.
     pub amended: Option<Amended>,
+    /// Where a person decided: a hub that came back older learns it again from here.
+    pub resolved: Option<Resolved>,
 }
 
 /// Something an agent is to do.
@@ -197,6 +208,9 @@ impl Receipt {
             let fields = amended.set.iter();
             set.extend(fields.map(|(key, value)| (format!("{FIXED_FIELDS}{key}"), value.clone())));
         }
+        if let Some(Resolved { by, why }) = &self.resolved {
+            set.extend(texts([("by", by.clone()), ("why", why.clone())]));
+        }
         build(RECEIPT, self.fate.name(), set, stamp)
     }
 
@@ -216,6 +230,9 @@ impl Receipt {
             zh: reader.text("zh")?.to_owned(),
             en: reader.text("en")?.to_owned(),
             amended: reader.text("act").map(|act| Amended { act: act.to_owned(), set: fields.collect() }),
+            resolved: reader
+                .text("by")
+                .map(|by| Resolved { by: by.to_owned(), why: reader.text("why").unwrap_or_default().to_owned() }),
         })
     }
 }
@@ -353,6 +370,7 @@ mod tests {
             zh: "不在本方手中".into(),
             en: "the writer does not hold the pen".into(),
             amended,
+            resolved: None,
         }
     }
 
@@ -367,6 +385,10 @@ mod tests {
             receipt(Fate::Waived, None),
             receipt(Fate::Replayed, None),
             receipt(Fate::Fixed, Some(amended)),
+            Receipt {
+                resolved: Some(Resolved { by: "王芳".into(), why: "录错".into() }),
+                ..receipt(Fate::Waived, None)
+            },
             Receipt { entry: None, document: None, ..receipt(Fate::Quarantined, None) },
         ] {
             assert_eq!(Receipt::read(&sent(receipt.entry(STAMP))), Some(receipt));

@@ -251,6 +251,7 @@ fn what_the_hub_did_to_a_document_is_told_and_stands_in_the_way_of_more() {
         zh: "不代表该网点".into(),
         en: "no such site".into(),
         amended: None,
+        resolved: None,
     };
     hear(&bench, &[receipt.entry(stamp)]);
     let (status, shown) = bench.get(&format!("/api/v1/documents/{id}"));

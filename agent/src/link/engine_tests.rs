@@ -406,6 +406,7 @@ fn a_receipt_takes_an_entry_out_of_its_document_and_another_puts_it_back() {
         zh: "不代表该网点".into(),
         en: "no site".into(),
         amended: None,
+        resolved: None,
     };
     bench.tell(|stamp| receipt(Fate::Quarantined).entry(stamp));
     bench.tell(|stamp| receipt(Fate::Replayed).entry(stamp));

@@ -73,7 +73,7 @@ fn receipt(entry: &Entry, fate: Fate) -> Receipt {
     let amended = (fate == Fate::Fixed).then(|| Amended { act: entry.act.clone(), set });
     let (stream, code) = (StreamId::from_bytes([1; 16]), "told".to_owned());
     let (zh, en) = ("中心所述".to_owned(), "as the hub says".to_owned());
-    Receipt { entry: Some(entry.id), document: None, stream, seq: Seq(1), fate, code, zh, en, amended }
+    Receipt { entry: Some(entry.id), document: None, stream, seq: Seq(1), fate, code, zh, en, amended, resolved: None }
 }
 
 fn check(script: &str, expected: &str) {

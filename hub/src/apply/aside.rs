@@ -14,7 +14,7 @@ use super::judge::Place;
 use super::reason::Reason;
 use super::receipt;
 use super::slice::Slice;
-use super::standing::{Decision, Fix};
+use super::standing::{Decision, Fix, Key};
 use crate::store::{StoreError, int};
 
 /// An entry that was not applied.
@@ -48,6 +48,8 @@ pub(super) struct Decided {
     pub(super) outcome: Outcome,
     /// Why it is still set aside, or why the request was refused.
     pub(super) after: Option<Reason>,
+    /// Where its entry is set aside, and its key: a request that an agent brought back does not know them.
+    pub(super) stands: Option<(i64, Seq, Key)>,
 }
 
 /// How a request ended.
@@ -150,14 +152,19 @@ pub(super) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<
         write_change(conn, change, now)?;
     }
     for decided in &slice.decided {
-        let sql = "UPDATE resolution SET outcome = ?2, after_code = ?3, after_reason = ?4, after_zh = ?5 WHERE id = ?1";
+        let sql = "UPDATE resolution SET outcome = ?2, after_code = ?3, after_reason = ?4, after_zh = ?5,
+                   stream = coalesce(?6, stream), seq = coalesce(?7, seq), entry_key = coalesce(?8, entry_key)
+                   WHERE id = ?1";
         let after = decided.after.as_ref();
         conn.prepare_cached(sql)?.execute(params![
             decided.id,
             decided.outcome.word(),
             after.map(|reason| &reason.code),
             after.map(|reason| &reason.en),
-            after.map(|reason| &reason.zh)
+            after.map(|reason| &reason.zh),
+            decided.stands.map(|(stream, _, _)| stream),
+            decided.stands.map(|(_, seq, _)| int(seq)),
+            decided.stands.map(|(_, _, key)| key)
         ])?;
     }
     Ok(())

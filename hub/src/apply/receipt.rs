@@ -12,7 +12,7 @@ use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::Timestamp;
 
 use super::standing::Fix;
-use crate::down::{journal, relay};
+use crate::down::{journal, relay, trail};
 use crate::store::{StoreError, array_at, int};
 
 /// Tells the agent what became of the entry at this place, by its row in quarantine. `fix`: what stands for it. `at`:
@@ -44,11 +44,13 @@ pub(super) fn tell(
             zh: row.get(4)?,
             en: row.get(5)?,
             amended: fix.map(|fix| Amended { act: fix.act.clone(), set: fix.set.clone() }),
+            resolved: None,
         };
         let at = at.unwrap_or(Timestamp(row.get(7)?));
         Ok((row.get::<_, i64>(0)?, receipt, at))
     });
     // the hub's own entries have nobody to be told
     let Some((agent, receipt, at)) = found.optional()? else { return Ok(()) };
+    let receipt = Receipt { resolved: trail::resolved(conn, (stream, seq), fate)?, ..receipt };
     journal::tell(conn, agent, &relay::sealed(&receipt, at), now)
 }

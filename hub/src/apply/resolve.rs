@@ -8,6 +8,7 @@
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::Seq;
 use waystation_protocol::entry::Entry;
+use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::header;
 use waystation_protocol::time::Timestamp;
 
@@ -31,6 +32,9 @@ struct Request {
     stream: i64,
     seq: Seq,
     at: Timestamp,
+    /// The entry meant, where it can be read.
+    entry: Option<EntryId>,
+    document: Option<DocId>,
     wish: Wish,
 }
 
@@ -53,7 +57,8 @@ pub(super) fn is_asked(conn: &Connection) -> Result<bool, StoreError> {
 
 /// The oldest requests that can be decided.
 fn asked(conn: &Connection, most: usize) -> Result<Vec<Request>, StoreError> {
-    let sql = "SELECT r.id, r.stream, r.seq, r.at, r.action, r.act, r.fields, q.site FROM resolution r
+    let sql =
+        "SELECT r.id, r.stream, r.seq, r.at, r.action, r.act, r.fields, q.site, r.entry, r.document FROM resolution r
                JOIN stream s ON s.id = r.stream LEFT JOIN quarantine q ON q.stream = r.stream AND q.seq = r.seq
                WHERE r.outcome IS NULL AND s.processed_seq >= r.seq ORDER BY r.id";
     let mut statement = conn.prepare_cached(sql)?;
@@ -73,9 +78,26 @@ fn asked(conn: &Connection, most: usize) -> Result<Vec<Request>, StoreError> {
             _ => Wish::Replay,
         };
         let (stream, seq, at) = (row.get(1)?, seq_at(row, 2)?, Timestamp(row.get(3)?));
-        requests.push(Request { id: row.get(0)?, stream, seq, at, wish });
+        let entry = row.get::<_, Option<[u8; 16]>>(8)?.map(EntryId::from_bytes);
+        let document = row.get::<_, Option<[u8; 16]>>(9)?.map(DocId::from_bytes);
+        requests.push(Request { id: row.get(0)?, stream, seq, at, entry, document, wish });
     }
     Ok(requests)
+}
+
+/// Where entries of a document are set aside.
+fn open_of(conn: &Connection, document: DocId) -> Result<Vec<(i64, Seq)>, StoreError> {
+    let sql = "SELECT stream, seq FROM quarantine WHERE document = ?1 AND resolved_at IS NULL ORDER BY id";
+    let mut statement = conn.prepare_cached(sql)?;
+    let places = statement.query_map([document.as_bytes()], |row| Ok((row.get(0)?, seq_at(row, 1)?)))?;
+    Ok(places.collect::<Result<_, _>>()?)
+}
+
+impl Open {
+    /// The id of its entry, where it can be read.
+    fn id(&self) -> Option<EntryId> {
+        Entry::from_bytes(&self.entry).ok().map(|entry| entry.id)
+    }
 }
 
 fn open(conn: &Connection, stream: i64, seq: Seq) -> Result<Option<Open>, StoreError> {
@@ -93,18 +115,42 @@ impl Applier {
     pub(super) fn resolve(&mut self) -> Result<Slice, StoreError> {
         let mut draft = Draft::new(self.generation);
         for request in asked(&self.conn, REQUESTS)? {
-            let (outcome, after) = self.decide(&mut draft, &request)?;
-            draft.slice.decided.push(Decided { id: request.id, outcome, after });
+            let decided = self.decide(&mut draft, request)?;
+            draft.slice.decided.push(decided);
         }
         self.finish(draft)
     }
 
-    fn decide(&mut self, draft: &mut Draft, request: &Request) -> Result<(Outcome, Option<Reason>), StoreError> {
-        let moot = (Outcome::Moot, Some(Reason::settled()));
-        if draft.gone.contains(&(request.stream, request.seq)) {
-            return Ok(moot);
+    fn decide(&mut self, draft: &mut Draft, asked: Request) -> Result<Decided, StoreError> {
+        let (id, stands) = (asked.id, self.stands(draft, &asked)?);
+        let Some((stream, seq, open)) = stands else {
+            return Ok(Decided { id, outcome: Outcome::Moot, after: Some(Reason::settled()), stands: None });
+        };
+        let request = Request { stream, seq, ..asked };
+        let key = key_of(stream, seq, &open.entry, open.id().is_some());
+        let (outcome, after) = self.carry_out(draft, &request, open)?;
+        Ok(Decided { id, outcome, after, stands: Some((stream, seq, key)) })
+    }
+
+    /// Where the entry meant is set aside: at its place, or where another copy of it came first.
+    fn stands(&self, draft: &Draft, request: &Request) -> Result<Option<(i64, Seq, Open)>, StoreError> {
+        let is_meant = |open: &Open| request.entry.is_none_or(|entry| open.id() == Some(entry));
+        let mut places = vec![(request.stream, request.seq)];
+        places.extend(request.document.map(|document| open_of(&self.conn, document)).transpose()?.unwrap_or_default());
+        for (stream, seq) in places.into_iter().filter(|place| !draft.gone.contains(place)) {
+            if let Some(open) = open(&self.conn, stream, seq)?.filter(is_meant) {
+                return Ok(Some((stream, seq, open)));
+            }
         }
-        let Some(open) = open(&self.conn, request.stream, request.seq)? else { return Ok(moot) };
+        Ok(None)
+    }
+
+    fn carry_out(
+        &mut self,
+        draft: &mut Draft,
+        request: &Request,
+        open: Open,
+    ) -> Result<(Outcome, Option<Reason>), StoreError> {
         if !matches!(request.wish, Wish::Waive) && self.is_damaged(request.stream, request.seq)? {
             return Ok((Outcome::Refused, Some(Reason::damaged())));
         }

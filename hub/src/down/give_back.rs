@@ -7,14 +7,14 @@
 use rusqlite::{Connection, params};
 use waystation_protocol::batch::Unpacked;
 use waystation_protocol::chain::{Mark, Seq, SeqRange};
-use waystation_protocol::down::{self, Command};
+use waystation_protocol::down::{self, Command, Receipt};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::message::Batch;
 use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Item, Stream};
-use super::{Meeting, forms, meet, own, post};
+use super::{Meeting, forms, meet, own, post, trail};
 use crate::clock;
 use crate::store::{StoreError, int, restore};
 
@@ -156,7 +156,10 @@ fn take(
         match read.as_ref().map(|entry| (entry, Command::read(entry))) {
             Ok(_) if item.is_on_document => on_documents.push(item.entry),
             Ok((entry, Some(command))) => post::remember(conn, stream.agent, entry, &command)?,
-            Ok((entry, None)) => forms::learn(conn, entry, &item.entry, now)?,
+            Ok((entry, None)) => match Receipt::read(entry) {
+                Some(receipt) => trail::learn(conn, &receipt, entry.occurred_at)?,
+                None => forms::learn(conn, entry, &item.entry, now)?,
+            },
             Err(error) => tracing::warn!(%error, stream = %stream.stream, "a returned entry cannot be read"),
         }
     }

@@ -24,6 +24,7 @@ mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trail;
 #[cfg(test)]
 mod workers_tests;
 

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use waystation_protocol::chain::Seq;
-use waystation_protocol::down::{Amended, Fate, Receipt, Stamp};
+use waystation_protocol::down::{Amended, Fate, Receipt, Resolved, Stamp};
 use waystation_protocol::id::{DocId, EntryId, StreamId};
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
@@ -178,7 +178,7 @@ impl<'a> Relay<'a> {
 
     /// The receipt of the fix that stands for an entry.
     fn fix_of(&self, applied: &Relayed) -> Result<Option<Item>, StoreError> {
-        let sql = "SELECT act, fields, before_code, before_zh, before_reason, stream.stream, seq, at FROM resolution
+        let sql = "SELECT act, fields, before_code, before_zh, before_reason, stream.stream, seq, at, who, why FROM resolution
                    JOIN stream ON stream.id = resolution.stream
                    WHERE document = ?1 AND entry = ?2 AND action = 'fix' AND outcome = 'applied' LIMIT 1";
         let found = self.conn.prepare_cached(sql)?.query_row(
@@ -194,6 +194,7 @@ impl<'a> Relay<'a> {
                     zh: row.get(3)?,
                     en: row.get(4)?,
                     amended: None,
+                    resolved: Some(Resolved { by: row.get(8)?, why: row.get(9)? }),
                 };
                 Ok((receipt, row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, Timestamp(row.get(7)?)))
             },

@@ -843,6 +843,52 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
 
+/// Proves R-OLDER-3.
+#[test]
+fn what_people_had_decided_about_entries_set_aside_comes_back_with_the_receipts() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join(DATABASE);
+    let mut agent = Agent::new(1, &["3702"]);
+    let other = Agent::new(2, &["3702"]);
+    let (mut told, mut others) = (Told::default(), Told::default());
+    hub.take_all(&other);
+    hub.tell(&other, &mut others);
+    let mut hub = hub.copy(&copy);
+    // the copy has never heard of this agent
+    for score in ["x", "y", "z"] {
+        let poison = agent.survey_entry(|entry| drop(entry.set.insert("score".into(), score.into())));
+        agent.push(poison.to_bytes());
+    }
+    hub.take_all(&agent);
+    let place = |seq| EntryPlace { stream: agent.stream, seq: Seq(seq) };
+    let change = Change { act: None, set: [("score".to_owned(), 80.into())].into(), drop: Vec::new() };
+    let fix = Ask { action: Action::Fix(change), who: "王芳".into(), why: "录错".into() };
+    let waive = Ask { action: Action::Waive, who: "李娜".into(), why: "重复".into() };
+    for (seq, ask) in [(1, fix), (2, waive)] {
+        let number = hub.store.ask(place(seq), ask).unwrap();
+        hub.store.wait_decided(number, 20_000).unwrap();
+    }
+    hub.tell(&agent, &mut told);
+    hub.tell(&other, &mut others);
+
+    let mut hub = hub.put_back(&copy);
+    hub.meet_knowing(&agent, &told, 3);
+    hub.send(&agent, &agent.seal(&told.batch(1)));
+    hub.meet_knowing(&other, &others, 0);
+    hub.send(&other, &other.seal(&others.batch(1)));
+    hub.send(&agent, &agent.batch(1, 3));
+    hub.wait("what was decided is decided again", |hub| {
+        hub.number("SELECT count(*) FROM resolution WHERE outcome IN ('applied', 'waived')") == 2
+    });
+    let open = hub.store.quarantine(9).unwrap();
+    assert_eq!(open.iter().map(|row| row.seq).collect::<Vec<_>>(), [Seq(3)], "nobody had decided about it");
+    let sql = "SELECT group_concat(who || why || outcome || length(entry_key)) =
+               '王芳录错applied32,李娜重复waived32' FROM (SELECT * FROM resolution ORDER BY seq)";
+    assert_eq!(hub.number(sql), 1);
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(hub.store.quarantine(9).unwrap().len(), 1, "and a rebuild knows it");
+}
+
 /// A copy wrote while the original was away; when that is back it has the downward journal again.
 #[test]
 fn who_has_the_downward_journal_again_is_told_what_its_copy_wrote_meanwhile() {

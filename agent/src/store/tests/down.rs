@@ -174,6 +174,7 @@ impl Hub {
             zh: "试".into(),
             en: "tried".into(),
             amended,
+            resolved: None,
         };
         let stamp = self.stamp();
         self.told.push(receipt.entry(stamp).to_bytes());

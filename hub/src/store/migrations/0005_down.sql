@@ -81,6 +81,47 @@ CREATE TRIGGER fork_is_known AFTER UPDATE OF parent_stream ON stream
 WHEN old.parent_stream IS NULL AND new.parent_stream IS NOT NULL
 BEGIN INSERT OR IGNORE INTO down_fork (stream) VALUES (new.id); END;
 
+-- What people had decided about entries set aside, from receipts that agents brought back: goes over into the trail as soon
+-- as the entry's journal is here, and is decided there.
+CREATE TABLE resolution_due (
+    stream        BLOB NOT NULL,
+    seq           INTEGER NOT NULL,
+    action        TEXT NOT NULL,
+    at            INTEGER NOT NULL,
+    entry         BLOB,
+    document      BLOB,
+    act           TEXT,
+    fields        BLOB,
+    who           TEXT NOT NULL,
+    why           TEXT NOT NULL,
+    before_code   TEXT NOT NULL,
+    before_reason TEXT NOT NULL,
+    before_zh     TEXT NOT NULL,
+    PRIMARY KEY (stream, seq, action, at)
+) STRICT, WITHOUT ROWID;
+
+-- the entry's key is known once it is decided
+CREATE VIEW resolution_come AS
+SELECT stream.id AS stream, due.seq, zeroblob(0) AS entry_key, due.entry, due.document, due.action, due.act, due.fields,
+    due.who, due.why, due.at, due.before_code, due.before_reason, due.before_zh
+FROM resolution_due AS due JOIN stream ON stream.stream = due.stream
+WHERE NOT EXISTS (SELECT 1 FROM resolution AS known WHERE known.document IS due.document AND known.entry IS due.entry
+    AND known.action = due.action AND known.at = due.at AND (due.entry IS NOT NULL
+        OR known.stream = stream.id AND known.seq = due.seq));
+
+CREATE TRIGGER resolution_comes_back AFTER INSERT ON resolution_due
+BEGIN
+    INSERT INTO resolution (stream, seq, entry_key, entry, document, action, act, fields, who, why, at, before_code,
+        before_reason, before_zh) SELECT * FROM resolution_come;
+    DELETE FROM resolution_due WHERE stream IN (SELECT stream FROM stream);
+END;
+CREATE TRIGGER resolution_finds_its_journal AFTER INSERT ON stream
+BEGIN
+    INSERT INTO resolution (stream, seq, entry_key, entry, document, action, act, fields, who, why, at, before_code,
+        before_reason, before_zh) SELECT * FROM resolution_come;
+    DELETE FROM resolution_due WHERE stream IN (SELECT stream FROM stream);
+END;
+
 -- rows stand in the order in which commands were given
 CREATE TABLE down_command (
     entry       BLOB NOT NULL PRIMARY KEY,
