@@ -843,7 +843,7 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
 
-/// Proves R-OLDER-3.
+/// Proves R-OLDER-5.
 #[test]
 fn what_people_had_decided_about_entries_set_aside_comes_back_with_the_receipts() {
     let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
@@ -890,6 +890,7 @@ fn what_people_had_decided_about_entries_set_aside_comes_back_with_the_receipts(
 }
 
 /// A copy wrote while the original was away; when that is back it has the downward journal again.
+/// Proves R-FORK-6.
 #[test]
 fn who_has_the_downward_journal_again_is_told_what_its_copy_wrote_meanwhile() {
     let (mut hub, mut told) = (Hub::open(), Told::default());
