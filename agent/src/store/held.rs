@@ -46,7 +46,7 @@ pub(super) struct Dossier {
     /// The last word about each entry that was not simply applied.
     words: BTreeMap<EntryId, Word>,
     aside: Vec<SetAside>,
-    /// Entries that may yet stand, whatever becomes of their journal's rows.
+    /// Entries that may yet stand, whatever becomes of their journal's rows; and those that came to stand on the base.
     kept: Vec<(Origin, Entry)>,
     base: Option<Base>,
 }
@@ -57,6 +57,16 @@ struct Base {
     document: Option<Document>,
     own: Seq,
     down: Seq,
+}
+
+impl Base {
+    /// Whether the place lies where all that counted is in the base.
+    fn covers(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Own(seq) => seq <= self.own,
+            Origin::Down(seq) => seq <= self.down,
+        }
+    }
 }
 
 /// A document after one thing more.
@@ -143,6 +153,8 @@ impl Held {
         if let Some(base) = &mut dossier.base {
             base.down = Seq(0);
             let (document, own) = (base.document.clone(), base.own);
+            let kept = dossier.kept.iter().map(|(origin, entry)| Known { origin: *origin, entry: entry.clone() });
+            let document = settle(document.as_ref(), kept.collect(), &dossier.words).document;
             // What is above the base is folded again from the journal.
             dossier.aside.retain(|aside| aside.origin <= Origin::Own(own) && matches!(aside.origin, Origin::Own(_)));
             self.seqs.retain(|seq| *seq <= own);
@@ -248,7 +260,9 @@ impl Held {
             own: last(&self.seqs, but_own),
             down: last(self.down(stream), but_down),
         };
-        self.dossier_mut().base = Some(base);
+        let Dossier { aside, kept, base: present, .. } = self.dossier_mut();
+        kept.retain(|(at, _)| aside.iter().any(|aside| aside.origin == *at && aside.is_in_the_way()));
+        *present = Some(base);
     }
 
     /// The document, from all its entries. `newest`: the one that is not in it yet.
@@ -264,13 +278,16 @@ impl Held {
         let opening = entries.iter().map(|known| &known.entry).find(|entry| entry.is_opening());
         let opening = opening.and_then(|entry| Some((entry.id, import_key_of(entry)?)));
         let dossier = self.dossier_mut();
-        let base = dossier.base.as_ref().and_then(|base| base.document.as_ref());
-        let settled = settle(base, entries.clone(), &dossier.words);
-        let is_open =
-            |known: &&Known| settled.aside.iter().any(|aside| aside.origin == known.origin && aside.is_in_the_way());
-        dossier.kept = entries.iter().filter(is_open).map(|known| (known.origin, known.entry.clone())).collect();
+        let base = dossier.base.as_ref();
+        let settled = settle(base.and_then(|base| base.document.as_ref()), entries.clone(), &dossier.words);
         let is_waived =
             |id: EntryId| settled.aside.iter().any(|aside| aside.entry == id && aside.standing == Standing::Waived);
+        let is_kept = |known: &&Known| {
+            let is_open = |aside: &SetAside| aside.origin == known.origin && aside.is_in_the_way();
+            let is_on_base = base.is_some_and(|base| base.covers(known.origin)) && !is_waived(known.entry.id);
+            is_on_base || settled.aside.iter().any(is_open)
+        };
+        dossier.kept = entries.iter().filter(is_kept).map(|known| (known.origin, known.entry.clone())).collect();
         let imported = opening.map(|(id, key)| (key, !is_waived(id)));
         dossier.aside = settled.aside;
         self.document = settled.document;
@@ -280,13 +297,12 @@ impl Held {
     /// Its entries above the base; none if one of them is deleted.
     fn entries(&self, ground: &Ground<'_>) -> Result<Option<Vec<Known>>, StoreError> {
         let base = self.dossier.as_ref().and_then(|dossier| dossier.base.as_ref());
-        let (own, down) = base.map_or((Seq(0), Seq(0)), |base| (base.own, base.down));
-        let own = self.seqs.iter().map(|seq| (Origin::Own(*seq), *seq > own));
-        let down = self.down(ground.stream).iter().map(|seq| (Origin::Down(*seq), *seq > down));
+        let own = self.seqs.iter().map(|seq| Origin::Own(*seq));
+        let down = self.down(ground.stream).iter().map(|seq| Origin::Down(*seq));
         let mut entries = Vec::new();
-        for (origin, is_above) in own.chain(down) {
+        for origin in own.chain(down) {
             let kept = self.dossier.as_ref().and_then(|dossier| dossier.kept.iter().find(|(at, _)| *at == origin));
-            if !is_above && kept.is_none() {
+            if base.is_some_and(|base| base.covers(origin)) && kept.is_none() {
                 continue;
             }
             match kept.map_or_else(|| (ground.entry_at)(origin), |(_, entry)| Ok(Some(entry.clone())))? {

@@ -124,11 +124,7 @@ impl Hub {
     }
 
     /// A person looks at what is set aside: gives up the first, or lets it pass, as it was or amended.
-    fn resolve(&mut self, at: prop::sample::Index, how: u8, store: &Store) {
-        if self.aside.is_empty() {
-            return;
-        }
-        let index = at.index(self.aside.len());
+    fn resolve(&mut self, index: usize, how: u8, store: &Store) {
         let (seq, entry) = self.aside[index].clone();
         let mut amended = entry.clone();
         let (fate, amend) = match how % 3 {
@@ -194,14 +190,11 @@ impl Hub {
     }
 
     /// All that was told has arrived; parts of what was judged and of what was told may go.
-    fn let_go(&mut self, store: &Store, own: prop::sample::Index, down: prop::sample::Index) {
-        let seq = |index: prop::sample::Index, last: u64| Seq(index.index(usize::try_from(last).unwrap() + 1) as u64);
-        if self.sent == self.told.len() {
-            self.has_pruned = true;
-            store.record_stored(store.head(), self.judged, seq(own, self.judged.0)).unwrap();
-            store.record_down_prunable(seq(down, self.sent as u64));
-            store.rest();
-        }
+    fn let_go(&mut self, store: &Store, own: Seq, down: Seq) {
+        self.has_pruned = true;
+        store.record_stored(store.head(), self.judged, own).unwrap();
+        store.record_down_prunable(down);
+        store.rest();
     }
 
     /// The downward journal is lost: another one begins with all that others did and stands.
@@ -389,7 +382,8 @@ impl Bench {
                 return;
             }
             Step::Judge(is_strict) => return hub.judge(store, &self.captured, *is_strict),
-            Step::Resolve(index, how) => return hub.resolve(*index, *how, store),
+            Step::Resolve(_, _) if hub.aside.is_empty() => return,
+            Step::Resolve(index, how) => return hub.resolve(index.index(hub.aside.len()), *how, store),
             Step::Send(most) => return hub.send(store, usize::from(*most)),
             Step::Rest => return store.rest(),
             Step::Anew if !hub.told.is_empty() => {
@@ -397,7 +391,12 @@ impl Bench {
                 return hub.send(store, 1);
             }
             Step::Anew => return,
-            Step::Prune(own, down) => return hub.let_go(store, *own, *down),
+            Step::Prune(own, down) if hub.sent == hub.told.len() => {
+                let seq = |index: &prop::sample::Index, last: usize| Seq(index.index(last + 1) as u64);
+                let judged = usize::try_from(hub.judged.0).unwrap();
+                return hub.let_go(store, seq(own, judged), seq(down, hub.sent));
+            }
+            Step::Prune(..) => return,
             Step::Close | Step::Cut => return self.reopen(matches!(step, Step::Cut)),
         };
         match captured {
@@ -426,6 +425,30 @@ impl Bench {
         let sheet = self.store.capture(count("滤芯"), at(9_000)).unwrap().document;
         assert_eq!(sheet.fields["item#1.expected"], Value::measured(sum, "件"));
     }
+}
+
+/// What the hub lets in of a document whose entries are deleted here stands on what is left of it, one after the other.
+#[test]
+fn notes_let_in_after_their_rows_are_deleted_stand_together() {
+    let mut bench = Bench::new();
+    let run = bench.store.capture(run("0"), at(0)).unwrap().document.id;
+    for (second, text) in (1..).zip(["一", "二"]) {
+        let note = wish(Some(run), "delivery_run", "note", &[("note_text", text.into())]);
+        bench.store.capture(note, at(second)).unwrap();
+    }
+    bench.act(&Step::Rest, 3);
+    for is_strict in [false, true, false] {
+        bench.act(&Step::Judge(is_strict), 4);
+    }
+    let (store, hub) = (&bench.store, &mut bench.hub);
+    hub.send(store, usize::MAX);
+    hub.let_go(store, Seq(3), Seq(0));
+    hub.resolve(0, 1, store);
+    hub.send(store, usize::MAX);
+    assert_eq!(store.document(run).unwrap().unwrap().notes.len(), 2);
+    hub.let_go(store, Seq(3), hub.mark.seq);
+    bench.reopen(true);
+    assert_eq!(bench.store.document(run).unwrap().unwrap().notes.len(), 2);
 }
 
 proptest! {
