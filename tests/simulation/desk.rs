@@ -180,6 +180,12 @@ impl Desk {
             paper.head = receipt.entry;
             paper.state = state_after(&paper.state, &wish.act).to_owned();
             paper.fields.extend(wish.set.clone());
+            if wish.act == "count" {
+                // counted again, a line states anew where the journals stood and what was expected: the receipt tells it
+                let is_counted = |field: &str| wish.set.keys().any(|set| line_of(set) == line_of(field));
+                let told = receipt.document.fields.iter().filter(|(field, _)| is_counted(field));
+                paper.fields.extend(told.map(|(field, value)| (field.clone(), value.clone())));
+            }
         }
         Ok(confirmed)
     }
@@ -355,6 +361,11 @@ pub(crate) fn opened_state(kind: &str) -> &'static str {
         "notice" => "published",
         _ => "answered",
     }
+}
+
+/// The line a field stands on: `item#2` of `item#2.counted`; none for a field of the document's own.
+fn line_of(field: &str) -> Option<&str> {
+    field.split_once('.').map(|(line, _)| line)
 }
 
 fn kind_of(name: &str) -> &'static str {

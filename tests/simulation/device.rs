@@ -303,6 +303,11 @@ impl Device {
         }
     }
 
+    /// Whether its store was born: it has its name, whether or not the agent runs.
+    pub(crate) fn has_store(&self) -> bool {
+        self.folder.join("store.redb").exists()
+    }
+
     /// Where its store's files are.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

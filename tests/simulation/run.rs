@@ -272,10 +272,14 @@ fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Vi
     Ok(())
 }
 
-/// Puts a copy of a device's disk aside.
+/// Puts a copy of a device's disk aside. Before the store has its name there is nothing that could be put back: an agent
+/// that finds the name finds a store.
 fn copy(world: &mut World, index: usize) {
     let station = &mut world.stations[index];
     let device = &station.device;
+    if !device.has_store() {
+        return;
+    }
     station.copies.push((device.disk.image(), device.desk.clone(), device.confirmed.clone()));
 }
 
