@@ -104,9 +104,11 @@ impl<'a> Relay<'a> {
 
     /// Tells one agent, unless the entry is its own.
     pub(crate) fn tell(&mut self, agent: i64, applied: &Relayed) -> Result<(), StoreError> {
-        if applied.seq <= self.own_up_to(agent, applied.stream)? {
-            return Ok(());
-        }
+        if applied.seq <= self.own_up_to(agent, applied.stream)? { Ok(()) } else { self.pass_on(agent, applied) }
+    }
+
+    /// Tells one agent, also what another branch of its own journal holds.
+    pub(super) fn pass_on(&mut self, agent: i64, applied: &Relayed) -> Result<(), StoreError> {
         if let Some(receipt) = self.fix_of(applied)? {
             journal::tell(self.conn, agent, &receipt, self.now)?;
         }

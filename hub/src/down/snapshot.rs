@@ -133,7 +133,7 @@ fn tell_branch(conn: &Connection, fork: &Fork, parent: i64, stored: Seq, now: Ti
             let Ok(entry) = Entry::from_bytes(bytes) else { continue };
             let document = entry.document();
             if at <= stored && is_applied(conn, document, parent, at)? {
-                relay.tell(fork.agent, &Relayed { document, entry: entry.id, stream: parent, seq: at })?;
+                relay.pass_on(fork.agent, &Relayed { document, entry: entry.id, stream: parent, seq: at })?;
             }
         }
     }

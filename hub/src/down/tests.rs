@@ -807,3 +807,64 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(told.entries[0], agent.entry(3));
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
+
+/// An empty batch that opens a fork which left its parent at `at`.
+fn register(fork: &Agent, parent: &Agent, at: Mark) -> Vec<u8> {
+    let mut builder = Builder::new();
+    let count = builder.count();
+    fork.seal(&Batch {
+        stream: fork.stream,
+        parent: Some(Parent { stream: parent.stream, at }),
+        first_seq: at.seq.next(),
+        count,
+        prev_hash: at.hash,
+        base: None,
+        payload: builder.finish().into(),
+    })
+}
+
+#[test]
+fn a_fork_whose_batch_overtakes_its_hello_is_told_of_the_other_branch_all_the_same() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    hub.take_all(&agent);
+    let mut fork = agent.fork(0x22, 1);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let register = register(&fork, &agent, agent.mark(1));
+    hub.send(&fork, &register);
+    hub.barrier();
+    hub.wait("the fork is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
+    // what the other branch had sent before comes late
+    agent.survey(3);
+    let late = agent.batch(3, 3);
+    hub.send(&agent, &late);
+    hub.settle();
+    fork.last_session = Some(agent.session);
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "survey answer, rehydrated done, survey answer");
+}
+
+#[test]
+fn a_late_copy_of_a_hello_does_not_make_the_journal_that_was_left_the_agents_own_again() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    hub.take_all(&agent);
+    let hello = agent.hello();
+    let mut fork = agent.fork(0x22, 1);
+    fork.last_session = Some(agent.session);
+    let register = register(&fork, &agent, agent.mark(1));
+    let greeting = fork.hello();
+    hub.send(&fork, &greeting);
+    hub.send(&fork, &register);
+    hub.settle();
+    hub.send(&agent, &hello);
+    agent.survey(2);
+    let late = agent.batch(2, 2);
+    hub.send(&agent, &late);
+    hub.settle();
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "rehydrated done, survey answer");
+}

@@ -88,7 +88,8 @@ impl Group<'_> {
         }
         // what was announced of it may lie below its floor
         self.lanes.create(self.conn, batch.stream, agent, parent)?.is_changed = true;
-        if parent.is_some() {
+        if let Some(parent) = parent {
+            presence::goes_on(self.conn, agent.1, (parent.stream, batch.stream))?;
             self.is_granted |= presence::letter_of_fork(self.conn, agent, batch.stream)?;
         }
         Ok(true)
