@@ -868,3 +868,29 @@ fn a_late_copy_of_a_hello_does_not_make_the_journal_that_was_left_the_agents_own
     hub.tell(&fork, &mut told);
     assert_eq!(told.words(), "rehydrated done, survey answer");
 }
+
+#[test]
+fn a_disk_put_back_to_before_its_first_entry_is_told_all_that_it_had_captured() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let mut fork = agent.fork(0x22, 0);
+    let mut unknown = Agent::new(2, &["3703"]);
+    unknown.survey(1);
+    let mut second = unknown.fork(0x33, 0);
+    for (fork, parent) in [(&fork, &agent), (&second, &unknown)] {
+        let (hello, register) = (fork.hello(), register(fork, parent, Mark::ZERO));
+        hub.send(fork, &hello);
+        hub.send(fork, &register);
+    }
+    hub.settle();
+    fork.last_session = Some(agent.session);
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "survey answer, survey answer, rehydrated done");
+    let mut told = Told::default();
+    second.last_session = Some(second.session);
+    hub.tell(&second, &mut told);
+    assert_eq!(told.words(), "rehydrated done", "of what it left nothing had come");
+}
