@@ -1,6 +1,6 @@
 //! The quickstart converges, and its comparison can fail.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waystation_tests::process;
 
 #[test]
@@ -10,6 +10,9 @@ fn once_converges_with_networks_cut_and_restored() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let line: Value = serde_json::from_str(text.lines().last().unwrap_or_default()).expect("the last line is JSON");
     assert_eq!((&line["equal"], &line["sites"], &line["quarantined"]), (&true.into(), &3.into(), &0.into()), "{line}");
+    let told =
+        json!({"claim": "approved", "old_part": "written_off", "part_transfer": "closed", "settlement": "closed"});
+    assert_eq!(line["told"], told, "the claim's story comes to its end: {line}");
     assert!(line["entries"].as_u64() >= Some(1_000), "{line}");
     assert_eq!((&line["stored"], &line["processed"]), (&line["entries"], &line["entries"]), "{line}");
 }

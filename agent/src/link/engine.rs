@@ -280,8 +280,8 @@ impl Engine {
             tracing::warn!(from = %met.spoken_of, to = %self.identity.stream, common = common.seq.0, "going on in a new stream");
             self.status.update(|state| state.counts.forks += 1);
         }
-        let has_parent = (met.must_fork || !is_own) && common.seq > Seq(0);
-        Ok(has_parent.then_some(Parent { stream: met.spoken_of, at: common }))
+        // also where nothing is in common: the hub tells a fork what it left, and that this was all
+        Ok((met.must_fork || !is_own).then_some(Parent { stream: met.spoken_of, at: common }))
     }
 
     fn greet(&mut self, now: Now) -> Option<Vec<u8>> {

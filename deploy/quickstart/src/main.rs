@@ -3,6 +3,7 @@
 //! `--once` does the same to convergence without a visitor and compares every document at agents and hub.
 
 mod check;
+mod claim;
 mod outlet;
 mod sample;
 mod stage;
@@ -77,6 +78,11 @@ async fn visit(stage: &Stage) -> anyhow::Result<()> {
         println!("outlet   {}  {}", outlet.url(), outlet.name);
     }
     println!("\nOpen the hub, cut an outlet's network on its page, and watch the board. Ctrl+C ends it.");
+    let told = claim::tell(stage).await?;
+    println!("\nOne claim on its way, returned once, its old part, a part another outlet lent, and the settlement:");
+    for (kind, id) in &told.documents {
+        println!("{kind:<14} {}documents/{id}", stage.hub_url());
+    }
     stage.play(60).await?;
     let mut at_work: Vec<_> = Vec::new();
     for outlet in &stage.outlets {
@@ -95,9 +101,10 @@ async fn visit(stage: &Stage) -> anyhow::Result<()> {
     ended.context("cannot wait for Ctrl+C")
 }
 
-/// Works with networks cut and restored in between, waits for convergence, compares, and reports.
+/// Tells the story of a claim, works with networks cut and restored in between, waits for convergence, compares, and reports.
 async fn once(stage: &Stage, arguments: &Arguments) -> anyhow::Result<bool> {
     let began = Instant::now();
+    let told = claim::tell(stage).await?;
     stage.play(ACTS_PER_ROUND).await?;
     for outlet in &stage.outlets {
         outlet.set_plugged(false);
@@ -117,7 +124,13 @@ async fn once(stage: &Stage, arguments: &Arguments) -> anyhow::Result<bool> {
         eprintln!("differs: {difference}");
     }
     let equal = settled && result.differences.is_empty() && result.quarantined == 0;
+    let mut states = serde_json::Map::new();
+    for (kind, id) in &told.documents {
+        let document = stage.hub_store().document(*id)?.context("what was told is at the hub")?;
+        states.insert((*kind).to_owned(), document.state.into());
+    }
     let line = json!({
+        "told": states,
         "sites": stage.outlets.len(), "entries": result.entries, "stored": result.stored,
         "processed": result.processed, "quarantined": result.quarantined,
         "seconds": (began.elapsed().as_secs_f64() * 100.0).round() / 100.0, "equal": equal,

@@ -1,5 +1,6 @@
 //! One outlet: its agent, and the stories its people are in the middle of.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,8 @@ use waystation_agent::store::{At, Receipt, Store};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::id::DocId;
 use waystation_protocol::site::SiteId;
+use waystation_protocol::time::Timestamp;
+use waystation_protocol::value::Value;
 
 use crate::sample::{self, Chance, Story, Trade};
 
@@ -80,6 +83,28 @@ impl Outlet {
     pub(crate) async fn play(&self, acts: usize) -> anyhow::Result<()> {
         let outlet = self.clone();
         tokio::task::spawn_blocking(move || (0..acts).try_for_each(|_| outlet.act().map(drop))).await?
+    }
+
+    /// The time here.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Somebody acts on a document, or opens one; gives its id.
+    pub(crate) fn take(
+        &self,
+        document: Option<DocId>,
+        kind: &str,
+        act: &str,
+        mut set: BTreeMap<String, Value>,
+    ) -> anyhow::Result<DocId> {
+        if document.is_none() {
+            set.insert("site".into(), self.site.as_str().into());
+        }
+        let wish = Wish { document, kind: kind.into(), act: act.into(), set, author: "李娜".into(), cause: None };
+        let receipt = self.store().capture(wish, At { now: self.now(), mono_ms: self.clock.mono_ms() });
+        let receipt = receipt.map_err(|error| anyhow::anyhow!("{act} of {kind}: {error:?}"))?;
+        Ok(receipt.document.id)
     }
 
     /// Ends the agent, once nobody else holds the outlet.

@@ -106,7 +106,8 @@ pub(crate) fn story(trade: Trade, chance: &mut Chance, now: Timestamp) -> Story 
     }
 }
 
-fn fields<const N: usize>(pairs: [(&str, Value); N]) -> BTreeMap<String, Value> {
+/// Fields by their names.
+pub(crate) fn fields<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeMap<String, Value> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What the applier is told: streams that grew, slices that were committed or not, and requests.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +18,8 @@ pub(crate) type RebuildReply = SyncSender<Result<(), StoreError>>;
 /// What was told since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    /// Streams whose stored prefix grew, by row.
-    pub(crate) grown: HashMap<i64, Seq>,
+    /// Streams whose stored prefix grew, by row: looked at in this order, so that a simulation's seed decides everything.
+    pub(crate) grown: BTreeMap<i64, Seq>,
     /// Whether a lost range was filled below a processed mark.
     pub(crate) is_filled: bool,
     /// Slices that are no longer on the way.

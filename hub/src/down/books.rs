@@ -7,6 +7,7 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::Books;
 use waystation_protocol::id::{DocId, EntryId};
+use waystation_protocol::kind::stock_movement;
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 
@@ -47,6 +48,15 @@ impl HubBooks<'_> {
         Ok(self.conn.prepare_cached(sql)?.query_row(place, |row| row.get(0).map(Timestamp)).optional()?)
     }
 
+    /// The stock of the site whose document is acted on, as far as its journals are processed.
+    fn on_hand(&self, item: &str, location: &str) -> Result<i64, StoreError> {
+        let Some(document) = self.document else { return Ok(0) };
+        let sql = "SELECT coalesce(sum(v1), 0) FROM rollup WHERE measure = ?1 AND k1 = ?2 AND k2 = ?3
+                   AND site = (SELECT site FROM document WHERE id = ?4)";
+        let of = params![stock_movement::STOCK.name, item, location, document.as_bytes()];
+        Ok(self.conn.prepare_cached(sql)?.query_row(of, |row| row.get(0))?)
+    }
+
     fn of_site(&self, kind: &str, site: &SiteId) -> Result<Vec<Document>, StoreError> {
         let sql =
             "SELECT body FROM document WHERE kind = ?1 AND site = (SELECT id FROM site WHERE site = ?2) ORDER BY n";
@@ -61,9 +71,9 @@ impl HubBooks<'_> {
 }
 
 impl Books for HubBooks<'_> {
-    /// It counts nothing itself.
-    fn on_hand_milli(&self, _item: &str, _location: &str) -> i64 {
-        0
+    /// Where it counts, it goes on with the sheet of an outlet whose pen it took.
+    fn on_hand_milli(&self, item: &str, location: &str) -> i64 {
+        self.kept(self.on_hand(item, location))
     }
 
     fn positions(&self) -> (u64, u64) {

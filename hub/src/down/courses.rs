@@ -4,7 +4,7 @@
 //! silence it gives up until the agent's next HELLO or heartbeat. No clock and no network here: the link drives it, and
 //! so does a simulation.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::{Hash, Seq, SeqRange};
@@ -38,7 +38,8 @@ pub(crate) enum News {
 /// Every agent that is in touch.
 #[derive(Default)]
 pub(crate) struct Courses {
-    courses: HashMap<AgentId, Course>,
+    /// Spoken to in this order, so that a simulation's seed decides everything.
+    courses: BTreeMap<AgentId, Course>,
     /// The last entry looked at.
     seen: i64,
 }
@@ -120,7 +121,7 @@ impl Courses {
                    JOIN down_stream ON down_stream.id = down_entry.stream WHERE down_entry.id > ?1 GROUP BY 1";
         let mut statement = conn.prepare_cached(sql)?;
         let mut rows = statement.query(params![self.seen])?;
-        let mut heads: HashMap<StreamId, Seq> = HashMap::new();
+        let mut heads: BTreeMap<StreamId, Seq> = BTreeMap::new();
         while let Some(row) = rows.next()? {
             heads.insert(StreamId::from_bytes(array_at(row, 0)?), seq_at(row, 1)?);
             self.seen = self.seen.max(row.get(2)?);

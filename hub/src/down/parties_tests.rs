@@ -68,6 +68,30 @@ fn a_site_that_gets_the_pen_hears_the_whole_chain_first_and_is_told_on() {
 }
 
 #[test]
+fn a_count_that_the_hub_goes_on_with_expects_what_the_site_has() {
+    let mut hub = Hub::open();
+    let mut east = Agent::new(1, &["3701"]);
+    let moved = |quantity: i64| {
+        let quantity = Value::measured(quantity * 1_000, "件");
+        [("item", "F-100".into()), ("location", "main".into()), ("quantity", quantity), ("reason", "receipt".into())]
+    };
+    east.act(None, "stock_movement", "post", &moved(9));
+    east.act(None, "stock_movement", "post", &moved(-2));
+    let sheet = east.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
+    hub.take_all(&east);
+    hub.decide(sheet, "reclaim", &because()).unwrap();
+    let counted = ("item#1.counted", Value::measured(6_000, "件"));
+    hub.decide(sheet, "count", &[("item#1.item", "F-100".into()), ("item#1.location", "main".into()), counted])
+        .unwrap();
+    let stated = hub.store.document(sheet).unwrap().unwrap().fields["item#1.expected"].clone();
+    assert_eq!(stated, Value::measured(7_000, "件"));
+    hub.decide(sheet, "lock", &[]).unwrap();
+    hub.decide(sheet, "approve", &[]).unwrap();
+    let on_hand = hub.number("SELECT sum(v1) FROM rollup WHERE measure = 'stock'");
+    assert_eq!(on_hand, 6_000, "only the difference is posted");
+}
+
+#[test]
 fn a_notice_reaches_everyone_and_what_stays_at_the_hub_nobody() {
     let mut hub = Hub::open();
     let (east, late) = (Agent::new(1, &["3701"]), Agent::new(2, &["3702"]));

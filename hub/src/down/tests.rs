@@ -918,4 +918,90 @@ fn who_has_the_downward_journal_again_is_told_what_its_copy_wrote_meanwhile() {
     let conn = hub.store.reader().unwrap();
     let news: Vec<Vec<u8>> = conn.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().flatten().collect();
     assert_eq!(news, [copy.entry(2)]);
+
+/// An empty batch that opens a fork which left its parent at `at`.
+fn register(fork: &Agent, parent: &Agent, at: Mark) -> Vec<u8> {
+    let mut builder = Builder::new();
+    let count = builder.count();
+    fork.seal(&Batch {
+        stream: fork.stream,
+        parent: Some(Parent { stream: parent.stream, at }),
+        first_seq: at.seq.next(),
+        count,
+        prev_hash: at.hash,
+        base: None,
+        payload: builder.finish().into(),
+    })
+}
+
+#[test]
+fn a_fork_whose_batch_overtakes_its_hello_is_told_of_the_other_branch_all_the_same() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    hub.take_all(&agent);
+    let mut fork = agent.fork(0x22, 1);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let register = register(&fork, &agent, agent.mark(1));
+    hub.send(&fork, &register);
+    hub.barrier();
+    hub.wait("the fork is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
+    // what the other branch had sent before comes late
+    agent.survey(3);
+    let late = agent.batch(3, 3);
+    hub.send(&agent, &late);
+    hub.settle();
+    fork.last_session = Some(agent.session);
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "survey answer, rehydrated done, survey answer");
+}
+
+#[test]
+fn a_late_copy_of_a_hello_does_not_make_the_journal_that_was_left_the_agents_own_again() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    hub.take_all(&agent);
+    let hello = agent.hello();
+    let mut fork = agent.fork(0x22, 1);
+    fork.last_session = Some(agent.session);
+    let register = register(&fork, &agent, agent.mark(1));
+    let greeting = fork.hello();
+    hub.send(&fork, &greeting);
+    hub.send(&fork, &register);
+    hub.settle();
+    hub.send(&agent, &hello);
+    agent.survey(2);
+    let late = agent.batch(2, 2);
+    hub.send(&agent, &late);
+    hub.settle();
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "rehydrated done, survey answer");
+}
+
+#[test]
+fn a_disk_put_back_to_before_its_first_entry_is_told_all_that_it_had_captured() {
+    let mut hub = Hub::open();
+    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    agent.survey(1);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let mut fork = agent.fork(0x22, 0);
+    let mut unknown = Agent::new(2, &["3703"]);
+    unknown.survey(1);
+    let mut second = unknown.fork(0x33, 0);
+    for (fork, parent) in [(&fork, &agent), (&second, &unknown)] {
+        let (hello, register) = (fork.hello(), register(fork, parent, Mark::ZERO));
+        hub.send(fork, &hello);
+        hub.send(fork, &register);
+    }
+    hub.settle();
+    fork.last_session = Some(agent.session);
+    hub.tell(&fork, &mut told);
+    assert_eq!(told.words(), "survey answer, survey answer, rehydrated done");
+    let mut told = Told::default();
+    second.last_session = Some(second.session);
+    hub.tell(&second, &mut told);
+    assert_eq!(told.words(), "rehydrated done", "of what it left nothing had come");
 }

@@ -169,8 +169,12 @@ impl<'a> Group<'a> {
         };
         self.is_granted |= is_granted;
         let challenge = match session::greet(self.conn, agent, hello, now)? {
-            Admission::Holder => None,
+            Admission::Holder { is_new } => {
+                presence::speaks_of(self.conn, agent, hello.stream, is_new)?;
+                None
+            }
             Admission::Challenged(challenge) => {
+                presence::speaks_of(self.conn, agent, hello.stream, false)?;
                 tracing::warn!(agent = %hello.agent, session = %hello.session,
                     "another session of this agent has its downward journal; this one is challenged");
                 Some(challenge)

@@ -75,11 +75,18 @@ impl Group<'_> {
 
     /// Opens a lane for a journal the hub does not know, if it may begin where the batch says.
     fn open(&mut self, agent: (AgentId, i64), batch: &Batch, now: Timestamp) -> Result<bool, StoreError> {
-        let parent = batch.parent.as_ref().filter(|parent| parent.at != Mark::ZERO);
+        let parent = match &batch.parent {
+            // a disk put back to before its first entry: it may have left a journal of which nothing came here
+            Some(parent) if parent.at == Mark::ZERO => {
+                let known = line::find(self.conn, parent.stream)?;
+                batch.parent.as_ref().filter(|_| known.is_none_or(|extent| extent.agent == agent.1))
+            }
+            parent => parent.as_ref(),
+        };
         if let Some(parent) = parent {
             // what this group added to the parent is not in its row yet
             self.commit(parent.stream, now)?;
-            if !self.is_held(agent.1, parent)? {
+            if parent.at != Mark::ZERO && !self.is_held(agent.1, parent)? {
                 return Ok(false);
             }
             self.tally.forks += 1;
@@ -88,7 +95,8 @@ impl Group<'_> {
         }
         // what was announced of it may lie below its floor
         self.lanes.create(self.conn, batch.stream, agent, parent)?.is_changed = true;
-        if parent.is_some() {
+        if let Some(parent) = parent {
+            presence::goes_on(self.conn, agent.1, (parent.stream, batch.stream))?;
             self.is_granted |= presence::letter_of_fork(self.conn, agent, batch.stream)?;
         }
         Ok(true)

@@ -71,7 +71,7 @@ pub(crate) fn hello(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<
     let (letter, is_granted) =
         if has_letter { letters::ensure(conn, hello.agent, hello.stream, &stands_for)? } else { (None, false) };
     let sql = "UPDATE agent SET sites = ?2, stands_for = ?3, letter = ?4, build = ?5, session = ?6, last_session = ?7,
-               journal = ?8, last_seen = max(last_seen, ?9), died_at = NULL WHERE id = ?1";
+               last_seen = max(last_seen, ?8), died_at = NULL WHERE id = ?1";
     conn.prepare_cached(sql)?.execute(params![
         row,
         codec::encode(&hello.sites),
@@ -80,10 +80,32 @@ pub(crate) fn hello(conn: &Connection, hello: &Hello, now: Timestamp) -> Result<
         short(&hello.build),
         hello.session.as_bytes(),
         hello.last_session.as_ref().map(SessionId::as_bytes),
-        hello.stream.as_bytes(),
         now.0,
     ])?;
     Ok(Greeted::Welcome { agent: row, letter, is_granted })
+}
+
+/// An agent speaks of a journal as its own. One that its present journal came from was left for good, and who speaks of it
+/// is a late copy of a HELLO: unless a session that took over just now does, on a disk of its own.
+pub(crate) fn speaks_of(conn: &Connection, agent: i64, stream: StreamId, took_over: bool) -> Result<(), StoreError> {
+    let present = "SELECT journal FROM agent WHERE id = ?1";
+    let present: Option<[u8; 16]> = conn.prepare_cached(present)?.query_row([agent], |row| row.get(0))?;
+    let present = present.map(|present| line::find(conn, StreamId::from_bytes(present))).transpose()?.flatten();
+    let family = present.map(|present| line::family(conn, &present)).transpose()?.unwrap_or_default();
+    let spoken_of = line::find(conn, stream)?.map(|extent| extent.row);
+    if !took_over && family.iter().skip(1).any(|(left, _)| Some(left.row) == spoken_of) {
+        return Ok(());
+    }
+    let sql = "UPDATE agent SET journal = ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute(params![agent, stream.as_bytes()])?;
+    Ok(())
+}
+
+/// A fork of the agent's present journal was accepted: from now on it is that one, also where its HELLO is still to come.
+pub(crate) fn goes_on(conn: &Connection, agent: i64, (from, to): (StreamId, StreamId)) -> Result<(), StoreError> {
+    let sql = "UPDATE agent SET journal = ?3 WHERE id = ?1 AND journal = ?2";
+    conn.prepare_cached(sql)?.execute(params![agent, from.as_bytes(), to.as_bytes()])?;
+    Ok(())
 }
 
 fn find(conn: &Connection, agent: AgentId) -> Result<Option<Known>, StoreError> {

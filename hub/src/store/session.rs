@@ -17,8 +17,11 @@ const KEPT: i64 = 64;
 /// Whether a session gets the downward journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It has it.
-    Holder,
+    /// It has it; whether it did not before this HELLO.
+    Holder {
+        /// It took the journal over just now.
+        is_new: bool,
+    },
     /// It must first answer this in a later HELLO.
     Challenged(Bytes),
 }
@@ -36,11 +39,11 @@ pub(crate) fn greet(conn: &Connection, agent: i64, hello: &Hello, now: Timestamp
     conn.prepare_cached(sql)?.execute([agent, KEPT])?;
     let holder = holder(conn, agent)?;
     if holder == Some(hello.session) {
-        return Ok(Admission::Holder);
+        return Ok(Admission::Holder { is_new: false });
     }
     if holder.is_none() || hello.last_session == holder || answers(conn, agent, hello)? {
         hand_over(conn, agent, Some(hello.session))?;
-        return Ok(Admission::Holder);
+        return Ok(Admission::Holder { is_new: true });
     }
     challenge(conn, agent, hello.session, now).map(Admission::Challenged)
 }

@@ -4,11 +4,9 @@ use super::*;
 use crate::kind::Audience;
 use crate::kind::notice::{ACKNOWLEDGED, NOTICE};
 
-pub(super) const STORIES: &[Story] = &[("{published}\nhub b withdraw withdrawal=已更正", "withdrawn hub")];
-
 #[test]
 fn a_notice_is_published_and_withdrawn() {
-    check(STORIES);
+    check(told::of("notice"));
 }
 
 #[test]

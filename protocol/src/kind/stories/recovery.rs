@@ -4,17 +4,9 @@ use super::*;
 use crate::kind::Audience;
 use crate::kind::recovery::RECOVERY;
 
-pub(super) const STORIES: &[Story] = &[
-    ("{judged}\nhub v correct basis=复核\nhub v notify\nhub v confirm\nhub v agree agreed=m:10005", "agreed hub"),
-    (
-        "{appraised}\nhub v agree agreed=m:5002\nhub v invoice invoice_no=F1\nhub v pay paid=m:5000\nhub v close",
-        "closed hub",
-    ),
-];
-
 #[test]
 fn every_recovery_goes_its_way_at_the_hub() {
-    check(STORIES);
+    check(told::of("recovery"));
     let world = tell("{judged}").unwrap();
     assert_eq!((RECOVERY.audience)(world.last()), Audience::Nobody);
 }
@@ -46,5 +38,5 @@ fn every_check_of_a_recovery_refuses() {
 fn recoveries_add_up_by_supplier() {
     let told = |story: &str| tell(story).unwrap().facts("recovery");
     assert_eq!(told("{judged}"), ["S1 supplier: 1 0 0 10005 0 0 0 0"]);
-    assert_eq!(told(STORIES[1].0), ["S1 supplier: 1 1 1 10005 10005 5002 5002 5000"]);
+    assert_eq!(told(told::of("recovery")[1].0), ["S1 supplier: 1 1 1 10005 10005 5002 5002 5000"]);
 }

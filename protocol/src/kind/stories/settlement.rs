@@ -4,20 +4,9 @@ use super::*;
 use crate::kind::settlement::{CLOSING, OPENING, SETTLEMENT, TOTAL};
 use crate::kind::{Audience, find};
 
-pub(super) const STORIES: &[Story] = &[
-    ("{issued}\nA s confirm invoice_no=F1\nhub s pay paid=m:13502\nhub s close", "closed hub"),
-    ("{generated}\nhub s adjust adjustment#1.amount=m:-2 adjustment#1.comment=尾差\nhub s issue", "issued A"),
-    (
-        "{disputed}\nhub s adjust adjustment#1.amount=m:98 adjustment#1.comment=补工时\nhub s issue\nA s confirm invoice_no=F1",
-        "confirmed hub",
-    ),
-    ("{charged}\nhub s confirm invoice_no=F1\nhub s pay paid=m:9000", "paid hub"),
-    ("{charged}\nhub s dispute recovery#1.dispute=金额不符\nhub s charge", "issued hub"),
-];
-
 #[test]
 fn every_settlement_goes_its_way() {
-    check(STORIES);
+    check(told::of("settlement"));
     let told = |story: &str| (SETTLEMENT.audience)(tell(story).unwrap().last());
     assert_eq!((told("{issued}"), told("{charged}")), (Audience::Holders, Audience::Nobody));
 }
@@ -133,7 +122,7 @@ fn a_settlement_that_does_not_balance_is_refused() {
 #[test]
 fn settlements_state_their_balances() {
     let told = |story: &str| tell(story).unwrap().facts("settlement");
-    assert_eq!(told(STORIES[0].0), ["A 2025-10: 1 1 0 1 0 13502 0 0 13502 0"]);
-    assert_eq!(told(STORIES[2].0), ["A 2025-10: 1 1 1 0 0 13502 0 98 0 13600"]);
-    assert_eq!(told(STORIES[3].0), ["S1 2025-10: 1 1 0 0 0 10005 0 0 9000 1005"]);
+    assert_eq!(told(told::of("settlement")[0].0), ["A 2025-10: 1 1 0 1 0 13502 0 0 13502 0"]);
+    assert_eq!(told(told::of("settlement")[2].0), ["A 2025-10: 1 1 1 0 0 13502 0 98 0 13600"]);
+    assert_eq!(told(told::of("settlement")[3].0), ["S1 2025-10: 1 1 0 0 0 10005 0 0 9000 1005"]);
 }

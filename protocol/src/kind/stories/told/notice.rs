@@ -1,0 +1,5 @@
+//! Notices.
+
+use super::Story;
+
+pub(super) const STORIES: &[Story] = &[("{published}\nhub b withdraw withdrawal=已更正", "withdrawn hub")];
