@@ -918,6 +918,7 @@ fn who_has_the_downward_journal_again_is_told_what_its_copy_wrote_meanwhile() {
     let conn = hub.store.reader().unwrap();
     let news: Vec<Vec<u8>> = conn.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().flatten().collect();
     assert_eq!(news, [copy.entry(2)]);
+}
 
 /// An empty batch that opens a fork which left its parent at `at`.
 fn register(fork: &Agent, parent: &Agent, at: Mark) -> Vec<u8> {
@@ -953,6 +954,8 @@ fn a_fork_whose_batch_overtakes_its_hello_is_told_of_the_other_branch_all_the_sa
     hub.send(&agent, &late);
     hub.settle();
     fork.last_session = Some(agent.session);
+    hub.tell(&fork, &mut told);
+    hub.wait("the fork is told the rest", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
     hub.tell(&fork, &mut told);
     assert_eq!(told.words(), "survey answer, rehydrated done, survey answer");
 }
@@ -997,6 +1000,7 @@ fn a_disk_put_back_to_before_its_first_entry_is_told_all_that_it_had_captured() 
         hub.send(fork, &register);
     }
     hub.settle();
+    hub.wait("both are told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
     fork.last_session = Some(agent.session);
     hub.tell(&fork, &mut told);
     assert_eq!(told.words(), "survey answer, survey answer, rehydrated done");
