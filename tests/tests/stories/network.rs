@@ -144,7 +144,7 @@ fn documents(http: &Http) -> Result<Vec<Value>, String> {
     let (mut all, mut path) = (Vec::new(), "/api/v1/documents?limit=500".to_owned());
     loop {
         let mut page = http.try_get(&path)?.body;
-        all.extend(page["items"].as_array_mut().ok_or("a list has items")?.drain(..));
+        all.append(page["items"].as_array_mut().ok_or("a list has items")?);
         match page["next"].as_str() {
             Some(next) => path = format!("/api/v1/documents?limit=500&cursor={next}"),
             None => return Ok(all),
