@@ -347,6 +347,7 @@ impl Engine {
         let fill = |range, builder: &mut batch::Builder| store.fill_batch(range, builder);
         let (frame, sent) = self.seal_batch(stream, parent, base, range, &fill)?;
         self.driver.handle_sent(sent, frame.len() as u64, now.tick);
+        self.store.note_sent(sent.last);
         Ok(frame)
     }
 

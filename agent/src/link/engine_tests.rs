@@ -390,6 +390,23 @@ fn survey_at(store: &Store, now: Now) -> Result<Entry, CaptureError> {
     Ok(store.history(receipt.document.id)?.remove(0).1)
 }
 
+/// Proves R-MEET-4.
+#[test]
+fn the_hash_at_every_end_of_a_sent_batch_outlives_its_entries() {
+    let mut bench = Bench::new();
+    bench.run("up; silent");
+    for (wait, expected) in [("wait 0", "hello batch:1-1"), ("wait 1000", "batch:1-2")] {
+        survey(&bench.store).unwrap();
+        bench.engine.handle_head(bench.store.head().seq);
+        assert_eq!(bench.run(wait).take_log(), expected, "the acknowledgement is lost");
+    }
+    let head = bench.store.head();
+    bench.store.record_stored(head, head.seq, head.seq).unwrap();
+    bench.store.rest();
+    assert_eq!(bench.store.pruned(), Seq(2));
+    assert!(bench.store.hash_at(Seq(1)).is_some(), "a hub may come back with what the first batch brought alone");
+}
+
 /// Proves R-DOWN-2, R-DOWN-4.
 #[test]
 fn a_receipt_takes_an_entry_out_of_its_document_and_another_puts_it_back() {

@@ -88,9 +88,10 @@ impl Courses {
     }
 
     fn meet(&mut self, conn: &Connection, meeting: &Meeting, now: Tick) -> Result<(), StoreError> {
-        let known = self.courses.get(&meeting.agent).filter(|course| course.stream == meeting.stream);
-        // a heartbeat tells nothing to a sender at work
-        if known.is_some() && meeting.credit.is_none() {
+        let known = self.courses.get_mut(&meeting.agent).filter(|course| course.stream == meeting.stream);
+        // a sender at work learns nothing else from a heartbeat
+        if let (Some(course), None) = (known, meeting.credit) {
+            course.sender.handle_head(meeting.head.max(course.sender.head()));
             return Ok(());
         }
         let credit = meeting.credit.or(self.courses.get(&meeting.agent).map(|course| course.credit));
@@ -133,7 +134,6 @@ impl Courses {
                 grown.push(*agent);
             }
         }
-        grown.sort_unstable();
         Ok(grown)
     }
 

@@ -172,6 +172,18 @@ pub(crate) fn append(conn: &Connection, stream: &mut Stream, item: &Item, now: T
     move_head(conn, stream.row, from, stream.head)
 }
 
+/// Goes on after what its agent had deleted. Of that the stream keeps the last mark, as a row without an entry: the agent may
+/// hold the journal to there and no further, and what follows is sent from there.
+pub(crate) fn pass_to(conn: &Connection, stream: &mut Stream, to: Mark, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "INSERT INTO down_entry (stream, seq, hash, key, at, on_document, entry)
+               VALUES (?1, ?2, ?3, ?4, ?5, 1, zeroblob(0))";
+    let key = short(to.hash.as_bytes());
+    conn.prepare_cached(sql)?.execute(params![stream.row, int(to.seq), to.hash.as_bytes(), key, now.0])?;
+    move_head(conn, stream.row, stream.head, to)?;
+    stream.head = to;
+    Ok(())
+}
+
 /// Moves a stream's head by compare-and-set.
 pub(crate) fn move_head(conn: &Connection, stream: i64, from: Mark, to: Mark) -> Result<(), StoreError> {
     let sql = "UPDATE down_stream SET head_seq = ?2, head_hash = ?3 WHERE id = ?1 AND head_seq = ?4 AND head_hash = ?5";
@@ -221,7 +233,8 @@ pub(crate) fn batch(conn: &Connection, stream: &Stream, range: SeqRange) -> Resu
     loop {
         let before = mark_at(conn, stream, Seq(range.first.0.saturating_sub(1)))?;
         let mut builder = Builder::new();
-        let sql = "SELECT seq, entry FROM down_entry WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3 ORDER BY seq";
+        let sql = "SELECT seq, entry FROM down_entry WHERE stream = ?1 AND seq BETWEEN ?2 AND ?3
+                   AND length(entry) > 0 ORDER BY seq";
         let mut statement = conn.prepare_cached(sql)?;
         let mut rows = statement.query(params![stream.row, int(range.first), int(last)])?;
         let mut next = range.first;
@@ -260,7 +273,7 @@ pub(crate) fn verify(conn: &Connection, stream: i64) -> Result<(), StoreError> {
     while let Some(row) = rows.next()? {
         let mark = Mark { seq: seq_at(row, 0)?, hash: hash_at(row, 1)? };
         let entry: Vec<u8> = row.get(2)?;
-        if mark.seq == at.seq.next() && at.extend(&entry) != mark {
+        if mark.seq == at.seq.next() && !entry.is_empty() && at.extend(&entry) != mark {
             return Err(StoreError::damaged(format!("downward entry {} does not match its hash", mark.seq)));
         }
         at = mark;

@@ -12,7 +12,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::journal::{self, Stream};
 use super::snapshot;
-use crate::store::{Retention, Store, StoreError, ceiling_of_backups, int, restore, seq_at};
+use crate::store::{Retention, Store, StoreError, ceiling_of_backups, int, restore, seq_at, session};
 
 /// Rows looked at in one go when the prunable mark moves; the rest follow with the next heartbeat.
 const PRUNE_STEP: i64 = 256;
@@ -151,8 +151,9 @@ pub(super) fn meet(
     Ok(Meeting { agent: id, session, stream: current.stream, stored, head: current.head.seq, credit })
 }
 
-/// Notes what a heartbeat says. Gives a meeting where the agent does not hold all, or whether it holds what the hub
-/// lacks and must say HELLO. `is_whole`: the hub holds of its upward journal what it knows to be stored.
+/// Notes what a heartbeat says. Gives a meeting where the agent does not hold all, or whether it must say HELLO: it holds
+/// what the hub lacks, or its session lost the downward journal, as where this database never heard of it, and was not
+/// challenged since. `is_whole`: the hub holds of its upward journal what it knows to be stored.
 pub(crate) fn heartbeat(
     conn: &Connection,
     (agent, id): (i64, AgentId),
@@ -161,7 +162,7 @@ pub(crate) fn heartbeat(
     now: Timestamp,
 ) -> Result<(Option<Meeting>, bool), StoreError> {
     if holder(conn, agent)? != Some(beat.session) {
-        return Ok((None, false));
+        return Ok((None, !session::is_challenged(conn, agent, beat.session)?));
     }
     snapshot::listens(conn, agent, beat.stream)?;
     let Some(held) = &beat.down else {

@@ -10,7 +10,7 @@ use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
 use waystation_protocol::down::{self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
-use waystation_protocol::id::{DocId, EntryId, StreamId};
+use waystation_protocol::id::{DocId, EntryId, SessionId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Heartbeat, Held, Hello, Parent};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
@@ -563,7 +563,7 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
         let ack = hub.ack();
         assert_eq!((ack.stored, ack.missing), (told.marks[stored - 1], missing), "{base:?}");
     }
-    let sql = "SELECT group_concat(seq) = '1,4,5' FROM (SELECT seq FROM down_entry ORDER BY seq)";
+    let sql = "SELECT group_concat(seq) = '1,4,5' FROM (SELECT seq FROM down_entry WHERE entry <> x'' ORDER BY seq)";
     assert_eq!(hub.number(sql), 1, "the range is gone, the rest stands where it stood, and what waited follows");
     let stream = told.stream.unwrap();
     let conn = hub.store.reader().unwrap();
@@ -607,6 +607,66 @@ fn a_decision_that_its_agent_has_deleted_is_named_lost_and_the_site_waits_for_op
     hub.store.release_restore("王芳", "按纸质单复核", START).unwrap();
     assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
     assert_eq!(hub.store.restore_report().unwrap().unwrap().agents[0].lost, [lost], "it stays named");
+}
+
+/// Proves R-OLDER-3.
+#[test]
+fn an_agent_that_had_deleted_all_it_was_told_is_told_on_from_there() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    let publish = |hub: &Hub, title: &str| {
+        let command = Command { name: title.into(), args: String::new(), not_after: Timestamp(i64::MAX) };
+        hub.store.give_command(agent.id, command, "王芳").unwrap().unwrap();
+    };
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    ["一", "二"].iter().for_each(|title| publish(&hub, title));
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.put_back(&copy);
+    let held = Some(Held { pruned: Seq(2), ..told.held().unwrap() });
+    let hello = agent.seal(&Hello { down: held.clone(), ..agent.plain_hello(0) });
+    hub.send(&agent, &hello);
+    let nothing = Builder::new().finish().into();
+    let (first_seq, prev_hash, base) = (Seq(3), told.head().hash, Some(Mark::ZERO));
+    let registered = Batch { first_seq, prev_hash, base, count: 0, payload: nothing, ..told.batch(1) };
+    hub.send(&agent, &agent.seal(&registered));
+    publish(&hub, "三");
+    hub.forget_replies();
+    hub.send(&agent, &hello);
+    let meeting = hub.welcome().meeting.expect("nothing is owed");
+    assert_eq!((meeting.stored, meeting.head), (told.head(), Seq(3)));
+    let stream = told.stream.unwrap();
+    let conn = hub.store.reader().unwrap();
+    super::journal::verify(&conn, super::journal::find(&conn, stream).unwrap().unwrap().row).unwrap();
+    drop(conn);
+    told.take(&hub, stream);
+    assert_eq!(Command::read(&told.read()[2]).unwrap().name, "三");
+    let whole = SeqRange { first: Seq(2), last: Seq(3) };
+    assert_eq!(hub.store.down_batch(stream, whole).unwrap(), None, "what is gone is not sent");
+}
+
+/// Proves R-FENCE-1, R-BEAT-1.
+#[test]
+fn a_session_that_lost_the_downward_journal_unchallenged_is_asked_to_greet() {
+    let (mut hub, mut agent) = (Hub::open(), Agent::new(1, &["3702"]));
+    agent.survey(80);
+    hub.take_all(&agent);
+    let mut clone = agent.clone();
+    clone.session = SessionId::from_bytes([44; 16]);
+    let asks = |hub: &mut Hub, agent: &Agent| {
+        hub.forget_replies();
+        hub.send(agent, &agent.heartbeat(1));
+        hub.barrier();
+        std::iter::from_fn(|| hub.replies.try_recv().ok())
+            .any(|reply| matches!(reply, Reply::Ack(ack) if ack.session == agent.session && ack.stored == Mark::ZERO))
+    };
+    hub.forget_replies();
+    assert!(hub.greet(&clone).challenge.is_some());
+    assert_eq!((asks(&mut hub, &agent), asks(&mut hub, &clone)), (false, false), "one holds it, the other was told so");
+    // the wrong one is admitted: whoever is alive comes back by itself
+    hub.store.admit(agent.id, None).unwrap().expect("one was challenged");
+    assert_eq!((asks(&mut hub, &agent), asks(&mut hub, &clone)), (true, false));
 }
 
 /// Proves R-OLDER-3.

@@ -212,8 +212,10 @@ impl<'a> Group<'a> {
         presence::heartbeat(self.conn, row, beat, now)?;
         session::hear(self.conn, row, beat.session, beat.stream, now)?;
         let Some(own) = own else {
-            self.unknown.push(reply::nothing(agent, beat.session, beat.stream));
-            // an agent that has captured nothing yet is told all the same
+            // of one that has captured nothing yet nothing is missing here; it is told all the same
+            if beat.head != Mark::ZERO {
+                self.unknown.push(reply::nothing(agent, beat.session, beat.stream));
+            }
             return self.down_beat((row, agent), beat, beat.stored == Seq(0), now);
         };
         let moved = prune::advance(self.conn, &own, self.retention, now)?;

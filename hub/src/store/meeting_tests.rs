@@ -221,18 +221,23 @@ fn what_a_fork_may_delete_waits_for_its_parent() {
     }
 }
 
-/// What a heartbeat about `stored` is answered with, at a hub that stored 3 entries.
-fn check_heartbeat(stored: u64, is_known: bool, expected: Option<u64>) {
+/// What a heartbeat about `stored` is answered with, at a hub that stored 3 entries and knows its session, or does not.
+fn check_heartbeat(stored: u64, is_known: bool, has_greeted: bool, expected: Option<u64>) {
     let mut agent = agent(5);
     let mut hub = Hub::open();
     hub.send(&agent, &agent.hello());
+    let session = SessionId::from_bytes([77; 16]);
+    if has_greeted {
+        (agent.last_session, agent.session) = (Some(agent.session), session);
+        hub.send(&agent, &agent.hello());
+    }
     hub.send(&agent, &agent.batch(1, 3));
     hub.settle();
     while hub.replies.try_recv().is_ok() {}
     if !is_known {
         agent.stream = StreamId::from_bytes([99; 16]);
     }
-    agent.session = SessionId::from_bytes([77; 16]);
+    agent.session = session;
     hub.send(&agent, &agent.heartbeat(stored));
     hub.barrier();
     let said = hub.replies.try_recv().ok().map(|reply| match reply {
@@ -246,12 +251,15 @@ fn check_heartbeat(stored: u64, is_known: bool, expected: Option<u64>) {
     assert_eq!(said, expected, "stored {stored}");
 }
 
+/// Proves R-BEAT-1.
 #[test]
-fn a_heartbeat_that_is_not_at_the_hubs_mark_is_answered() {
-    check_heartbeat(3, true, None);
-    check_heartbeat(2, true, Some(3));
-    check_heartbeat(5, true, Some(3));
-    check_heartbeat(3, false, Some(0));
+fn a_heartbeat_that_is_not_at_the_hubs_mark_or_of_no_session_it_knows_is_answered() {
+    check_heartbeat(3, true, true, None);
+    check_heartbeat(2, true, true, Some(3));
+    check_heartbeat(5, true, true, Some(3));
+    check_heartbeat(3, false, true, Some(0));
+    // a hub put back to before the agent's last HELLO
+    check_heartbeat(3, true, false, Some(0));
     // a hub put back to before the agent's first HELLO
     let mut hub = Hub::open();
     let agent = agent(2);
@@ -370,6 +378,7 @@ fn what_is_named_lost_is_asked_of_all_who_may_hold_it_forks_included() {
     hub.send(&fork, &fork.fork_batch(9, 9));
     hub.settle();
     for asked in [&agent, &fork] {
+        hub.greet(asked);
         while hub.replies.try_recv().is_ok() {}
         hub.send(asked, &asked.heartbeat(9));
         assert_eq!(hub.ack().missing, [SeqRange { first: Seq(3), last: Seq(5) }]);

@@ -71,6 +71,13 @@ fn hand_over(conn: &Connection, agent: i64, holder: Option<SessionId>) -> Result
     Ok(())
 }
 
+/// Whether a session knows that another has the downward journal: it was challenged since that one took over.
+pub(crate) fn is_challenged(conn: &Connection, agent: i64, session: SessionId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM session WHERE session = ?1 AND agent = ?2 AND challenge IS NOT NULL";
+    let found = conn.prepare_cached(sql)?.query_row(params![session.as_bytes(), agent], |_| Ok(()));
+    Ok(found.optional()?.is_some())
+}
+
 /// The challenge a session was given, or a fresh one: nobody outside knows the secret it comes of.
 fn challenge(conn: &Connection, agent: i64, session: SessionId, now: Timestamp) -> Result<Bytes, StoreError> {
     let sql = "SELECT challenge FROM session WHERE session = ?1";

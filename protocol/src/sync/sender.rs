@@ -251,7 +251,9 @@ impl Sender {
         }
         let is_ours = own_hash == Some(ack.stored.hash);
         let is_ahead = ack.stored.seq > self.head;
-        if !is_ours || ack.stored.seq < self.stored.seq || is_ahead {
+        // where there was nothing to acknowledge, a HELLO is asked for
+        let is_asked = self.head == Seq(0) && !self.must_register && self.flights.is_empty();
+        if !is_ours || ack.stored.seq < self.stored.seq || is_ahead || is_asked {
             self.greet(now);
             return AckOutcome::Doubt;
         }

@@ -202,6 +202,8 @@ fn only_a_fitting_acknowledgement_counts() {
     check("+5; up; welcome 0; bad 5", "hello 1-5 hello");
     check("+5; up; welcome 0; ack 5; ack 3", "hello 1-5 hello");
     check("+5; up; welcome 0; ack 6", "hello 1-5 hello");
+    // where nothing was ever sent, it asks for a HELLO
+    check("up; welcome 0; ack 0; welcome 0; old 0", "hello hello");
 }
 
 /// Proves R-MEET-3.

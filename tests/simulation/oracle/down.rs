@@ -9,7 +9,7 @@ use waystation_protocol::chain::Seq;
 use waystation_protocol::id::StreamId;
 
 use super::frames::Said;
-use super::sql;
+use super::{Frozen, sql};
 use crate::hub::RETENTION_MS;
 use crate::violation::{Violation, broken};
 
@@ -52,7 +52,7 @@ impl Down {
     /// I9: the hub tells an agent what it may delete.
     pub(super) fn hear_hub(
         &mut self,
-        books: &Connection,
+        (books, frozen): (&Connection, &Frozen),
         agent: Id,
         (prunable, down_prunable): (u64, u64),
         wall: i64,
@@ -64,9 +64,6 @@ impl Down {
             return Ok(());
         }
         let ask = |query: &str| books.prepare_cached(query)?.query_row([], |row| row.get::<_, i64>(0));
-        if ask("SELECT count(*) FROM restore WHERE ended_at IS NULL").map_err(sql)? > 0 {
-            return Err(broken("I9", format!("{down_prunable} told may be deleted although a restore is open")));
-        }
         let has_backup = ask("SELECT count(*) FROM backup").map_err(sql)? > 0;
         let query = "SELECT down_stream.stream FROM down_stream JOIN agent ON agent.id = down_stream.agent
                      WHERE agent.agent = ?1 AND prunable_seq >= ?2";
@@ -75,7 +72,12 @@ impl Down {
         let streams = query.query_map(params![&agent[..], mark], |row| row.get::<_, Id>(0)).map_err(sql)?;
         let mut reason = "the books do not say so".to_owned();
         for stream in streams {
-            match self.may_go(books, stream.map_err(sql)?, (down_prunable, mark), has_backup, wall)? {
+            let stream = stream.map_err(sql)?;
+            if frozen.forbids_told(stream, mark) {
+                reason = "a restore is open".to_owned();
+                continue;
+            }
+            match self.may_go(books, stream, (down_prunable, mark), has_backup, wall)? {
                 None => {
                     self.down_prunable.insert(agent, down_prunable);
                     return Ok(());

@@ -32,10 +32,39 @@ pub(crate) struct Oracle {
     reader: Option<Connection>,
     /// How far each journal goes in some backup.
     covered: BTreeMap<[u8; 16], i64>,
-    /// The epoch of the restore that is open, and what might be deleted of each journal when it began.
-    frozen: (i64, BTreeMap<[u8; 16], i64>),
+    /// The restore that is open.
+    frozen: Frozen,
     /// The downward direction.
     pub(crate) down: down::Down,
+}
+
+/// What might be deleted of each journal when a restore was first seen open: there the marks stand still. What the hub let go
+/// before it says again, and to some agents for the first time.
+#[derive(Default)]
+pub(crate) struct Frozen {
+    /// Row and epoch of the restore; none while none is open. One that an agent's word began has the epoch of the one before.
+    restore: Option<(i64, i64)>,
+    upward: BTreeMap<[u8; 16], i64>,
+    downward: BTreeMap<[u8; 16], i64>,
+}
+
+impl Frozen {
+    fn look(&mut self, books: &Connection) -> Result<(), Violation> {
+        let query = "SELECT id, epoch FROM restore WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1";
+        let mut query = books.prepare_cached(query).map_err(sql)?;
+        let open = query.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(sql)?;
+        if self.restore != open {
+            let (upward, downward) =
+                (marks(books, "stream", "prunable_seq")?, marks(books, "down_stream", "prunable_seq")?);
+            *self = Frozen { restore: open, upward, downward };
+        }
+        Ok(())
+    }
+
+    /// Whether a restore is open, and this much of a downward journal might not be deleted before.
+    fn forbids_told(&self, stream: [u8; 16], mark: i64) -> bool {
+        self.restore.is_some() && mark > self.downward.get(&stream).copied().unwrap_or_default()
+    }
 }
 
 impl Oracle {
@@ -67,8 +96,9 @@ impl Oracle {
         {
             let is_downward = is_downward(self.books(folder)?, &stream)?;
             let may_go = if is_downward { (0, prunable.max(down_prunable)) } else { (prunable, down_prunable) };
-            let Oracle { reader: Some(books), down, .. } = self else { return Ok(()) };
-            down.hear_hub(books, *agent.as_bytes(), may_go, wall)?;
+            let Oracle { reader: Some(books), down, frozen, .. } = self else { return Ok(()) };
+            frozen.look(books)?;
+            down.hear_hub((books, frozen), *agent.as_bytes(), may_go, wall)?;
         }
         let books = self.books(folder)?;
         match said {
@@ -97,7 +127,7 @@ impl Oracle {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let backup = Connection::open_with_flags(folder.join("hub.sqlite"), flags).map_err(sql)?;
         self.down.note_backup(&backup)?;
-        for (stream, stored) in marks(&backup, "stored_seq")? {
+        for (stream, stored) in marks(&backup, "stream", "stored_seq")? {
             let covered = self.covered.entry(stream).or_default();
             *covered = stored.max(*covered);
         }
@@ -110,16 +140,13 @@ impl Oracle {
         let books = self.books(folder)?;
         let ask = |query: &str| books.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(sql);
         let backups = ask("SELECT count(*) FROM backup")?;
-        let open = ask("SELECT coalesce(max(epoch), 0) FROM restore WHERE ended_at IS NULL")?;
         let stream = holder(books, stream, prunable)?;
-        if self.frozen.0 != open {
-            self.frozen = (open, marks(self.books(folder)?, "prunable_seq")?);
-        }
         let covered = self.covered.get(&stream).copied().unwrap_or_default();
         if backups > 0 && prunable > covered {
             return Err(broken("I9", format!("{prunable} may be deleted, backups hold {covered}")));
         }
-        if open > 0 && prunable > self.frozen.1.get(&stream).copied().unwrap_or_default() {
+        let frozen = self.frozen.upward.get(&stream).copied().unwrap_or_default();
+        if self.frozen.restore.is_some() && prunable > frozen {
             return Err(broken("I9", format!("{prunable} may be deleted although a restore is open")));
         }
         Ok(())
@@ -146,9 +173,9 @@ impl Oracle {
     }
 }
 
-/// A mark of every journal.
-fn marks(books: &Connection, column: &str) -> Result<BTreeMap<[u8; 16], i64>, Violation> {
-    let mut query = books.prepare(&format!("SELECT stream, {column} FROM stream")).map_err(sql)?;
+/// A mark of every journal in a table.
+fn marks(books: &Connection, table: &str, column: &str) -> Result<BTreeMap<[u8; 16], i64>, Violation> {
+    let mut query = books.prepare(&format!("SELECT stream, {column} FROM {table}")).map_err(sql)?;
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sql)?;
     rows.collect::<Result<_, _>>().map_err(sql)
 }

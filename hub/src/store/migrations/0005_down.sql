@@ -43,7 +43,7 @@ CREATE TABLE down_entry (
     key    BLOB NOT NULL,            -- tells a repetition: of the bytes, or of what a receipt speaks of
     at     INTEGER NOT NULL,
     on_document INTEGER NOT NULL,
-    entry  BLOB NOT NULL,
+    entry  BLOB NOT NULL,            -- empty at the end of what its agent had deleted before it brought back the rest
     UNIQUE (stream, seq)
 ) STRICT;
 
