@@ -109,6 +109,10 @@ pub(crate) struct Desk {
     pub(crate) carried_out: BTreeSet<[u8; 16]>,
     /// Whether another device may work on the same documents: its disk was put back or copied.
     pub(crate) has_twin: bool,
+    /// Whether the hub came back older.
+    pub(crate) has_restores: bool,
+    /// Papers that this clerk only heard of.
+    heard_of: BTreeSet<DocId>,
 }
 
 impl Desk {
@@ -220,7 +224,10 @@ impl Desk {
         shown: &BTreeMap<DocId, Document>,
         aside: &BTreeSet<DocId>,
     ) -> Result<(), Violation> {
-        self.papers.retain(|id, _| shown.contains_key(id) || !aside.contains(id));
+        // what a restore lost and its author has deleted, in a named range, is told to nobody any more: a downward journal that
+        // begins anew holds what the hub accepted (R-DOWN-6)
+        let may_go = |id: &DocId| aside.contains(id) || self.has_restores && self.heard_of.contains(id);
+        self.papers.retain(|id, _| shown.contains_key(id) || !may_go(id));
         for (id, paper) in &mut self.papers {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
@@ -240,7 +247,10 @@ impl Desk {
         }
         let is_taken_up = |document: &Document| document.kind == ORDER || document.kind == SHEET && self.has_twin;
         for (id, document) in shown.iter().filter(|(_, document)| is_taken_up(document)) {
-            self.papers.entry(*id).or_insert_with(|| Paper::of(document));
+            self.papers.entry(*id).or_insert_with(|| {
+                self.heard_of.insert(*id);
+                Paper::of(document)
+            });
         }
         let is_decided = |document: &&Document| {
             document.kind == SHEET && ["approved", "rejected"].contains(&document.state.as_str())

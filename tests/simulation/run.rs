@@ -54,7 +54,10 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
         world.note(|| format!("--- {:?}", step.action));
         take(world, step)?;
         let has_branches = world.has_branches || world.is_shared;
-        world.stations.iter_mut().for_each(|station| station.device.desk.has_twin = has_branches);
+        let has_restores = world.has_restores;
+        world.stations.iter_mut().for_each(|station| {
+            (station.device.desk.has_twin, station.device.desk.has_restores) = (has_branches, has_restores);
+        });
         world.advance(world.now + 40)?;
     }
     world.note(|| "--- the faults end".into());

@@ -33,7 +33,8 @@ impl Engine {
         let Some(offset_ms) = self.driver.clock_offset_ms() else { return };
         let hub_now = Timestamp(now.wall.0.saturating_sub(offset_ms));
         let due = self.store.commands().unwrap_or_else(|error| {
-            tracing::error!(%error, "commands could not be read");
+            self.has_undone = true;
+            tracing::error!(%error, "commands could not be read; they will be tried again");
             Vec::new()
         });
         for command in due {

@@ -472,6 +472,18 @@ fn commands_are_carried_out_at_most_once_and_answered_in_the_journal() {
     assert!(bench.store.commands().unwrap().is_empty());
 }
 
+/// Proves R-DOWN-5.
+#[test]
+fn commands_that_cannot_be_read_now_are_tried_again() {
+    let mut bench = Bench::new();
+    bench.run("up; welcome");
+    bench.engine.obey(bench.now());
+    assert!(!bench.engine.has_undone);
+    bench.store.clone().close();
+    bench.engine.obey(bench.now());
+    assert!(bench.engine.has_undone, "with the next heartbeat");
+}
+
 /// Proves R-DOWN-7.
 #[test]
 fn definitions_are_kept_and_come_to_the_same_whatever_comes_twice() {

@@ -11,13 +11,18 @@ use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
 use waystation_protocol::plant::{Plant, is_planted};
 
+use super::disk::Folder;
 use super::drafts::{self, Draft, DraftId};
 use super::held::Held;
 use super::pages::{self, Layout};
-use super::place::{MEET, Meet, TURN};
+use super::place::{self, MEET, Meet, PLACE, Standing, TURN};
 use super::prune::PRUNED;
 use super::sealed::{self, Sealed};
 use super::tables::{KEPT_BYTES, Row, is_checked_draft, parse_document, parse_kept};
+
+/// A row that nothing vouches for says, so few seqs behind the end, at least that its own was written. Keys read from bytes
+/// that are no rows are anywhere.
+const NEAR: u64 = 4_096;
 
 /// A journal row as found: its entry counts only if its hash follows from the row before.
 #[derive(Debug, Clone, Copy)]
@@ -26,10 +31,23 @@ pub(super) struct Found<'a> {
     pub(super) entry: &'a [u8],
 }
 
+/// What `agent.turn` says of where the journal ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Closed {
+    /// It was closed there, in the turn that the file is of.
+    At(Mark),
+    /// It was closed there in a turn that may be a later one than the file's: it went at least so far.
+    AtLeast(Mark),
+    /// It was not closed in order, as far as is known.
+    Unknown,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Debris<'a> {
     rows: BTreeMap<Seq, Vec<Found<'a>>>,
+    /// Where a row stands or stood, readable or not.
+    claimed: BTreeSet<Seq>,
     /// Hash and bytes by seq.
     pub(super) kept: BTreeMap<Seq, (Hash, u64)>,
     /// The newest row of each document.
@@ -59,6 +77,9 @@ impl<'a> Debris<'a> {
     fn take_entry(&mut self, key: &[u8], value: &'a [u8]) {
         let Ok(seq) = key.try_into().map(u64::from_le_bytes) else { return };
         let Ok(row) = Row::parse(Seq(seq), value) else { return };
+        if row.is_plausible(Seq(seq)) {
+            self.claimed.insert(Seq(seq));
+        }
         let found = self.rows.entry(Seq(seq)).or_default();
         if found.iter().any(|found| found.hash == row.hash && found.entry == row.entry) {
             return;
@@ -120,6 +141,11 @@ impl<'a> Debris<'a> {
         codec::decode_own(self.meta(MEET)?).ok()
     }
 
+    /// Where the store says that it was written, and when.
+    pub(super) fn standing(&self, folder: &Folder) -> Standing {
+        place::judge(self.meta(PLACE), self.turn(), folder)
+    }
+
     fn number(&self, name: &str) -> Option<u64> {
         self.meta(name)?.try_into().ok().map(u64::from_be_bytes)
     }
@@ -128,17 +154,22 @@ impl<'a> Debris<'a> {
         self.sealed.as_ref()?.meta.get(name).map(sealed::BytesRow::as_slice)
     }
 
-    /// Follows the chain from its end, `top` where that is known, down to `base`.
-    pub(super) fn walk(&'a self, base: Mark, top: Option<Mark>) -> Walk<'a> {
+    /// Follows the chain from its end down to `base`.
+    pub(super) fn walk(&'a self, base: Mark, closed: Closed) -> Walk<'a> {
         let mut walk = Walk { entries: Vec::new(), lost: BTreeSet::new() };
-        let sound = |(seq, found): (&Seq, &Vec<Found<'a>>)| {
-            found.iter().any(|found| self.before(base, *seq, found).is_some()).then_some(*seq)
+        let (end, known) = match closed {
+            Closed::At(mark) => (mark.seq, Some(mark)),
+            Closed::AtLeast(mark) => {
+                let is_here = |found: &Found<'_>| found.hash == mark.hash;
+                let is_here = self.rows.get(&mark.seq).is_some_and(|found| found.iter().any(is_here));
+                (self.end(base).max(mark.seq), is_here.then_some(mark))
+            }
+            Closed::Unknown => (self.end(base), None),
         };
-        let above = self.rows.range(base.seq.next()..);
-        let end = top.map(|top| top.seq).or_else(|| above.rev().find_map(sound)).unwrap_or(base.seq);
-        let mut wanted = top.map(|top| top.hash);
+        let known = |seq: Seq| known.filter(|mark| mark.seq == seq).map(|mark| mark.hash);
+        let mut wanted = None;
         for seq in (base.seq.next().0..=end.0).rev().map(Seq) {
-            wanted = wanted.or_else(|| self.kept.get(&seq).map(|(hash, _)| *hash));
+            wanted = wanted.or_else(|| known(seq)).or_else(|| self.kept.get(&seq).map(|(hash, _)| *hash));
             let found = self.rows.get(&seq).map_or(&[][..], Vec::as_slice);
             let fitting = found.iter().filter(|found| wanted.is_none_or(|wanted| wanted == found.hash));
             let step = fitting.filter_map(|found| Some((found, self.before(base, seq, found)?))).next();
@@ -152,6 +183,20 @@ impl<'a> Debris<'a> {
         }
         walk.entries.reverse();
         walk
+    }
+
+    /// How far the journal went, where that is not known: to the last entry whose hash follows from another, the last kept
+    /// mark, the last entry of any document; and to a row near it of which nothing but its place is sure. What is missing
+    /// up to there was written and cannot be read.
+    fn end(&self, base: Mark) -> Seq {
+        let is_sound =
+            |seq: &Seq, found: &Vec<Found<'a>>| found.iter().any(|found| self.before(base, *seq, found).is_some());
+        let mut above = self.rows.range(base.seq.next()..).rev();
+        let sound = above.find(|(seq, found)| is_sound(seq, found)).map(|(seq, _)| *seq);
+        let kept = self.kept.keys().next_back().copied();
+        let told = self.documents.values().filter_map(|held| held.seqs.last().copied()).max();
+        let end = [sound, kept, told].into_iter().flatten().fold(base.seq, Seq::max);
+        self.claimed.range(end..=end.plus(NEAR)).next_back().map_or(end, |claimed| end.max(*claimed))
     }
 
     /// The hash before `found`, if its own follows from one that is known there.

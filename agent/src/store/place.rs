@@ -64,19 +64,24 @@ pub(super) enum Standing {
 pub(super) fn examine(database: &Database, folder: &Folder) -> Result<Standing, StoreError> {
     let meta = database.begin_read()?.open_table(META)?;
     let known = meta.get(PLACE)?.map(|place| place.value().to_vec());
-    let Some(turn) = turn_in(&meta)? else { return Ok(Standing::New) };
+    Ok(judge(known.as_deref(), turn_in(&meta)?, folder))
+}
+
+/// As [`examine`], of a store that says it was written at `known` in `turn`.
+pub(super) fn judge(known: Option<&[u8]>, turn: Option<u64>, folder: &Folder) -> Standing {
+    let Some(turn) = turn else { return Standing::New };
     let here = token(folder);
     if let (Some(known), Some(here)) = (known, here)
         && known != here
     {
-        return Ok(Standing::Copy("its file is not the one that was written"));
+        return Standing::Copy("its file is not the one that was written");
     }
-    Ok(match folder.turn_file() {
+    match folder.turn_file() {
         None => Standing::Copy("agent.turn is missing beside it"),
         Some(file) if turn < file.turn => Standing::Copy("it is older than agent.turn says"),
         Some(file) if turn > file.turn + 1 => Standing::Copy("it is newer than agent.turn says"),
         Some(_) => Standing::Same,
-    })
+    }
 }
 
 /// Begins a turn, and notes durably what `standing` leads to. `random` must be fresh.

@@ -20,14 +20,14 @@ use waystation_protocol::value::Value;
 
 use super::cache;
 use super::damage::{self, NOTE_RANGES, Salvage};
-use super::debris::{Debris, Found};
+use super::debris::{Closed, Debris, Found};
 use super::disk::{Folder, Opener};
 use super::drafts;
 use super::error::StoreError;
 use super::held::Held;
 use super::numbers::BLOCK;
 use super::open::{self, Birth};
-use super::place::{self, Meet, PLACE, TURN};
+use super::place::{self, Meet, PLACE, Standing, TURN};
 use super::prune::{self, PRUNED};
 use super::sealed::{self, Sealed};
 use super::tables::{COUNTERS, DOCUMENTS, JOURNAL, KEPT, META, Row, STREAMS, document_row, kept_row};
@@ -42,7 +42,7 @@ pub(super) fn salvage(folder: &Folder, opener: &Opener, birth: &Birth, reason: &
     let doing = || StoreError::io(format!("read {}", folder.database().display()));
     let file = fs::read(folder.database()).map_err(doing())?;
     let debris = Debris::gather(&file);
-    let plan = Plan::of(&debris, folder.turn_file());
+    let plan = Plan::of(&debris, folder);
     let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let full = Salvage {
         damaged: name(&aside),
@@ -105,14 +105,14 @@ struct Plan<'a> {
     /// Documents some of whose entries are not here.
     documents: Vec<Held>,
     without_document: Vec<SeqRange>,
+    /// Whether the file may be an older one that was put back, or one that lay elsewhere: a twin may write its stream.
+    may_have_twin: bool,
 }
 
 impl<'a> Plan<'a> {
-    fn of(debris: &'a Debris<'a>, turn: Option<TurnFile>) -> Plan<'a> {
+    fn of(debris: &'a Debris<'a>, folder: &Folder) -> Plan<'a> {
         let (base, base_total) = base(debris);
-        // A file of an earlier turn was put back: what was closed since is not its end.
-        let closed = turn.filter(|file| debris.turn() == Some(file.turn)).and_then(|file| file.closed);
-        let walk = debris.walk(base, closed.and_then(|closed| closed.head()));
+        let walk = debris.walk(base, closed(debris.turn(), folder.turn_file()));
         let good: BTreeSet<Seq> = walk.entries.iter().map(|(seq, _)| *seq).collect();
         let is_gone = |seq: &Seq| !good.contains(seq);
         let documents: Vec<Held> =
@@ -122,7 +122,8 @@ impl<'a> Plan<'a> {
         let is_told = told.contains(&GONE);
         let untold = (1..=base.seq.0).map(Seq).filter(|seq| !told.contains(seq));
         let without_document = if is_told { Vec::new() } else { ranges(untold) };
-        Plan { base, base_total, entries: walk.entries, lost: walk.lost, documents, without_document }
+        let may_have_twin = matches!(debris.standing(folder), Standing::Copy(_));
+        Plan { base, base_total, entries: walk.entries, lost: walk.lost, documents, without_document, may_have_twin }
     }
 
     /// How many entries stand before the first gap.
@@ -150,11 +151,11 @@ impl<'a> Plan<'a> {
             let stream = StreamId::from_bytes(IdSource::new(random).draw());
             open::put_fork(write, stream, &Parent { stream: open::stream_in(write)?, at: fork })?;
         }
-        if !told.is_complete() {
+        if !told.is_complete() || self.may_have_twin {
             // What is missing may have printed numbers, so none of this agent's series goes on until the hub was met.
             let [a, b, c, ..] = birth.draw("tag");
             let due = debris.meet();
-            let must_fork = due.is_some_and(|meet| meet.must_fork);
+            let must_fork = self.may_have_twin || due.is_some_and(|meet| meet.must_fork);
             let is_copy = due.is_some_and(|meet| meet.is_copy);
             place::put_meet(write, Some(Meet { tag: [a, b, c], must_fork, is_copy }))?;
         }
@@ -235,6 +236,17 @@ impl<'a> Plan<'a> {
             counters.insert(series.as_str(), next)?;
         }
         Ok(())
+    }
+}
+
+/// What `agent.turn` says of the end of a file that says it is of `turn`. Where it says another one, or none, either the
+/// newest sealed record is lost or an older file was put back: what was captured until that close is missing in both cases.
+fn closed(turn: Option<u64>, file: Option<TurnFile>) -> Closed {
+    let Some(file) = file else { return Closed::Unknown };
+    match file.closed.and_then(|closed| closed.head()) {
+        Some(head) if turn == Some(file.turn) => Closed::At(head),
+        Some(head) => Closed::AtLeast(head),
+        None => Closed::Unknown,
     }
 }
 

@@ -12,6 +12,7 @@ use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::codec;
 use waystation_protocol::document::Document;
 use waystation_protocol::id::DocId;
+use waystation_protocol::limits;
 use waystation_protocol::time::Timestamp;
 
 use super::error::StoreError;
@@ -67,6 +68,12 @@ impl<'a> Row<'a> {
         let hash = Hash::from_slice(hash).ok_or_else(torn)?;
         let total = u64::from_be_bytes(total.try_into().map_err(|_| torn())?);
         Ok(Row { hash, total, entry })
+    }
+
+    /// Whether a row at `seq` can say so: a total has room for this entry, and so many entries for the total.
+    pub(super) fn is_plausible(&self, seq: Seq) -> bool {
+        let most = seq.0.saturating_mul(limits::ENTRY_BYTES as u64);
+        !self.entry.is_empty() && (self.entry.len() as u64..=most).contains(&self.total)
     }
 
     pub(super) fn length(&self) -> usize {

@@ -46,7 +46,7 @@ pub(crate) fn give_back(
     // where nothing is owed, the batch is a late copy
     let is_owed = stream.held > Seq(0);
     if is_owed {
-        pass_over(conn, (id, &mut stream), batch.base, entries.before(), now)?;
+        pass_over(conn, (id, &mut stream), batch.base, entries.before())?;
     }
     let mut given = GivenBack {
         session: meet::holder(conn, agent)?,
@@ -91,7 +91,6 @@ fn pass_over(
     (agent, stream): (AgentId, &mut Stream),
     base: Option<Mark>,
     to: Mark,
-    now: Timestamp,
 ) -> Result<(), StoreError> {
     let head = stream.head.seq;
     let Some(base) = base.filter(|base| base.seq <= head && to.seq > head) else { return Ok(()) };
@@ -103,7 +102,7 @@ fn pass_over(
     }
     let lost = SeqRange { first: stream.head.seq.next(), last: to.seq };
     restore::name_lost_downward(conn, (agent, stream.stream), lost)?;
-    journal::pass_to(conn, stream, to, now)
+    journal::pass_to(conn, stream, to)
 }
 
 /// The last mark at which batch and stream agree.

@@ -173,12 +173,12 @@ pub(crate) fn append(conn: &Connection, stream: &mut Stream, item: &Item, now: T
 }
 
 /// Goes on after what its agent had deleted. Of that the stream keeps the last mark, as a row without an entry: the agent may
-/// hold the journal to there and no further, and what follows is sent from there.
-pub(crate) fn pass_to(conn: &Connection, stream: &mut Stream, to: Mark, now: Timestamp) -> Result<(), StoreError> {
+/// hold the journal to there and no further, and what follows is sent from there. Nothing keeps it from being let go: it is gone.
+pub(crate) fn pass_to(conn: &Connection, stream: &mut Stream, to: Mark) -> Result<(), StoreError> {
     let sql = "INSERT INTO down_entry (stream, seq, hash, key, at, on_document, entry)
-               VALUES (?1, ?2, ?3, ?4, ?5, 1, zeroblob(0))";
+               VALUES (?1, ?2, ?3, ?4, 0, 1, zeroblob(0))";
     let key = short(to.hash.as_bytes());
-    conn.prepare_cached(sql)?.execute(params![stream.row, int(to.seq), to.hash.as_bytes(), key, now.0])?;
+    conn.prepare_cached(sql)?.execute(params![stream.row, int(to.seq), to.hash.as_bytes(), key])?;
     move_head(conn, stream.row, stream.head, to)?;
     stream.head = to;
     Ok(())

@@ -407,17 +407,19 @@ impl Sender {
         }
     }
 
-    /// Queues what the receiver lacks, once per round trip: a copy may be under way already.
+    /// Queues what the receiver lacks and is still here, once per round trip: a copy may be under way already.
     fn note_missing(&mut self, missing: &[SeqRange], now: Tick) {
         let patience = self.round_trip_ms.unwrap_or(RESEND_MIN_MS / 4);
+        let deleted = self.floor.max(self.pruned);
         for range in missing.iter().take(limits::MISSING_RANGES) {
+            let range = SeqRange { first: range.first.max(deleted.next()), last: range.last };
             let sane = range.first <= range.last && range.first > self.stored.seq && range.last < self.next;
             let under_way = self.flights.iter().any(|flight| {
                 flight.first <= range.last && flight.last >= range.first && now.since(flight.sent_at) < patience
             });
             let queued = self.missing.iter().any(|queued| queued.first <= range.last && queued.last >= range.first);
             if sane && !under_way && !queued {
-                self.missing.push_back(*range);
+                self.missing.push_back(range);
             }
         }
     }

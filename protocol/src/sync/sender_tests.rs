@@ -221,6 +221,9 @@ fn a_new_stream_and_a_lost_range_are_made_known_even_without_entries() {
     check("+5; up; fork 3; ack 5", "hello 4-5");
     check("+5; up; lost 2 5; ack 2; wait 1000; ack 5; wait 2000", "hello 6- 6-");
     check("+7; up; lost 2 5; ack 7", "hello 6-7");
+    // what arrived ahead of what is deleted is told to be missing it
+    check("+7; up; lost 2 5; ack 2 miss 3..5; ack 2 miss 3..6", "hello 6-7");
+    check("+7; up; lost 2 5; wait 500; ack 2 miss 3..6", "hello 6-7 6-6");
 }
 
 #[test]

@@ -57,6 +57,10 @@ pub(crate) struct Books {
     has_branches: bool,
     /// Whether two devices may act on one document.
     is_shared: bool,
+    /// Whether the hub came back older.
+    has_restores: bool,
+    /// What devices wrote.
+    written: BTreeSet<Id>,
 }
 
 /// The ids of all entries the hub holds.
@@ -129,7 +133,8 @@ pub(crate) fn check(
     is_shared: bool,
 ) -> Result<(), Violation> {
     let mut found = Books::read(books, strangers)?;
-    (found.has_branches, found.is_shared) = (given.has_branches, is_shared);
+    (found.has_branches, found.is_shared, found.has_restores) = (given.has_branches, is_shared, given.has_restores);
+    found.written = devices.iter().flat_map(|device| device.written.keys().copied()).collect();
     found.named = Named::read(books, devices)?;
     let papers = found.each_once()?;
     found.nothing_lost(devices)?;
@@ -485,11 +490,20 @@ impl Books {
             false => Default::default(),
         };
         let waiting = self.waiting();
+        let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        // What the hub told, then forgot by a restore, its agent brings back unless the hub had let it delete that (R-OLDER-3,
+        // R-PRUNE-2): after the retention period, where no backup covered it. Nobody has it then but as the document it came to.
+        let is_forgotten = |head: &Id| {
+            let may_be_gone = self.has_restores && promises::has_deleted(device);
+            may_be_gone && !arrived.contains(head) && !self.written.contains(head)
+        };
         for (id, document) in &shown {
             let here = Value::serialized(document).map_err(|error| broken("harness", error.to_string()))?;
             let theirs = self.documents.get(id.as_bytes()).map(|(body, _)| body);
             // what was deleted here and lost at the hub is in a named range there; what came of it waits
-            let is_named = self.named.has_lost_of(id.as_bytes()) || waiting.contains(id.as_bytes());
+            let is_named = self.named.has_lost_of(id.as_bytes())
+                || waiting.contains(id.as_bytes())
+                || is_forgotten(document.head.as_bytes());
             if theirs != Some(&here) && !is_named && !self.may_differ(id.as_bytes(), &own, &contested) {
                 let what = if theirs.is_some() { "differs at" } else { "is missing at" };
                 return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));

@@ -19,6 +19,9 @@ pub(crate) struct Named {
     ranges: BTreeMap<Id, Vec<(u64, u64)>>,
     /// From which journal each came, and up to which seq they are one.
     parents: BTreeMap<Id, (Id, u64)>,
+    /// The journal a disk wrote before it began this one, where no disk was put back, copied or damaged: there a fork holds every
+    /// entry of the disk at its seq, also where hub and agent know no mark in common any more and it branches off at nothing.
+    lines: BTreeMap<Id, Id>,
     /// What could not be read from a damaged file, as its salvage said.
     gone: BTreeSet<Id>,
     /// Every place at which an entry was written.
@@ -68,6 +71,9 @@ impl Named {
         for parent in store.line() {
             let above = *parent.stream.as_bytes();
             self.parents.insert(stream, (above, parent.at.seq.0));
+            if !device.desk.has_twin {
+                self.lines.insert(stream, above);
+            }
             stream = above;
         }
     }
@@ -99,13 +105,16 @@ impl Named {
     /// Whether the entry at `seq` of `stream` is the one at `seq` of `above`, from which it came.
     fn shares(&self, mut stream: Id, above: Id, seq: u64) -> bool {
         // a line is short; a ring would be a fault that others find
-        for _ in 0..self.parents.len() + 1 {
+        for _ in 0..self.parents.len() + self.lines.len() + 1 {
             if stream == above {
                 return true;
             }
             match self.parents.get(&stream) {
                 Some((parent, floor)) if seq <= *floor => stream = *parent,
-                Some(_) | None => return false,
+                Some(_) | None => match self.lines.get(&stream) {
+                    Some(before) => stream = *before,
+                    None => return false,
+                },
             }
         }
         false

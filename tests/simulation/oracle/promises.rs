@@ -38,12 +38,7 @@ pub(crate) fn decisions(
     given: Circumstances,
 ) -> Result<(), Violation> {
     let seen: BTreeSet<Id> = devices.iter().flat_map(|device| &device.desk.seen).map(|seen| *seen.as_bytes()).collect();
-    // what an agent has deleted of its downward journal it cannot bring back
-    let has_deleted = |device: &&&Device| {
-        let down = device.store.as_ref().and_then(waystation_agent::store::Store::down);
-        down.is_some_and(|down| down.pruned.0 > 0)
-    };
-    let may_be_gone = given.has_restores && (given.was_released || devices.iter().any(|device| has_deleted(&device)));
+    let may_be_gone = given.has_restores && (given.was_released || devices.iter().any(|device| has_deleted(device)));
     if let Some(decision) = seen.iter().find(|decision| !applied.contains(*decision) && !may_be_gone) {
         return Err(broken("I8", format!("a site has seen decision {}, and the hub has another", hex(decision))));
     }
@@ -55,6 +50,12 @@ pub(crate) fn decisions(
         Some(entry) => Err(broken("I1", format!("the author of act {} was told that it stands", hex(&entry)))),
         None => Ok(()),
     }
+}
+
+/// Whether a device has deleted something of its downward journal: that it cannot bring back.
+pub(super) fn has_deleted(device: &Device) -> bool {
+    let down = device.store.as_ref().and_then(waystation_agent::store::Store::down);
+    down.is_some_and(|down| down.pruned.0 > 0)
 }
 
 /// Commands are carried out once and not too late; in the end each has its result, and every notice has arrived. `applied`: the entries

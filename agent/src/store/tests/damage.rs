@@ -251,6 +251,109 @@ fn a_damaged_entry_is_named_and_those_behind_it_go_on_in_a_new_stream() {
     assert_eq!(outlet.open().salvage(), None);
 }
 
+/// Four surveys in a store that is then damaged; where `is_crashed`, it was not closed in order. `damage` is given the
+/// file's bytes and the entries, and says which it destroyed.
+fn named(is_crashed: bool, damage: fn(&mut [u8], &[Vec<u8>]) -> Vec<u64>) {
+    let outlet = Outlet::new();
+    let store = outlet.open();
+    let capture = |index| store.capture(survey(&format!("表{index}")), at(index)).unwrap().document.id;
+    let documents: Vec<DocId> = (0..4).map(capture).collect();
+    let entries: Vec<Vec<u8>> = documents.iter().map(|id| store.history(*id).unwrap()[0].1.to_bytes()).collect();
+    let files = ["store.redb", "agent.turn"].map(|name| outlet.dir.join(name));
+    let crashed = files.each_ref().map(|path| std::fs::read(path).unwrap());
+    store.close();
+    if is_crashed {
+        files.iter().zip(crashed).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    }
+    let mut bytes = std::fs::read(&files[0]).unwrap();
+    if is_crashed {
+        // otherwise redb undoes the newest commit, which it takes for one that was cut short
+        flip_slots(&mut bytes);
+    }
+    let destroyed: BTreeSet<u64> = damage(&mut bytes, &entries).into_iter().collect();
+    std::fs::write(&files[0], bytes).unwrap();
+    let store = outlet.open();
+    let salvage = report(&outlet, &store).unwrap();
+    let lost = salvage.lost.iter().flat_map(|range| range.first.0..=range.last.0).collect::<BTreeSet<u64>>();
+    assert_eq!(lost, destroyed, "{salvage:?}");
+    assert_eq!(store.head().seq.0 + salvage.lost_entries(), documents.len() as u64, "and all others are here");
+}
+
+/// Flips the bit `from_end` bytes before the end of every copy of an entry.
+fn flip(bytes: &mut [u8], entry: &[u8], from_end: usize) {
+    let found: Vec<usize> = (0..bytes.len() - entry.len()).filter(|at| bytes[*at..].starts_with(entry)).collect();
+    assert!(!found.is_empty(), "the entry is in the file");
+    found.iter().for_each(|at| bytes[at + entry.len() - from_end] ^= 1);
+}
+
+/// Damages both of redb's commit slots, and nothing else: no commit stands, every row can be read.
+fn flip_slots(bytes: &mut [u8]) {
+    bytes[64 + 8] ^= 1;
+    bytes[192 + 8] ^= 1;
+}
+
+/// Destroys every record that says who the agent is.
+fn flip_sealed(bytes: &mut [u8]) {
+    let name = super::super::sealed::NAME.as_bytes();
+    let found: Vec<usize> = (0..bytes.len() - name.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+    found.iter().for_each(|at| bytes[at / 4_096 * 4_096] = 0);
+}
+
+/// Proves I1.
+#[test]
+fn the_last_entry_is_named_although_nothing_follows_it() {
+    for is_crashed in [false, true] {
+        named(is_crashed, |bytes, entries| {
+            flip(bytes, &entries[3], 1);
+            vec![4]
+        });
+        // its bytes are no entry any more
+        named(is_crashed, |bytes, entries| {
+            flip(bytes, &entries[3], entries[3].len());
+            vec![4]
+        });
+        named(is_crashed, |bytes, entries| {
+            flip(bytes, &entries[3], 1);
+            flip_sealed(bytes);
+            vec![4]
+        });
+        // what follows a gap and stands alone has nothing that vouches for it
+        named(is_crashed, |bytes, entries| {
+            flip(bytes, &entries[2], entries[2].len());
+            flip_sealed(bytes);
+            vec![3, 4]
+        });
+    }
+}
+
+/// Proves R-COPY-1.
+#[test]
+fn an_older_file_that_was_put_back_damaged_prints_nothing_its_twin_printed() {
+    for is_crashed in [false, true] {
+        let outlet = Outlet::new();
+        let [file, turn] = ["store.redb", "agent.turn"].map(|name| outlet.dir.join(name));
+        let capture = |store: &Store, index| store.capture(survey("x"), at(index)).unwrap().document;
+        let store = outlet.open();
+        capture(&store, 0);
+        store.close();
+        let mut older = std::fs::read(&file).unwrap();
+        let store = outlet.open();
+        let printed: Vec<Document> = (1..300).map(|index| capture(&store, index)).collect();
+        let open = std::fs::read(&turn).unwrap();
+        store.close();
+        if is_crashed {
+            std::fs::write(turn, open).unwrap();
+        }
+        flip_slots(&mut older);
+        std::fs::write(file, older).unwrap();
+        let store = outlet.open();
+        assert_eq!(store.salvage().unwrap().kept, 1);
+        assert!(store.must_fork() || !store.line().is_empty(), "it goes on in a stream of its own");
+        let number = capture(&store, 400).number().map(str::to_owned);
+        assert!(!printed.iter().any(|document| document.number() == number.as_deref()), "{number:?}");
+    }
+}
+
 #[test]
 fn what_is_no_store_at_all_is_set_aside_and_a_new_agent_begins() {
     let check = |name: &str, damage: fn(&std::path::Path)| {
