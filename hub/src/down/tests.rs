@@ -859,7 +859,8 @@ fn a_late_copy_of_a_hello_does_not_make_the_journal_that_was_left_the_agents_own
     let greeting = fork.hello();
     hub.send(&fork, &greeting);
     hub.send(&fork, &register);
-    hub.settle();
+    hub.barrier();
+    hub.wait("the fork is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
     hub.send(&agent, &hello);
     agent.survey(2);
     let late = agent.batch(2, 2);
@@ -885,7 +886,8 @@ fn a_disk_put_back_to_before_its_first_entry_is_told_all_that_it_had_captured() 
         hub.send(fork, &hello);
         hub.send(fork, &register);
     }
-    hub.settle();
+    hub.barrier();
+    hub.wait("the forks are told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
     fork.last_session = Some(agent.session);
     hub.tell(&fork, &mut told);
     assert_eq!(told.words(), "survey answer, survey answer, rehydrated done");
