@@ -249,6 +249,10 @@ impl Applier {
     }
 
     fn note_grown(&mut self, mail: &Mail) -> Result<(), StoreError> {
+        if !mail.grown.is_empty() {
+            // a journal that was opened meanwhile may have to stand still
+            self.freeze = Freeze::load(&self.conn)?;
+        }
         for (row, stored) in &mail.grown {
             let journal = match self.journals.entry(*row) {
                 Entry::Occupied(known) => known.into_mut(),

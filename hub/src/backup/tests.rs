@@ -372,7 +372,8 @@ fn what_was_named_lost_did_not_come_back_and_a_forks_beginning_came_back_once() 
     more(&mut fork, 2);
     hub.send(&fork, &fork.fork_batch(4, 5));
     more(&mut east, 4);
-    hub.take_all(&east);
+    hub.send(&east, &east.batch(4, 7));
+    hub.settle();
     hub.store.close();
     by_the_tool(&taken.folder, hub.dir.path());
     let mut hub = Hub::open_in(hub.dir, Timestamp(START.0 + 2 * RETENTION_MS));

@@ -903,6 +903,30 @@ fn a_fork_is_told_what_the_other_branch_holds_and_then_that_this_was_all() {
     assert_eq!(Rehydrated::read(&told.read()[1]), Some(Rehydrated { stream: fork.stream, at }));
 }
 
+/// Proves R-OLDER-2.
+#[test]
+fn a_journal_that_is_opened_while_its_site_stands_still_waits_too() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join(DATABASE);
+    let mut agent = Agent::new(1, &["3702"]);
+    agent.survey(1);
+    hub.take_all(&agent);
+    let mut hub = hub.copy(&copy);
+    agent.survey(2);
+    hub.take_all(&agent);
+    let mut hub = hub.put_back(&copy);
+    for stream in 0x20..0x30 {
+        let mut fork = agent.fork(stream, 1);
+        fork.survey(3);
+        hub.send(&fork, &fork.fork_batch(2, 2));
+    }
+    hub.barrier();
+    let sql = "SELECT count(*) FROM stream WHERE floor_seq = 1 AND processed_seq > 1";
+    assert_eq!(hub.number(sql), 0);
+    hub.store.release_restore("王芳", "测试", START).unwrap();
+    hub.wait("all are processed", |hub| hub.number(sql) == 16);
+}
+
 /// Proves R-OLDER-5.
 #[test]
 fn what_people_had_decided_about_entries_set_aside_comes_back_with_the_receipts() {

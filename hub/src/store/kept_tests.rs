@@ -323,7 +323,7 @@ fn each_accepted_fork_gets_a_letter_that_a_restored_hub_grants_no_more() {
     let mut other = main.fork(8, 2);
     more(&mut other, 1);
     hub.send(&other, &other.fork_batch(3, 3));
-    hub.settle();
+    hub.barrier();
     assert_eq!(hub.greet(&other).letter, Some('C'), "B was granted before the hub was put back");
     assert_eq!(hub.greet(&fork).letter, Some('B'), "and is the other fork's still");
 }

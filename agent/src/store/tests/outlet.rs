@@ -1,6 +1,7 @@
 //! An outlet for tests: a data folder, and people's wishes.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use waystation_protocol::id::DocId;
 use waystation_protocol::time::{self, Timestamp};
@@ -39,8 +40,15 @@ impl Outlet {
         }
     }
 
+    /// A process that another test is starting may hold the closed store's lock until its program runs.
     pub(super) fn open(&self) -> Store {
-        Store::open(&self.dir, self.options()).unwrap()
+        let started = Instant::now();
+        loop {
+            match Store::open(&self.dir, self.options()) {
+                Err(StoreError::InUse { .. }) if started.elapsed() < Duration::from_secs(5) => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     /// Takes the cache's mark away, so that opening rebuilds it. The store is closed.
