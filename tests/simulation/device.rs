@@ -73,8 +73,8 @@ pub(crate) enum Done {
 impl Device {
     /// A device whose store's folder is `folder`, which is emptied.
     pub(crate) fn new(index: usize, site: &str, folder: &Path, disk: Disk, chance: Chance) -> Device {
-        // what an earlier run left there is not this one's; without it the store is born anew
-        let _ = std::fs::remove_file(folder.join("store.redb"));
+        // what an earlier run left there is not this one's: the store, what was kept aside, what stands beside it
+        let _ = std::fs::remove_dir_all(folder);
         Device {
             index,
             disk,
