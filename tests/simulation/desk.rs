@@ -113,6 +113,8 @@ pub(crate) struct Desk {
     pub(crate) has_restores: bool,
     /// Papers that this clerk only heard of.
     heard_of: BTreeSet<DocId>,
+    /// Papers of which an entry was set aside when they were last looked at.
+    aside: BTreeSet<DocId>,
 }
 
 impl Desk {
@@ -217,13 +219,15 @@ impl Desk {
     }
 
     /// Compares the list with what the device shows now, and takes over what became of acts in doubt. What the device
-    /// shows beyond the list is an opening in doubt, or the effect of an act. Where it shows that an entry is set aside, the
-    /// clerk knows; whether that is right, the hub's books tell in the end.
+    /// shows beyond the list is an opening in doubt, or the effect of an act. Where it shows that an entry is set aside, or is
+    /// so no more, the clerk knows; whether that is right, the hub's books tell in the end.
     pub(crate) fn compare(
         &mut self,
         shown: &BTreeMap<DocId, Document>,
         aside: &BTreeSet<DocId>,
     ) -> Result<(), Violation> {
+        let was_aside = std::mem::replace(&mut self.aside, aside.clone());
+        let aside = &was_aside.union(aside).copied().collect::<BTreeSet<_>>();
         // what a restore lost and its author has deleted, in a named range, is told to nobody any more: a downward journal that
         // begins anew holds what the hub accepted (R-DOWN-6)
         let may_go = |id: &DocId| aside.contains(id) || self.has_restores && self.heard_of.contains(id);

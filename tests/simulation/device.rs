@@ -179,8 +179,10 @@ impl Device {
                 self.desk.note_doubt(wish.document);
                 Ok(Done::Failed)
             }
-            // what another device did has come down, or is waited for
-            Err(CaptureError::Problems(_) | CaptureError::Superseded) if self.desk.has_twin => {
+            // what another device did has come down, or is waited for; or the clerk is told that an entry is set aside
+            Err(CaptureError::Problems(_) | CaptureError::Superseded)
+                if self.desk.has_twin || wish.document.is_some_and(|id| self.has_aside(id)) =>
+            {
                 self.compare()?;
                 Ok(Done::Nothing)
             }
@@ -272,6 +274,11 @@ impl Device {
         if let Some(store) = self.store.take() {
             store.abandon();
         }
+    }
+
+    /// Whether the device shows that an entry of the document is set aside.
+    fn has_aside(&self, document: DocId) -> bool {
+        self.set_aside().is_ok_and(|aside| aside.contains(&document))
     }
 
     fn is_in_doubt(&self, document: Option<DocId>) -> bool {

@@ -20,6 +20,8 @@ use crate::world::World;
 
 /// After the faults have ended everything is in place within this time: T of I4.
 const SETTLE_MS: u64 = 20 * 60 * 1_000;
+/// After a wait this long an agent that nobody asked for anything has rested: it does after two seconds.
+const RESTED_MS: u64 = 70_000;
 /// Looked at this often.
 const LOOK_MS: u64 = 5_000;
 
@@ -91,7 +93,13 @@ fn take(world: &mut World, step: &Step) -> Result<(), Violation> {
         Action::Work(index, task) => world.work(index, |device, at| device.work(task, at, &mut chance))?,
         Action::Import(index) => world.work(index, |device, at| device.import(at, &mut chance))?,
         Action::Pause(index) => world.rest(index),
-        Action::Wait(ms) => world.advance(world.now + ms)?,
+        Action::Wait(ms) => {
+            world.advance(world.now + ms)?;
+            // long before that, each has written down what it noted and nobody waits for
+            if ms >= RESTED_MS {
+                (0..world.stations.len()).for_each(|index| world.rest(index));
+            }
+        }
         Action::Weather(weather) => world.network.weather = weather,
         Action::Disconnect(index, ms) => {
             world.count("connection lost");

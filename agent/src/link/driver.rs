@@ -273,8 +273,10 @@ impl Driver {
         if self.heartbeats.is_none() {
             self.heartbeats = Some(Timetable::begin(now));
         }
+        let is_shared = |rung: &&Mark| (journal.hash_at)(rung.seq) == Some(rung.hash);
         Ok(Heard::Welcomed(Box::new(Welcomed {
             met: met.ok(),
+            shared: welcome.ladder.iter().filter(is_shared).map(|rung| rung.seq).collect(),
             hub_time: welcome.t3,
             processed: welcome.processed,
             prunable: welcome.prunable,

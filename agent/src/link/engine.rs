@@ -54,6 +54,8 @@ pub struct Engine {
     has_asked: bool,
     /// Whether a challenge is answered at once: one per heartbeat, so that two that answer do not chase each other.
     may_answer: bool,
+    /// A WELCOME was heard in this process.
+    has_met: bool,
     /// Steps of the clock that are known here.
     clock_steps: u64,
     /// Whether a command could not be carried out: it is tried again with the next heartbeat.
@@ -77,6 +79,7 @@ impl Engine {
             must_greet: false,
             has_asked: false,
             may_answer: true,
+            has_met: false,
             clock_steps: 0,
             has_undone: false,
         }
@@ -242,6 +245,10 @@ impl Engine {
         let Some(met) = welcomed.met else { return Ok(()) };
         let parent = self.fork_if_told(&met, welcomed.has_down)?;
         let common = met.common;
+        // a crash may have taken what the process before this one noted as it sent these
+        if !std::mem::replace(&mut self.has_met, true) {
+            welcomed.shared.iter().for_each(|seq| self.store.keep_hash_at(*seq));
+        }
         self.store.record_stored(common, welcomed.processed.min(common.seq), welcomed.prunable.min(common.seq))?;
         // A letter belongs to the stream of the HELLO: it is this one's where no fork was due.
         if parent.is_none() && !met.must_fork && welcomed.letter.is_some() {
@@ -347,7 +354,7 @@ impl Engine {
         let fill = |range, builder: &mut batch::Builder| store.fill_batch(range, builder);
         let (frame, sent) = self.seal_batch(stream, parent, base, range, &fill)?;
         self.driver.handle_sent(sent, frame.len() as u64, now.tick);
-        self.store.note_sent(sent.last);
+        self.store.keep_hash_at(sent.last);
         Ok(frame)
     }
 

@@ -135,17 +135,18 @@ impl Bench {
     }
 
     fn welcome(&mut self, holds: Option<usize>, challenge: Option<Bytes>) {
-        let rungs = |holds: usize| rungs(Seq(holds as u64)).into_iter().map(|seq| self.mark(seq.0)).collect();
+        let told = |holds: usize| rungs(Seq(holds as u64)).into_iter().map(|seq| self.mark(seq.0)).collect();
+        let mark = |seq| Mark { seq, hash: self.store.hash_at(seq).unwrap() };
         let welcome = Welcome {
             session: self.session(),
             hub: vec![9].into(),
             public_key: self.key.verifying_key().to_bytes().to_vec().into(),
             hub_epoch: 0,
             stream: self.store.identity().stream,
-            ladder: vec![self.store.head(), Mark::ZERO],
+            ladder: rungs(self.store.head().seq).into_iter().map(mark).collect(),
             processed: self.store.head().seq,
             prunable: Seq(0),
-            down: holds.map(|holds| Ladder { stream: self.stream(), rungs: rungs(holds) }),
+            down: holds.map(|holds| Ladder { stream: self.stream(), rungs: told(holds) }),
             down_prunable: Seq(0),
             credit: 1_000_000,
             letter: None,
@@ -405,6 +406,20 @@ fn the_hash_at_every_end_of_a_sent_batch_outlives_its_entries() {
     bench.store.rest();
     assert_eq!(bench.store.pruned(), Seq(2));
     assert!(bench.store.hash_at(Seq(1)).is_some(), "a hub may come back with what the first batch brought alone");
+}
+
+/// Proves R-MEET-4.
+#[test]
+fn the_hash_at_every_place_the_hub_shows_to_have_outlives_its_entry() {
+    let mut bench = Bench::new();
+    (0..9).for_each(|_| drop(survey(&bench.store).unwrap()));
+    bench.run("up; silent");
+    let head = bench.store.head();
+    bench.store.record_stored(head, head.seq, head.seq).unwrap();
+    bench.store.rest();
+    assert_eq!(bench.store.pruned(), Seq(9));
+    let known: Vec<u64> = (0..=9).filter(|seq| bench.store.hash_at(Seq(*seq)).is_some()).collect();
+    assert_eq!(known, [0, 1, 5, 7, 8, 9], "a crash may have taken what was noted as they were sent");
 }
 
 /// Proves R-DOWN-2, R-DOWN-4.

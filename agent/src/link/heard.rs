@@ -25,6 +25,8 @@ pub(super) struct Met {
 pub(super) struct Welcomed {
     /// What follows from it; none where a person must look. To be done, then told to [`Driver::handle_met`].
     pub(super) met: Option<Met>,
+    /// Where the hub's journal and the one here agree, of what it showed.
+    pub(super) shared: Vec<Seq>,
     /// The hub's clock as it left.
     pub(super) hub_time: Timestamp,
     /// How far the hub has processed the stream it spoke of.

@@ -1,7 +1,8 @@
 //! Kept marks: hashes that outlive their entries, so that a hub of any age is met on common ground.
 //!
 //! Kept are the pruned mark, every acknowledged mark, and every end of a batch that was sent: the hub may have stored up
-//! to any of these, whether or not its acknowledgement arrived, and may come back from a backup made there.
+//! to any of these, whether or not its acknowledgement arrived, and may come back from a backup made there. The marks of the last
+//! seconds before a crash may be gone; those that the hub's next WELCOME shows are kept in their stead.
 
 use std::collections::BTreeSet;
 

@@ -313,10 +313,10 @@ impl Store {
         self.shared.progress().pruned.mark.seq
     }
 
-    /// Notes that a batch ending at `end` was sent. The hub may store up to there and its acknowledgement be lost, so
-    /// the hash there outlives its entry. It reaches the disk within seconds.
-    pub fn note_sent(&self, end: Seq) {
-        if self.shared.note_sent(end) {
+    /// Lets the hash at `seq` outlive its entry: a batch that ends there was sent, and the hub may store up to there and its
+    /// acknowledgement be lost; or the hub says that it has it. It reaches the disk within seconds.
+    pub fn keep_hash_at(&self, seq: Seq) {
+        if self.shared.keep_hash_at(seq) {
             let _ = self.calls.requests.try_send(Request::Progressed);
         }
     }

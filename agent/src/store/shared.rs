@@ -280,10 +280,10 @@ impl Shared {
         self.unkept().clone()
     }
 
-    /// A batch that ends at `end` was sent; whether that is news.
-    pub(super) fn note_sent(&self, end: Seq) -> bool {
+    /// The hash at `seq` is to be kept; whether that is news.
+    pub(super) fn keep_hash_at(&self, seq: Seq) -> bool {
         let mut progress = self.progress();
-        let is_news = self.unkept().insert(end);
+        let is_news = self.unkept().insert(seq);
         progress.is_unsaved |= is_news;
         is_news
     }

@@ -149,6 +149,9 @@ pub(crate) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<
     }
     let mut relay = Relay::new(conn, now);
     slice.applied.iter().try_for_each(|applied| relay.spread(applied))?;
+    if down::trail::is_any_back(conn)? {
+        slice.applied.iter().try_for_each(|applied| down::trail::let_in(conn, &applied.entry, now))?;
+    }
     if slice.catches_up { down::catch_up(conn, now) } else { Ok(()) }
 }
 

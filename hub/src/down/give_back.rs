@@ -154,7 +154,7 @@ fn take(
             Ok(_) if item.is_on_document => on_documents.push(item.entry),
             Ok((entry, Some(command))) => post::remember(conn, stream.agent, entry, &command)?,
             Ok((entry, None)) => match Receipt::read(entry) {
-                Some(receipt) => trail::learn(conn, &receipt, entry.occurred_at)?,
+                Some(receipt) => trail::learn(conn, stream.agent, &receipt, (entry.occurred_at, now))?,
                 None => forms::learn(conn, entry, &item.entry, now)?,
             },
             Err(error) => tracing::warn!(%error, stream = %stream.stream, "a returned entry cannot be read"),

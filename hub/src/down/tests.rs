@@ -8,7 +8,7 @@ use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::definition::{self, Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::document::fold::{self, Writer};
-use waystation_protocol::down::{self, ClockStep, Command, CommandResult, Outcome, Receipt, Rehydrated, Stamp};
+use waystation_protocol::down::{self, ClockStep, Command, CommandResult, Fate, Outcome, Receipt, Rehydrated, Stamp};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId, SessionId, StreamId};
 use waystation_protocol::message::{Ack, Batch, Heartbeat, Held, Hello, Parent};

@@ -79,10 +79,10 @@ fn marks_the_hub_may_come_back_to_outlive_their_entries() {
     let store = outlet.open();
     fill(&store, 12);
     let hashes: Vec<_> = (0..=12).map(|seq| store.hash_at(Seq(seq)).unwrap()).collect();
-    store.note_sent(Seq(3));
-    store.note_sent(Seq(5));
+    store.keep_hash_at(Seq(3));
+    store.keep_hash_at(Seq(5));
     store.record_stored(Mark { seq: Seq(7), hash: hashes[7] }, Seq(7), Seq(0)).unwrap();
-    store.note_sent(Seq(12));
+    store.keep_hash_at(Seq(12));
     let_go(&store, 9);
     let known = |store: &Store| -> Vec<u64> { (0..=12).filter(|seq| store.hash_at(Seq(*seq)).is_some()).collect() };
     assert_eq!(known(&store), [0, 3, 5, 7, 9, 10, 11, 12]);
@@ -107,7 +107,7 @@ fn marks_are_saved_together_and_cost_no_commit_each() {
     store.rest();
     let before = store.counts().commits;
     for end in 1..=50 {
-        store.note_sent(Seq(end));
+        store.keep_hash_at(Seq(end));
     }
     store.rest();
     assert!(store.counts().commits - before <= 2, "{} commits", store.counts().commits - before);

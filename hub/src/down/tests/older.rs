@@ -392,3 +392,55 @@ fn what_people_had_decided_about_entries_set_aside_comes_back_with_the_receipts(
     hub.store.rebuild(&mut |_, _| {}).unwrap();
     assert_eq!(hub.store.quarantine(9).unwrap().len(), 1, "and a rebuild knows it");
 }
+
+/// Proves R-DOWN-2, R-DOWN-4.
+#[test]
+fn an_agent_that_brings_back_that_its_entry_is_parked_hears_that_it_is_applied_at_once() {
+    for is_released_by_ops in [false, true] {
+        let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+        let copy = copies.path().join(DATABASE);
+        let (mut opener, mut other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+        let (mut openers, mut told) = (Told::default(), Told::default());
+        for (agent, told) in [(&opener, &mut openers), (&other, &mut told)] {
+            hub.take_all(agent);
+            hub.tell(agent, told);
+        }
+        let mut hub = hub.copy(&copy);
+        let sheet = opener.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
+        other.documents = opener.documents.clone();
+        let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
+        other.act(Some(sheet), "count_sheet", "count", &line);
+        other.act(Some(sheet), "count_sheet", "lock", &[]);
+        hub.take_all(&other);
+        hub.tell(&other, &mut told);
+        let fates = |told: &Told| -> Vec<(Seq, Fate)> {
+            told.read().iter().filter_map(Receipt::read).map(|receipt| (receipt.seq, receipt.fate)).collect()
+        };
+        let parked = [(Seq(1), Fate::Parked), (Seq(2), Fate::Parked)];
+        assert_eq!(fates(&told), parked);
+
+        let mut hub = hub.put_back(&copy);
+        hub.meet_knowing(&opener, &openers, 0);
+        hub.send(&opener, &opener.batch(1, opener.head().seq.0));
+        if is_released_by_ops {
+            hub.store.release_restore("王芳", "测试", START).unwrap();
+        }
+        let greet = |hub: &mut Hub| drop(hub.meet_knowing(&other, &told, 0));
+        greet(&mut hub);
+        let (upward, returned) = (other.batch(1, 2), other.seal(&told.batch(1)));
+        if is_released_by_ops {
+            hub.send(&other, &upward);
+            hub.settle();
+        }
+        hub.send(&other, &returned);
+        hub.send(&other, &upward);
+        hub.tell(&other, &mut told);
+        assert_eq!(fates(&told)[2..], [(Seq(1), Fate::Released), (Seq(2), Fate::Released)]);
+        assert_eq!(hub.store.document(sheet).unwrap().unwrap().digest(), other.documents[&sheet].digest());
+        assert!(hub.store.quarantine(9).unwrap().is_empty());
+        hub.store.rebuild(&mut |_, _| {}).unwrap();
+        let count = told.entries.len();
+        hub.tell(&other, &mut told);
+        assert_eq!(told.entries.len(), count, "a rebuild says nothing twice");
+    }
+}

@@ -122,6 +122,20 @@ BEGIN
     DELETE FROM resolution_due WHERE stream IN (SELECT stream FROM stream);
 END;
 
+-- Entries that do not stand as captured, as their agent was last told before the hub came back older, by receipts that it
+-- brought back. One that is applied as captured after all is told to it.
+CREATE TABLE receipt_back (
+    document BLOB NOT NULL,
+    entry    BLOB NOT NULL,
+    agent    INTEGER NOT NULL,
+    stream   BLOB NOT NULL,
+    seq      INTEGER NOT NULL,
+    code     TEXT NOT NULL,
+    en       TEXT NOT NULL,
+    zh       TEXT NOT NULL,
+    PRIMARY KEY (document, entry, agent)
+) STRICT, WITHOUT ROWID;
+
 -- rows stand in the order in which commands were given
 CREATE TABLE down_command (
     entry       BLOB NOT NULL PRIMARY KEY,
