@@ -43,6 +43,8 @@ pub(crate) struct Device {
     pub has_jumped: bool,
     /// The site it stands for.
     pub site: String,
+    /// Whether its disk was put back: what it wrote last may not be on it.
+    pub(crate) was_put_back: bool,
     folder: PathBuf,
     starts: u32,
     chance: Chance,
@@ -57,6 +59,8 @@ pub(crate) struct Written {
     pub seq: u64,
     /// Its document.
     pub document: [u8; 16],
+    /// The act whose effect it is.
+    pub cause: Option<[u8; 16]>,
 }
 
 /// What became of a wish.
@@ -84,6 +88,7 @@ impl Device {
             written: BTreeMap::new(),
             gone: BTreeSet::new(),
             has_jumped: false,
+            was_put_back: false,
             site: site.to_owned(),
             folder: folder.to_owned(),
             starts: 0,
@@ -232,7 +237,7 @@ impl Device {
         }
         let acts: Vec<Act> = journal::entries(&builder.finish())?.iter().filter_map(|bytes| Act::read(bytes)).collect();
         for (seq, act) in (from + 1..).zip(&acts) {
-            self.written.insert(act.id, Written { stream, seq, document: act.document });
+            self.written.insert(act.id, Written { stream, seq, document: act.document, cause: act.cause });
         }
         Ok(acts)
     }

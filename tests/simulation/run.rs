@@ -235,6 +235,7 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 let now = device.confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes());
                 world.left_to_hub.extend(now.filter(|id| !kept.contains(id) && at_hub.contains(id)));
                 device.disk = Disk::of(&image, chance.fork(1));
+                device.was_put_back = true;
                 device.desk = desk;
                 device.confirmed = confirmed;
                 device.gone.retain(|id| !kept.contains(id));

@@ -50,6 +50,8 @@ enum Fit {
 struct Returning {
     stream: StreamId,
     head: Seq,
+    /// Up to where it was deleted here as the returning began.
+    pruned: Seq,
     sender: Sender,
     /// The common mark below a range that is deleted here.
     base: Option<Mark>,
@@ -114,7 +116,19 @@ impl Down {
         sender.handle_resume(Resume { stored: common, floor, must_register, credit }, now);
         let base = must_register.then_some(common);
         tracing::warn!(stream = %held.stream, common = common.seq.0, head = held.head.seq.0, "the hub forgot entries it had sent; they are returned");
-        self.returning = Some(Returning { stream: held.stream, head: held.head.seq, sender, base });
+        let (stream, head, pruned) = (held.stream, held.head.seq, held.pruned);
+        self.returning = Some(Returning { stream, head, pruned, sender, base });
+    }
+
+    /// So much of the journal is deleted here. Whether the hub must be greeted: it let go what it had seemed to have forgotten,
+    /// which so cannot be returned as it was to be.
+    pub(super) fn handle_pruned(&mut self, held: &Held) -> bool {
+        let is_overtaken = |returning: &mut Returning| {
+            returning.stream == held.stream
+                && held.pruned > returning.pruned
+                && held.pruned > returning.sender.stored().seq
+        };
+        self.returning.take_if(is_overtaken).is_some()
     }
 
     /// A verified batch arrived. `is_known`: whether anything of its stream is here, be it an earlier one.

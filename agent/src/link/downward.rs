@@ -82,6 +82,9 @@ impl Engine {
         if let Some(ack) = self.down.take_ack(DOWN_CREDIT_BYTES) {
             return Ok(Some(self.seal(&ack)));
         }
+        if self.store.down().is_some_and(|held| self.down.handle_pruned(&held)) {
+            self.must_greet = true;
+        }
         let Some((stream, command, base)) = self.down.poll_return(now.tick) else { return Ok(None) };
         let store = self.store.clone();
         match command {

@@ -273,6 +273,8 @@ fn what_the_hub_forgot_is_returned_to_it() {
     check(&format!("{three}; welcome 1; acked 3; wait 5000"), "hello ack:3 hello:3 return:2-3");
     check(&format!("{three}; welcome 0; acked 1; acked 3"), "hello ack:3 hello:3 return:1-3");
     check(&format!("{three}; welcome 1; wait 1000"), "hello ack:3 hello:3 return:2-3 return:2-3");
+    // the hub's word is older than what it lets go since
+    check(&format!("{three}; welcome 1; prune 3; welcome; wait 5000"), "hello ack:3 hello:3 return:2-3 hello:3");
     check(&format!("{three}; marker; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
 }
 

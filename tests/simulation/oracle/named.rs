@@ -19,13 +19,14 @@ pub(crate) struct Named {
     ranges: BTreeMap<Id, Vec<(u64, u64)>>,
     /// From which journal each came, and up to which seq they are one.
     parents: BTreeMap<Id, (Id, u64)>,
-    /// The journal a disk wrote before it began this one, where no disk was put back, copied or damaged: there a fork holds every
-    /// entry of the disk at its seq, also where hub and agent know no mark in common any more and it branches off at nothing.
-    lines: BTreeMap<Id, Id>,
+    /// By device, the journal its disk wrote before it began this one, where it was never put back: there a fork holds every
+    /// entry that the device wrote at its seq, also where hub and agent know no mark in common any more and it branches off at
+    /// nothing. So does a salvaged journal what was deleted before; what it holds otherwise counts as written there.
+    lines: Vec<BTreeMap<Id, Id>>,
     /// What could not be read from a damaged file, as its salvage said.
     gone: BTreeSet<Id>,
-    /// Every place at which an entry was written.
-    written: BTreeMap<Id, Vec<Written>>,
+    /// Every place at which an entry was written, and by which device.
+    written: BTreeMap<Id, Vec<(usize, Written)>>,
 }
 
 impl Named {
@@ -55,10 +56,10 @@ impl Named {
             let (stream, parent) = (row.get(0).map_err(sql)?, row.get(1).map_err(sql)?);
             named.parents.insert(stream, (parent, floor.unsigned_abs()));
         }
-        for device in devices {
+        for (index, device) in devices.iter().enumerate() {
             named.add_line(device);
             for (id, written) in &device.written {
-                named.written.entry(*id).or_default().push(*written);
+                named.written.entry(*id).or_default().push((index, *written));
             }
         }
         Ok(named)
@@ -66,16 +67,18 @@ impl Named {
 
     /// The line of a device's journal, which the hub may not know all of.
     fn add_line(&mut self, device: &Device) {
-        let Some(store) = &device.store else { return };
+        let mut line = BTreeMap::new();
+        let Some(store) = &device.store else { return self.lines.push(line) };
         let mut stream = *store.identity().stream.as_bytes();
         for parent in store.line() {
             let above = *parent.stream.as_bytes();
             self.parents.insert(stream, (above, parent.at.seq.0));
-            if !device.desk.has_twin {
-                self.lines.insert(stream, above);
+            if !device.was_put_back {
+                line.insert(stream, above);
             }
             stream = above;
         }
+        self.lines.push(line);
     }
 
     fn is_empty(&self) -> bool {
@@ -90,28 +93,35 @@ impl Named {
 
     /// Whether any entry of a document does.
     pub(crate) fn has_lost_of(&self, document: &Id) -> bool {
-        let is_of = |places: &Vec<Written>| places.iter().any(|place| place.document == *document);
+        let is_of = |places: &Vec<(usize, Written)>| places.iter().any(|(_, place)| place.document == *document);
         self.written.iter().any(|(entry, places)| is_of(places) && self.is_lost(entry))
     }
 
-    fn covers(&self, place: &Written) -> bool {
+    /// Whether an effect of an act does.
+    pub(crate) fn has_lost_effect(&self, act: &Id) -> bool {
+        let is_effect = |places: &Vec<(usize, Written)>| places.iter().any(|(_, place)| place.cause == Some(*act));
+        self.written.iter().any(|(entry, places)| is_effect(places) && self.is_lost(entry))
+    }
+
+    fn covers(&self, (device, place): &(usize, Written)) -> bool {
+        let line = &self.lines[*device];
+        let is_one = |below, above| self.shares(line, below, above, place.seq);
         self.ranges.iter().any(|(stream, ranges)| {
             let is_within = ranges.iter().any(|(first, last)| *first <= place.seq && place.seq <= *last);
-            is_within
-                && (self.shares(*stream, place.stream, place.seq) || self.shares(place.stream, *stream, place.seq))
+            is_within && (is_one(*stream, place.stream) || is_one(place.stream, *stream))
         })
     }
 
     /// Whether the entry at `seq` of `stream` is the one at `seq` of `above`, from which it came.
-    fn shares(&self, mut stream: Id, above: Id, seq: u64) -> bool {
+    fn shares(&self, line: &BTreeMap<Id, Id>, mut stream: Id, above: Id, seq: u64) -> bool {
         // a line is short; a ring would be a fault that others find
-        for _ in 0..self.parents.len() + self.lines.len() + 1 {
+        for _ in 0..self.parents.len() + line.len() + 1 {
             if stream == above {
                 return true;
             }
             match self.parents.get(&stream) {
                 Some((parent, floor)) if seq <= *floor => stream = *parent,
-                Some(_) | None => match self.lines.get(&stream) {
+                Some(_) | None => match line.get(&stream) {
                     Some(before) => stream = *before,
                     None => return false,
                 },
