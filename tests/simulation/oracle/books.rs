@@ -61,6 +61,8 @@ pub(crate) struct Books {
     has_restores: bool,
     /// What devices wrote.
     written: BTreeSet<Id>,
+    /// Devices that have deleted something of their downward journal. Of copies of one disk each speaks for all.
+    have_deleted: BTreeSet<usize>,
 }
 
 /// The ids of all entries the hub holds.
@@ -135,6 +137,8 @@ pub(crate) fn check(
     let mut found = Books::read(books, strangers)?;
     (found.has_branches, found.is_shared, found.has_restores) = (given.has_branches, is_shared, given.has_restores);
     found.written = devices.iter().flat_map(|device| device.written.keys().copied()).collect();
+    let have_deleted = devices.iter().filter(|device| promises::has_deleted(device));
+    found.have_deleted = have_deleted.map(|device| device.index).collect();
     found.named = Named::read(books, devices)?;
     let papers = found.each_once()?;
     found.nothing_lost(devices)?;
@@ -495,7 +499,7 @@ impl Books {
         // What the hub told, then forgot by a restore, its agent brings back unless the hub had let it delete that (R-OLDER-3,
         // R-PRUNE-2): after the retention period, where no backup covered it. Nobody has it then but as the document it came to.
         let is_forgotten = |head: &Id| {
-            let may_be_gone = self.has_restores && promises::has_deleted(device);
+            let may_be_gone = self.has_restores && self.have_deleted.contains(&device.index);
             may_be_gone && !arrived.contains(head) && !self.written.contains(head)
         };
         for (id, document) in &shown {
