@@ -101,7 +101,8 @@ pub(crate) fn spawn(dir: PathBuf, shared: Arc<Shared>) -> std::io::Result<JoinHa
 fn run(dir: &std::path::Path, shared: &Arc<Shared>) {
     let mut generation = 0;
     loop {
-        let ended = Applier::load(dir, shared.clone(), generation).and_then(|mut applier| applier.work());
+        let loaded = store::open_reader(dir).and_then(|conn| Applier::load(conn, shared.clone(), generation));
+        let ended = loaded.and_then(|mut applier| applier.work());
         match ended {
             Ok(End::Stopped) => return,
             Ok(End::Restart) => {}
@@ -124,8 +125,8 @@ enum End {
 }
 
 impl Applier {
-    pub(crate) fn load(dir: &std::path::Path, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
-        let conn = store::open_reader(dir)?;
+    /// As the database has it, read through `conn`.
+    pub(crate) fn load(conn: Connection, shared: Arc<Shared>, generation: u64) -> Result<Applier, StoreError> {
         let standings = Standings::load(&conn)?;
         let (waiting, taken_up) = Waiting::load(&conn, standings.waived())?;
         let shelf = Shelf::new(&conn)?;
@@ -157,6 +158,11 @@ impl Applier {
             generation,
             freeze,
         })
+    }
+
+    /// What it read through, for the next one.
+    pub(crate) fn into_reader(self) -> Connection {
+        self.conn
     }
 
     /// The next slice, where no thread works and so many are on the way. None where the applier must be loaded anew: an

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, watch};
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::Wish;
@@ -44,6 +45,8 @@ pub struct Stepped {
     writer: Writer,
     replies: mpsc::UnboundedReceiver<Reply>,
     applier: Option<Applier>,
+    /// What the last applier read through.
+    reader: Option<Connection>,
     generation: u64,
     built: VecDeque<Box<Slice>>,
     courses: Courses,
@@ -86,6 +89,7 @@ impl Stepped {
             writer,
             replies,
             applier: None,
+            reader: None,
             generation: 0,
             built: VecDeque::new(),
             courses: Courses::default(),
@@ -131,8 +135,11 @@ impl Stepped {
         let on_the_way = self.built.len();
         let stepped = match &mut self.applier {
             Some(applier) => applier.step(on_the_way),
-            none => Applier::load(&self.dir, Arc::clone(&self.shared), self.generation)
-                .and_then(|loaded| none.insert(loaded).step(on_the_way)),
+            none => {
+                let reader = self.reader.take().map_or_else(|| connection::open_reader(&self.dir), Ok)?;
+                let loaded = Applier::load(reader, Arc::clone(&self.shared), self.generation);
+                loaded.and_then(|loaded| none.insert(loaded).step(on_the_way))
+            }
         };
         match stepped {
             Ok(Some(slice)) if slice.is_empty() => Ok(false),
@@ -320,7 +327,7 @@ impl Stepped {
 
     /// The applier begins anew: another worker stored something.
     pub fn restart(&mut self) {
-        self.applier = None;
+        self.reader = self.applier.take().map(Applier::into_reader).or_else(|| self.reader.take());
         self.generation += 1;
     }
 

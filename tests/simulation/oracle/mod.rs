@@ -76,7 +76,8 @@ impl Oracle {
     /// The hub's database, to be read.
     pub(crate) fn books(&mut self, folder: &Path) -> Result<&Connection, Violation> {
         if self.reader.is_none() {
-            let opened = Connection::open_with_flags(folder.join("hub.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let opened = Connection::open_with_flags(folder.join("hub.sqlite"), flags);
             let opened = opened.map_err(sql)?;
             opened.set_prepared_statement_cache_capacity(STATEMENTS);
             self.reader = Some(opened);

@@ -408,7 +408,8 @@ fn an_agent_that_brings_back_that_its_entry_is_parked_hears_that_it_is_applied_a
         let mut hub = hub.copy(&copy);
         let sheet = opener.act(None, "count_sheet", "open", &[("zone", "A".into()), ("counter", "李娜".into())]);
         other.documents = opener.documents.clone();
-        let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
+        let line =
+            [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
         other.act(Some(sheet), "count_sheet", "count", &line);
         other.act(Some(sheet), "count_sheet", "lock", &[]);
         hub.take_all(&other);
