@@ -24,7 +24,9 @@ impl Http {
     /// `base` is `http://host:port` or `host:port`.
     pub fn new(base: &str) -> Http {
         let base = if base.starts_with("http://") { base.to_owned() } else { format!("http://{base}") };
+        // a server that did not read a body closes the connection after its answer, and this client would use it once more
         let config = ureq::Agent::config_builder()
+            .max_idle_connections(0)
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)))
             .build();

@@ -34,7 +34,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Runtime::new().unwrap();
         let running = runtime.block_on(crate::run(config(folder.path(), with_switch))).unwrap();
-        let settings = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0).build();
+        // a server that did not read a body closes the connection after its answer, and this client would use it once more
+        let settings = ureq::Agent::config_builder().max_idle_connections(0);
+        let settings = settings.http_status_as_error(false).proxy(None).max_redirects(0).build();
         let base = format!("http://{}", running.http);
         Bench { runtime, running: Some(running), base, client: settings.into(), folder }
     }
