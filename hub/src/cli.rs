@@ -42,7 +42,7 @@ const EXAMPLES: &str = "Examples:
   waystation-hub restore /srv/backup/2026-11-23T0830Z --data /var/lib/waystation-hub --replace
   waystation-hub release-restore --by 王芳 --why 'outlet 3702 burnt down'
   waystation-hub quarantine fix STREAM.SEQ --json fix.json --by 王芳 --why 录错字段
-  waystation-hub quarantine replay --all
+  waystation-hub quarantine replay --all --by 李娜 --why 'the hub was updated'
 
 Every flag is also a key of the TOML file and a variable: --http, http, WAYSTATION_HTTP.
 Exit status: 0 good, 1 failed, 2 bad usage.";
@@ -288,8 +288,8 @@ mod tests {
             "quarantine list --site 3702 --state resolved",
             "quarantine show ffffffff-ffff-8fff-bfff-000000000000/3",
             "quarantine fix ffffffff-ffff-8fff-bfff-000000000000.3 --json f --by a --why b",
-            "quarantine replay ffffffff-ffff-8fff-bfff-000000000000.3 ffffffff-ffff-8fff-bfff-000000000000.4",
-            "quarantine replay --all --by a",
+            "quarantine replay ffffffff-ffff-8fff-bfff-000000000000.3 ffffffff-ffff-8fff-bfff-000000000000.4 --by a --why b",
+            "quarantine replay --all --by a --why b",
             "quarantine waive ffffffff-ffff-8fff-bfff-000000000000.3 --by a --why b",
         ] {
             assert!(Cli::try_parse_from(["hub"].into_iter().chain(good.split(' '))).is_ok(), "{good}");

@@ -200,6 +200,7 @@ fn take_restore(world: &mut World, action: Action, chance: &mut Chance) -> Resul
     }
     world.count("hub restored");
     world.kill_hub(500);
+    world.oracle.close();
     let (choice, wall) = (chance.below(choices as u64), world.wall());
     let choice = usize::try_from(choice).expect("copies are few");
     world.left_to_hub.clear();

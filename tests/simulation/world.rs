@@ -419,7 +419,6 @@ impl World {
 
     /// The hub is killed.
     pub(crate) fn kill_hub(&mut self, pause_ms: u64) {
-        self.oracle.close();
         self.people.hang_up();
         self.hub.kill();
         self.hub_back_at = self.now + pause_ms;

@@ -393,6 +393,16 @@ fn survey_at(store: &Store, now: Now) -> Result<Entry, CaptureError> {
     Ok(store.history(receipt.document.id)?.remove(0).1)
 }
 
+/// Proves R-TIME-5.
+#[test]
+fn a_clock_that_is_not_compared_yet_is_compared_with_the_next_heartbeat() {
+    check("up; silent; wait 70000", "hello");
+    // the first heartbeat leaves with the first WELCOME
+    check("up; wait 5; silent; silent; wait 70000", "hello hello");
+    check("up; wait 5; silent; wait 5; silent; wait 50000", "hello hello");
+    check("up; wait 5; silent; wait 5; silent; wait 70000", "hello hello hello");
+}
+
 /// Proves R-MEET-4.
 #[test]
 fn the_hash_at_every_end_of_a_sent_batch_outlives_its_entries() {

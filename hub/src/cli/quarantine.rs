@@ -68,12 +68,8 @@ pub(super) enum QuarantineCommand {
         /// Everything whose reason may have passed
         #[arg(long, conflicts_with = "entries")]
         all: bool,
-        /// Who asks
-        #[arg(long, value_name = "NAME", default_value = "ops")]
-        by: String,
-        /// Why
-        #[arg(long, value_name = "TEXT", default_value = "judged again as it is")]
-        why: String,
+        #[command(flatten)]
+        person: Person,
     },
     /// Give entries up; what waits behind them is judged without them
     Waive {
@@ -131,10 +127,10 @@ pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result
             let action = Action::Fix(read_fix(&json)?);
             resolve(config, &[entry], &Ask { action, who: person.by, why: person.why })
         }
-        QuarantineCommand::Replay { entries, all: false, by, why } => {
-            resolve(config, &entries, &Ask { action: Action::Replay, who: by, why })
+        QuarantineCommand::Replay { all: true, person, .. } => replay_all(config, &person.by, &person.why),
+        QuarantineCommand::Replay { entries, person, .. } => {
+            resolve(config, &entries, &Ask { action: Action::Replay, who: person.by, why: person.why })
         }
-        QuarantineCommand::Replay { all: true, by, why, .. } => replay_all(config, &by, &why),
         QuarantineCommand::Waive { entries, person } => {
             resolve(config, &entries, &Ask { action: Action::Waive, who: person.by, why: person.why })
         }

@@ -16,29 +16,31 @@ use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::api::problem::Problem;
 use crate::api::quarantine::{QuarantineQuery, Told, find, request};
+use crate::apply::reason::{BEHIND, BRANCH, CAUSE, RESTS_ON_WAIVED, SAME_ID, SUPERSEDED};
 use crate::store::{Action, Ask, Case, Change, QuarantineRow, ReasonText, ResolutionRow, SiteRow};
 use crate::view;
 
-/// The reasons one can filter by, in the order of how often they call for a person.
-const CODES: &[&str] = &[
-    "undecodable",
-    "wrong_type",
-    "unknown_field",
-    "unknown_act",
-    "wrong_state",
-    "wrong_site",
-    "no_pen",
-    "superseded",
-    "same_id",
-    "mismatch",
-    "rests_on_waived",
-    "defect",
-    "behind",
-    "ahead",
-    "cause",
-    "unknown_kind",
-    "newer_form",
-    "newer_protocol",
+/// The reasons one can filter by, in the order of how often they call for a person: code, Chinese, English.
+const CODES: &[(&str, &str, &str)] = &[
+    ("undecodable", "内容不是记录", "no entry"),
+    ("wrong_type", "类型不符", "wrong type"),
+    ("unknown_field", "未知字段", "unknown field"),
+    ("unknown_act", "未知操作", "unknown act"),
+    ("wrong_state", "状态不符", "wrong state"),
+    ("wrong_site", "站点不符", "wrong site"),
+    ("no_pen", "单据不在该方手中", "no pen"),
+    (SUPERSEDED, "已有别的后续记录", "superseded"),
+    (SAME_ID, "标识重复", "same id"),
+    ("mismatch", "与单据不符", "does not fit its document"),
+    (RESTS_ON_WAIVED, "所依据的已放弃", "rests on what was waived"),
+    (BRANCH, "属于另一支", "another branch"),
+    ("defect", "中心处理出错", "defect of the hub"),
+    (BEHIND, "前面有记录被搁置", "behind another"),
+    ("ahead", "所跟随的尚未到达", "ahead of what it follows"),
+    (CAUSE, "引发它的被搁置", "its cause is set aside"),
+    ("unknown_kind", "未知单据类型", "unknown kind"),
+    ("newer_form", "表单版本更新", "newer form"),
+    ("newer_protocol", "协议版本更新", "newer protocol"),
 ];
 
 #[derive(Template)]
@@ -246,9 +248,9 @@ pub async fn quarantine(State(app): State<App>, visitor: Visitor) -> Result<Resp
         let pairs = visitor.pairs.iter().filter(|(name, value)| name != "cursor" && !value.is_empty());
         pairs.map(|(name, value)| (name.as_str(), value.as_str()))
     };
-    let code = |code: &&str| Choice {
+    let code = |(code, zh, en): &(&str, &'static str, &'static str)| Choice {
         value: (*code).to_owned(),
-        label: (*code).to_owned(),
+        label: t.pick(zh, en).to_owned(),
         is_chosen: query.code.as_deref() == Some(*code),
     };
     let list = ListPage {
@@ -358,7 +360,8 @@ async fn show(
         behind: case.behind.iter().map(|row| words.row(row)).collect(),
         trail: case.trail.iter().rev().map(|step| words.step(step, row)).collect(),
         trouble,
-        can_fix: row.entry.is_some(),
+        // other values do not make it follow what the document stands on, nor give it an id of its own
+        can_fix: row.entry.is_some() && ![SUPERSEDED, SAME_ID].contains(&row.reason.code.as_str()),
         form,
     };
     Ok(visitor.render_as(status, &page))

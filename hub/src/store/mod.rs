@@ -367,7 +367,11 @@ impl Inner {
                 tracing::error!("a thread of the store panicked");
             }
         }
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // said aloud: a child that is being started at this moment holds the file, too, until it runs its own program
+        if let Some(Err(error)) = lock.map(|file| file.unlock()) {
+            tracing::warn!(%error, "the folder's lock is let go as its file closes");
+        }
     }
 
     /// A hub that ends without this is noticed at the next start only by its heads.

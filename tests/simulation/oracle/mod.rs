@@ -139,8 +139,9 @@ impl Oracle {
     fn judge_cover(&mut self, folder: &Path, stream: [u8; 16], prunable: u64) -> Result<(), Violation> {
         let prunable = i64::try_from(prunable).unwrap_or(i64::MAX);
         let books = self.books(folder)?;
-        let ask = |query: &str| books.query_row(query, [], |row| row.get::<_, i64>(0)).map_err(sql);
-        let backups = ask("SELECT count(*) FROM backup")?;
+        let mut counted = books.prepare_cached("SELECT count(*) FROM backup").map_err(sql)?;
+        let backups: i64 = counted.query_row([], |row| row.get(0)).map_err(sql)?;
+        drop(counted);
         let stream = holder(books, stream, prunable)?;
         let covered = self.covered.get(&stream).copied().unwrap_or_default();
         if backups > 0 && prunable > covered {
