@@ -335,7 +335,11 @@ impl Driver {
                 if ack.stored.seq >= self.sender.floor() {
                     (self.parent, self.base) = (None, None);
                 }
+                // what the hub asks for, of what is still here, is not deleted
+                let is_here = |range: &&SeqRange| range.last > journal.pruned;
+                let asked = ack.missing.iter().filter(is_here).map(|range| Seq(range.first.0.saturating_sub(1))).min();
                 let Ack { stored, processed, prunable, down_prunable, .. } = ack;
+                let prunable = asked.map_or(prunable, |below| prunable.min(below));
                 Ok(Heard::Acked { stored, processed, prunable, down_prunable })
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use waystation_protocol::batch::{Builder, Unpacked};
-use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::definition::{Definition, FieldType};
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::down::{ClockStep, Command, CommandResult, Fate, Receipt, Rehydrated, Stamp};
@@ -391,6 +391,30 @@ fn survey_at(store: &Store, now: Now) -> Result<Entry, CaptureError> {
         Wish { document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None };
     let receipt = store.capture(wish, At { now: now.wall, mono_ms: now.tick.0 })?;
     Ok(store.history(receipt.document.id)?.remove(0).1)
+}
+
+/// Proves R-PRUNE-4.
+#[test]
+fn what_the_hub_asks_for_is_not_deleted_though_it_lies_below_the_prunable_mark() {
+    let mut bench = Bench::new();
+    (0..5).for_each(|_| drop(survey(&bench.store).unwrap()));
+    bench.run("up; silent");
+    for (asked, pruned) in [(Some((3, 4)), 2), (None, 5)] {
+        let ack = Ack {
+            session: bench.session(),
+            stream: bench.store.identity().stream,
+            stored: bench.store.head(),
+            processed: Seq(5),
+            prunable: Seq(5),
+            down_prunable: Seq(0),
+            missing: asked.map(|(first, last)| SeqRange { first: Seq(first), last: Seq(last) }).into_iter().collect(),
+            credit: 1_000_000,
+            retry_after_ms: 0,
+        };
+        bench.engine.handle_frame(&seal(Ack::FRAME, &ack.to_body(), &bench.key), bench.now());
+        bench.store.rest();
+        assert_eq!(bench.store.pruned(), Seq(pruned));
+    }
 }
 
 /// Proves R-TIME-5.

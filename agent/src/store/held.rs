@@ -123,7 +123,7 @@ impl Held {
         let is_own_cut = self.seqs.first().is_some_and(|first| *first <= pruned);
         let is_down_cut = self.down(down.stream()).first().is_some_and(|first| *first <= down.pruned());
         if is_own_cut || is_down_cut || self.has_base() {
-            return Some(self.for_stream(down.stream()));
+            return Some(self.for_stream(down.stream(), pruned));
         }
         let dossier = self.dossier_mut();
         let words = std::mem::take(&mut dossier.words);
@@ -135,14 +135,17 @@ impl Held {
         Some(Held { dossier: Some(Arc::new(dossier)), ..Held::empty(self.id) })
     }
 
-    /// Fits it to the present downward journal: what an earlier one relayed is relayed again where it stands.
-    fn for_stream(mut self, stream: Option<StreamId>) -> Held {
+    /// Fits it to the present downward journal: what an earlier one relayed is relayed again where it stands. What is deleted of this
+    /// agent's own comes from nowhere again, and stands in the base.
+    fn for_stream(mut self, stream: Option<StreamId>, pruned: Seq) -> Held {
         let is_other =
             self.dossier.as_ref().is_some_and(|dossier| dossier.stream.is_some() && dossier.stream != stream);
         if !is_other {
             return self;
         }
-        if !self.has_base() {
+        let base = self.dossier.as_ref().and_then(|dossier| dossier.base.as_ref());
+        let is_deleted = |seq: &Seq| *seq <= pruned && base.is_some_and(|base| *seq > base.own);
+        if base.is_none() || self.seqs.iter().any(is_deleted) {
             let before = self.dossier.as_ref().and_then(|dossier| dossier.stream);
             self.lay_base(before, None);
         }

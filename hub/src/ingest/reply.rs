@@ -183,6 +183,9 @@ pub(super) fn welcome(
     };
     if let Some((stream, extent, top)) = found {
         let Marks { processed, prunable, .. } = marks(conn, extent.row)?;
+        // whoever still holds what is named lost is asked for it, by an acknowledgement, before it may delete that
+        let lost = lost::of_line(conn, &extent)?.iter().map(|(_, open)| open.before.seq).min();
+        let prunable = lost.map_or(prunable, |below| prunable.min(below));
         greeting.stream = stream;
         greeting.ladder = line::ladder(conn, &extent, top, &asked(hello, top))?;
         (greeting.processed, greeting.prunable) = (processed.min(top.seq), prunable.min(top.seq));

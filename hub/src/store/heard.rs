@@ -51,13 +51,8 @@ fn stand(
     head: Mark,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let own = line::find(conn, stream)?;
-    let is_here = match &own {
-        Some(own) => line::mark_at(conn, own, head.seq)? == Some(head),
-        None => head.seq == Seq(0),
-    };
-    if is_here {
-        return Ok(());
+    if head.seq == Seq(0) || is_held(conn, agent, head)? {
+        return lower(conn, stream);
     }
     let sql = "INSERT INTO announced (stream, session, agent, seq, hash, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                ON CONFLICT DO UPDATE SET seq = excluded.seq, hash = excluded.hash, at = excluded.at
@@ -70,6 +65,33 @@ fn stand(
     Ok(())
 }
 
+/// Whether any journal of the agent's holds the mark.
+fn is_held(conn: &Connection, agent: i64, mark: Mark) -> Result<bool, StoreError> {
+    let sql = "SELECT id FROM stream WHERE agent = ?1 AND is_aside = 0 AND stored_seq >= ?2";
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params![agent, int(mark.seq)])?;
+    while let Some(row) = rows.next()? {
+        if line::mark_at(conn, &line::of_row(conn, row.get(0)?)?, mark.seq)? == Some(mark) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The journal was announced to go as far as it is here, and as the heads that still stand: what a fork of it holds counts there.
+fn lower(conn: &Connection, stream: StreamId) -> Result<(), StoreError> {
+    let sql = "SELECT seq, hash FROM announced WHERE stream = ?1 ORDER BY seq DESC LIMIT 1";
+    let standing = conn
+        .prepare_cached(sql)?
+        .query_row([stream.as_bytes()], |row| Ok(Mark { seq: seq_at(row, 0)?, hash: hash_at(row, 1)? }))
+        .optional()?;
+    let stored = line::find(conn, stream)?.map_or(Mark::ZERO, |own| own.stored);
+    let head = standing.filter(|standing| standing.seq > stored.seq).unwrap_or(stored);
+    let sql = "UPDATE heard SET head_seq = ?2, head_hash = ?3 WHERE stream = ?1 AND head_seq > ?2";
+    conn.prepare_cached(sql)?.execute(params![stream.as_bytes(), int(head.seq), head.hash.as_bytes()])?;
+    Ok(())
+}
+
 /// A journal grew, or a range of it was filled: announced heads that it holds stand no more.
 pub(crate) fn settle(conn: &Connection, own: &Extent) -> Result<(), StoreError> {
     let sql = "SELECT stream, session, seq, hash FROM announced WHERE agent = ?1 AND seq <= ?2";
@@ -78,8 +100,10 @@ pub(crate) fn settle(conn: &Connection, own: &Extent) -> Result<(), StoreError> 
     while let Some(row) = rows.next()? {
         let head = Mark { seq: seq_at(row, 2)?, hash: hash_at(row, 3)? };
         if line::mark_at(conn, own, head.seq)? == Some(head) {
-            let key = params![row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?];
-            conn.prepare_cached("DELETE FROM announced WHERE stream = ?1 AND session = ?2")?.execute(key)?;
+            let (stream, session) = (row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?);
+            let sql = "DELETE FROM announced WHERE stream = ?1 AND session = ?2";
+            conn.prepare_cached(sql)?.execute(params![stream, session])?;
+            lower(conn, StreamId::from_bytes(stream))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use waystation_protocol::chain::{Mark, Seq, SeqRange};
 use waystation_protocol::id::{SessionId, StreamId};
 
 use super::fixture::{Agent, Hub};
-use super::{open_reader, raw};
+use super::{DATABASE, open_reader, raw};
 use crate::ingest::Reply;
 
 /// An agent with as many surveys.
@@ -162,6 +162,32 @@ fn a_fork_begins_where_its_parent_holds_its_branch_point_and_both_branches_are_k
     hub.send(&fork, &fork.batch(8, 8));
     hub.settle();
     assert_eq!(hub.store.totals().unwrap().documents, 13);
+}
+
+/// Proves R-OLDER-2.
+#[test]
+fn a_head_that_was_announced_of_a_journal_is_missing_no_more_once_a_fork_holds_it() {
+    let mut agent = agent(2);
+    let mut hub = hub_with(&agent, 2);
+    more(&mut agent, 2);
+    hub.greet(&agent);
+    let highest = "SELECT max(head_seq) FROM heard";
+    assert_eq!(hub.number(highest), 4);
+    // the disk was an older one, put back: what it wrote goes on in a new stream
+    let mut fork = agent.fork(7, 2);
+    fork.push(agent.entry(3));
+    fork.push(agent.entry(4));
+    hub.send(&fork, &fork.fork_batch(3, 4));
+    hub.settle();
+    let is_missing =
+        "SELECT count(*) FROM heard JOIN stream ON stream.stream = heard.stream WHERE heard.head_seq > stored_seq";
+    assert_eq!(hub.number(is_missing), 0);
+    // a late copy of what was said before
+    hub.greet(&agent);
+    assert_eq!((hub.number(is_missing), hub.number("SELECT count(*) FROM announced")), (0, 0));
+    more(&mut agent, 1);
+    hub.greet(&agent);
+    assert_eq!((hub.number(highest), hub.number(is_missing)), (5, 1), "what no journal holds is missing");
 }
 
 #[test]
@@ -367,9 +393,9 @@ fn whoever_holds_the_bytes_fills_a_lost_range_from_its_end() {
     check_fill("3-7!", "3..7 missing, 5 documents");
 }
 
-/// Proves R-LOST-4.
+/// Proves R-LOST-4, R-PRUNE-4.
 #[test]
-fn what_is_named_lost_is_asked_of_all_who_may_hold_it_forks_included() {
+fn what_is_named_lost_is_asked_of_all_who_may_hold_it_forks_included_before_they_delete_it() {
     let agent = agent(9);
     let mut hub = hub_with(&agent.fork(1, 2), 2);
     hub.send(&agent, &with_base(&agent, 2, 6, 9));
@@ -377,8 +403,10 @@ fn what_is_named_lost_is_asked_of_all_who_may_hold_it_forks_included() {
     more(&mut fork, 1);
     hub.send(&fork, &fork.fork_batch(9, 9));
     hub.settle();
+    let conn = rusqlite::Connection::open(hub.dir.path().join(DATABASE)).unwrap();
+    conn.execute("UPDATE stream SET prunable_seq = 8", []).unwrap();
     for asked in [&agent, &fork] {
-        hub.greet(asked);
+        assert_eq!(hub.greet(asked).prunable, Seq(2));
         while hub.replies.try_recv().is_ok() {}
         hub.send(asked, &asked.heartbeat(9));
         assert_eq!(hub.ack().missing, [SeqRange { first: Seq(3), last: Seq(5) }]);

@@ -451,6 +451,29 @@ fn notes_let_in_after_their_rows_are_deleted_stand_together() {
     assert_eq!(bench.store.document(run).unwrap().unwrap().notes.len(), 2);
 }
 
+/// What the next downward journal tells again of a document, all of whose entries are deleted here, stands on it already.
+#[test]
+fn what_is_told_again_of_a_document_whose_rows_are_deleted_changes_nothing() {
+    let mut bench = Bench::new();
+    let run = bench.store.capture(run("0"), at(0)).unwrap().document.id;
+    bench.runs.push(run);
+    bench.act(&Step::Rest, 1);
+    bench.act(&Step::Judge(false), 1);
+    bench.hub.let_go(&bench.store, Seq(1), Seq(0));
+    let note = wish(Some(run), "delivery_run", "note", &[("note_text", "备".into())]);
+    bench.store.capture(note, at(2)).unwrap();
+    bench.act(&Step::Rest, 2);
+    bench.hub.rival(run, false);
+    bench.act(&Step::Judge(false), 3);
+    bench.hub.send(&bench.store, usize::MAX);
+    bench.hub.let_go(&bench.store, Seq(2), Seq(1));
+    let before = bench.store.document(run).unwrap().unwrap();
+    assert_eq!((before.notes.len(), before.fields["vehicle"].as_text()), (1, Some("别处")));
+    bench.hub.begin_anew();
+    bench.hub.send(&bench.store, usize::MAX);
+    assert_eq!(bench.store.document(run).unwrap().unwrap(), before);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
