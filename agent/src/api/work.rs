@@ -20,7 +20,7 @@ use super::salvaged;
 use crate::clock::Clock;
 use crate::form;
 use crate::link::{BUILD, LinkState};
-use crate::store::{At, Draft, DraftId, Filter, ImportOutcome, ImportRow, Page, Receipt, Store};
+use crate::store::{At, Draft, DraftId, Filter, ImportOutcome, ImportRow, Page, Receipt, Store, Whereabouts};
 
 /// Who is named where a request names nobody.
 pub const DEFAULT_AUTHOR: &str = "clerk";
@@ -190,6 +190,10 @@ impl Work {
         if earlier > 0 {
             item["earlier_entries"] = json!(earlier);
             item["remark"] = json!("earlier entries are at the hub");
+        }
+        if self.store.whereabouts(document.id)? == Whereabouts::Damaged {
+            item["remark"] =
+                json!("entries of it could not be read from a damaged file: what is shown may be on no other machine");
         }
         item["actions"] = json!(kind.map_or_else(Vec::new, |kind| self.actions(kind, &document)));
         Ok(item)

@@ -15,6 +15,7 @@ use super::error::{CaptureError, StoreError};
 use super::hearing::Answer;
 use super::journal::{self, Filled};
 use super::request::{Keep, Request};
+use super::salvage::GONE;
 use super::settle::{Origin, SetAside};
 use super::tables::ASIDE;
 use super::told::{self, Due};
@@ -34,6 +35,8 @@ pub enum Whereabouts {
     Processed,
     /// The hub has set one of its entries aside.
     Aside,
+    /// An entry of it could not be read from a damaged file, and the hub has told nothing of it.
+    Damaged,
 }
 
 impl Whereabouts {
@@ -44,6 +47,7 @@ impl Whereabouts {
             Whereabouts::Stored => "stored",
             Whereabouts::Processed => "processed",
             Whereabouts::Aside => "aside",
+            Whereabouts::Damaged => "damaged",
         }
     }
 
@@ -54,6 +58,7 @@ impl Whereabouts {
             Whereabouts::Stored => "已送达",
             Whereabouts::Processed => "已处理",
             Whereabouts::Aside => "隔离",
+            Whereabouts::Damaged => "已损坏",
         }
     }
 
@@ -64,6 +69,7 @@ impl Whereabouts {
             Whereabouts::Stored => "Delivered",
             Whereabouts::Processed => "Processed",
             Whereabouts::Aside => "Set aside",
+            Whereabouts::Damaged => "Damaged",
         }
     }
 }
@@ -176,6 +182,9 @@ impl Store {
         let Some(held) = self.held(id)? else { return Ok(Whereabouts::Here) };
         if held.open_aside() > 0 {
             return Ok(Whereabouts::Aside);
+        }
+        if held.seqs.first() == Some(&GONE) && held.down(self.shared.down().stream()).is_empty() {
+            return Ok(Whereabouts::Damaged);
         }
         let confirmed = self.shared.progress().confirmed;
         Ok(match held.seqs.last() {

@@ -264,7 +264,7 @@ impl Store {
     /// How many of a document's entries are pruned: the hub has them.
     pub fn earlier(&self, id: DocId) -> Result<usize, StoreError> {
         let pruned = self.pruned();
-        Ok(self.seqs(id)?.iter().filter(|seq| **seq <= pruned).count())
+        Ok(self.seqs(id)?.iter().filter(|seq| **seq != salvage::GONE && **seq <= pruned).count())
     }
 
     /// Where a document's last entry stands in the journal: at or below [`Store::stored`], the hub has it.

@@ -34,7 +34,7 @@ use super::tables::{COUNTERS, DOCUMENTS, JOURNAL, KEPT, META, Row, STREAMS, docu
 use super::turn::{self, TurnFile};
 
 /// Stands in a document's row for entries that are neither here nor named by a seq any more: all of them are earlier.
-const GONE: Seq = Seq(0);
+pub(super) const GONE: Seq = Seq(0);
 
 /// Makes a sound store of what the damaged one still says, in its place. The damaged file stays, under another name.
 pub(super) fn salvage(folder: &Folder, opener: &Opener, birth: &Birth, reason: &str) -> Result<Database, StoreError> {

@@ -90,6 +90,11 @@ fn check(outlet: &Outlet, captured: &Captured, name: &str) -> Option<Salvage> {
             found.as_ref() == Some(document) || is_named,
             "{name}: document {id} {seqs:?}, named {named:?}: {found:?}"
         );
+        let lost = salvage.iter().flat_map(|salvage| &salvage.lost).flat_map(|range| range.first.0..=range.last.0);
+        let lost: BTreeSet<u64> = lost.collect();
+        let (is_lost, place) = (seqs.iter().any(|seq| lost.contains(seq)), store.whereabouts(*id).unwrap());
+        let says_so = matches!(place, Whereabouts::Damaged | Whereabouts::Aside);
+        assert!(found.is_none() || is_lost == says_so, "{name}: {id} {seqs:?}, lost {lost:?}: {place:?}");
     }
     let mut listed = 0;
     let mut filter = Filter { limit: 500, ..Filter::default() };
