@@ -436,7 +436,11 @@ impl Cell<'_> {
             IsoDates::Cells(_) => read(formats),
             IsoDates::Unread => read(formats).or_else(|| read(&[])),
         };
-        found.ok_or_else(|| format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")))
+        found.ok_or_else(|| {
+            let is_long = formats.iter().any(|format| format.contains("%Y"));
+            let digits = if is_long { "; %Y is a year of four digits, %y one of two" } else { "" };
+            format!("'{text}' does not fit the map's date formats: {}{digits}", formats.join(", "))
+        })
     }
 
     fn plain(&self, ty: Type, text: &str, cells: &[String]) -> Result<Value, String> {

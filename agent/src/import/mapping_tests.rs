@@ -100,6 +100,25 @@ fn what_cannot_be_read_names_its_column_and_the_cure() {
 }
 
 #[test]
+fn a_year_of_too_few_digits_is_no_year() {
+    for (format, short, long) in [
+        ("%m/%d/%Y", "4/1/24", "4/1/2024"),
+        ("%d.%m.%Y", "1.4.24", "1.4.2024"),
+        ("%Y/%m/%d", "24/4/1", "2024/4/1"),
+        ("%Y-%m-%d", "204-01-02", "2024-04-01"),
+        ("%d.%m.%Y", "1.4.0024", "1.4.2024"),
+        ("%d.%m.%Y %H:%M", "1.4.24 08:00", "1.4.2024 08:00"),
+    ] {
+        let due = |cell: &str| mapped(("%d-%b-%y", format), &format!("7|3702|Done|{cell}||1|"));
+        let told = "; %Y is a year of four digits, %y one of two";
+        assert_eq!(due(short), format!("Due: '{short}' does not fit the map's date formats: {format}{told}"));
+        assert!(due(long).contains("due_at=2024-04-01T"), "{}", due(long));
+    }
+    let both = mapped(("\"%d-%b-%y\"", "\"%m/%d/%Y\", \"%m/%d/%y\""), "7|3702|Done|4/1/24||1|");
+    assert!(both.contains("due_at=2024-04-01T"), "{both}");
+}
+
+#[test]
 fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
     for (from, to, expected) in [
         (
