@@ -129,6 +129,32 @@ P-1003;Bonn;Uta Probe;Am Ring 3;05.01.2026;k.A.;3,25;7,00;
     check_silent(&suggestion, &["Muster", "Beispiel", "Hauptstr"]);
 }
 
+/// The header of a repairs table whose third and fourth columns are dates, and what goes where.
+fn check_dates(header: &str, opened: &str, others: &[&str]) {
+    let rows = (1..=9).map(|row| format!("W{row},城东站,2025-03-0{row},2025-03-1{row},漏油,已修复\n"));
+    let suggestion = of("维修.csv", format!("{header}\n{}", rows.collect::<String>()).as_bytes());
+    let occurred = format!("occurred_at = {{ column = \"{opened}\" }}");
+    check(&suggestion, "repair_order", &[&[occurred.as_str()], others].concat());
+}
+
+#[test]
+fn a_repair_happened_when_it_was_opened_not_when_it_was_done() {
+    check_dates(
+        "工单编号,网点名称,报修日期,完成日期,故障描述,维修结果",
+        "报修日期",
+        &["checked_in_at = { column = \"报修日期\" }", "released_at = { column = \"完成日期\" }"],
+    );
+    check_dates(
+        "Order No,Store,Received date,Completed date,Problem,Repair result",
+        "Received date",
+        &["checked_in_at = { column = \"Received date\" }", "released_at = { column = \"Completed date\" }"],
+    );
+    check_dates("工单编号,网点名称,报修日期,办结日期,故障描述,维修结果", "报修日期", &[]);
+    check_dates("工单编号,网点名称,报修日期,维修日期,故障描述,维修结果", "报修日期", &[]);
+    check_dates("工单编号,网点名称,开单日期,完成日期,故障描述,维修结果", "开单日期", &[]);
+    check_dates("Order No,Store,Date reported,Repair date,Problem,Repair result", "Date reported", &[]);
+}
+
 #[test]
 fn american_dates_are_told_by_days_above_twelve() {
     let text = "\
