@@ -156,6 +156,21 @@ fn a_repair_happened_when_it_was_opened_not_when_it_was_done() {
 }
 
 #[test]
+fn a_ledger_whose_issues_are_positive_is_told_to_take_two_maps() {
+    let told = "are both positive, and all would count as incoming: import the table by two maps, one that leaves out";
+    let check_told = |out: &str, is_told: bool| {
+        let text =
+            format!("单号,日期,类型,物料,数量,库位\nD1,2025-03-01,入库,滤芯,10,A1\nD2,2025-03-02,出库,滤芯,{out},A1\n");
+        let suggestion = of("台账.csv", text.as_bytes());
+        check(&suggestion, "stock_movement", &["quantity = { column = \"数量\" }"]);
+        let line = format!("# ! \"入库\" and \"出库\" {told} \"出库\" by [[skip]]");
+        assert_eq!(suggestion.map.contains(&line), is_told, "{}", suggestion.map);
+    };
+    check_told("3", true);
+    check_told("-3", false);
+}
+
+#[test]
 fn american_dates_are_told_by_days_above_twelve() {
     let text = "\
 Ticket #,Store,Check-In Date,Problem,Repair Status,Mileage

@@ -69,6 +69,9 @@ impl Plan {
         if is_outdone(candidate) {
             fields.retain(|entry| entry.key != header::OCCURRED_AT.name());
         }
+        if let Some(entry) = fields.iter_mut().find(|entry| entry.key == "quantity") {
+            entry.notes.extend(remarks::directions(candidate, seen));
+        }
         fields.extend(when(candidate, &fields, seen));
         fields.sort_by_key(|entry| fit::targets(kind).iter().position(|target| target.key == entry.key));
         let misfits = candidate.misfits.iter().filter(|(_, target, _)| !matches!(target.place, Place::State));
