@@ -319,6 +319,15 @@ fn a_document_of_several_rows_is_told_apart_by_its_lines() {
 }
 
 #[test]
+fn outlets_that_number_from_one_are_told_apart_by_site() {
+    let text =
+        "工单编号,网点名称,车架号,故障描述\n1,城东站,x,漏油\n2,城东站,y,漏油\n1,城西站,z,异响\n2,城西站,u,异响\n";
+    check(&of("t.csv", text.as_bytes()), "repair_order", &["key = [\"网点名称\", \"工单编号\"]"]);
+    let text = "门店,单据号,行号,物料编码,数量,库位\nE,D1,1,A,5,R1\nE,D1,2,B,5,R1\nW,D1,1,A,5,R1\n";
+    check(&of("t.csv", text.as_bytes()), "stock_movement", &["key = [\"门店\", \"单据号\", \"行号\"]"]);
+}
+
+#[test]
 fn a_header_alone_and_rows_that_cannot_be_split_are_no_obstacle() {
     let alone = of("empty.csv", "工单号,车架号,车牌,里程\n".as_bytes());
     check(&alone, "repair_order", &["vin = { column = \"车架号\" }", "key = []"]);
