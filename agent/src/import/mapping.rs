@@ -430,6 +430,9 @@ impl Cell<'_> {
     fn date(&self, ty: Type, text: &str, dates: &IsoDates) -> Result<Value, String> {
         let formats = &self.mapping.date;
         let read = |formats| form::from_text(ty, text, &Reading { zone: &self.zone, unit: None, formats }).ok();
+        if self.mapping.is_guarded {
+            return read(&[]).or_else(|| read(formats)).ok_or_else(|| form::mismatch(ty, text).en);
+        }
         let found = match dates {
             IsoDates::None => read(formats),
             IsoDates::Cells(places) if self.index.is_some_and(|index| places.contains(&index)) => read(&[]),

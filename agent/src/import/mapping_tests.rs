@@ -166,3 +166,49 @@ fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
         Mapper::new(&siteless, kind_of(&siteless, Some("delivery_item")).unwrap(), &columns(), &Sites::All, &zone);
     assert_eq!(mapper.err(), Some(MappingError::NoSite));
 }
+
+#[test]
+fn a_table_of_ours_that_a_chinese_excel_saved_keeps_its_dates() {
+    let columns = ["state", "sale_date", "checked_in_at"].map(str::to_owned);
+    let kind = kind_named("repair_order").unwrap();
+    let map = crate::layout::map_of(kind, &columns).unwrap();
+    let sites = Sites::Only(vec!["3702".parse().unwrap()]);
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let mapper = Mapper::new(&map, kind, &columns, &sites, &zone).unwrap();
+    let check = |cell: &str, day: &str, time: &str| {
+        let cells = ["closed", cell, cell].map(str::to_owned);
+        let row = match mapper.map(&cells, &IsoDates::None, Identity { key: "k".into(), occurrence: 1 }) {
+            Mapped::Row(row) => row,
+            other => panic!("{cell}: {other:?}"),
+        };
+        assert_eq!(form::to_text(Type::Date, &row.set["sale_date"], &zone), day, "{cell}");
+        assert_eq!(
+            form::to_text(Type::Time, &row.set["checked_in_at"], &zone),
+            format!("{day}T{time}+08:00"),
+            "{cell}"
+        );
+    };
+    for cell in ["2025/1/3", "2025/01/03", "2025-1-3", "2025-01-03"] {
+        check(cell, "2025-01-03", "00:00:00");
+    }
+    for cell in ["2025/1/3 8:05", "2025-1-3 8:05", "2025-01-03 08:05", "2025/1/3 8:05:00"] {
+        check(cell, "2025-01-03", "08:05:00");
+    }
+    check("2025/1/3 8:05:09", "2025-01-03", "08:05:09");
+    for cell in ["25/1/3", "1/3/2025", "2025/13/1"] {
+        match mapper.map(
+            &["closed", "", cell].map(str::to_owned),
+            &IsoDates::None,
+            Identity { key: "k".into(), occurrence: 1 },
+        ) {
+            Mapped::Bad(bad) => {
+                assert!(
+                    bad.reason.starts_with(&format!("'{cell}' does not fit: expected an instant such as")),
+                    "{}",
+                    bad.reason
+                );
+            }
+            other => panic!("{cell}: {other:?}"),
+        }
+    }
+}
