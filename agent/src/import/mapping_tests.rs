@@ -212,3 +212,15 @@ fn a_table_of_ours_that_a_chinese_excel_saved_keeps_its_dates() {
         }
     }
 }
+
+#[test]
+fn all_that_the_manual_says_of_a_map_is_accepted_as_it_stands() {
+    let manual = include_str!("../../../docs/import.md");
+    let (_, after) = manual.split_once("All that a map may say:\n\n```toml\n").unwrap();
+    let (text, _) = after.split_once("```").unwrap();
+    let map = Map::parse(text, Path::new("manual.toml")).unwrap();
+    let columns: Vec<String> = map.columns().map(str::to_owned).collect();
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let mapper = Mapper::new(&map, kind_of(&map, None).unwrap(), &columns, &Sites::All, &zone);
+    assert_eq!(mapper.err(), None);
+}
