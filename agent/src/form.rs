@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::civil;
-use jiff::fmt::strtime;
+use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 use waystation_protocol::document::Document;
@@ -259,14 +259,22 @@ fn date(text: &str, reading: &Reading<'_>) -> Option<Day> {
     if reading.formats.is_empty() {
         return text.parse().ok();
     }
-    let parsed = reading.formats.iter().find_map(|format| strtime::parse(format, text).ok()?.to_date().ok());
+    let parsed = reading.formats.iter().find_map(|format| parsed(format, text)?.to_date().ok());
     parsed.map(Day::from_civil)
+}
+
+/// What a format reads of a text. A year below 1000 is one of too few digits, which jiff's `%Y` takes as well: `4/1/24`
+/// is not of the year 24.
+fn parsed(format: &str, text: &str) -> Option<BrokenDownTime> {
+    let parsed = strtime::parse(format, text).ok()?;
+    let year = parsed.year().or(parsed.iso_week_year());
+    year.is_none_or(|year| year >= 1000).then_some(parsed)
 }
 
 /// An instant, or what `whole_day` makes of a date alone.
 fn instant(text: &str, reading: &Reading<'_>, whole_day: impl Fn(Day) -> Timestamp) -> Option<Timestamp> {
     for format in reading.formats {
-        let Ok(parsed) = strtime::parse(format, text) else { continue };
+        let Some(parsed) = parsed(format, text) else { continue };
         if parsed.hour().is_none() {
             return parsed.to_date().ok().map(|date| whole_day(Day::from_civil(date)));
         }

@@ -114,7 +114,8 @@ pub struct Mapping {
     /// Multiplies a quantity by −1: a sale of 6 moves stock by −6.
     #[serde(default)]
     pub negate: bool,
-    /// An apostrophe before what looks like a formula is the export's, and taken off.
+    /// It reads a table of ours: an apostrophe before what looks like a formula is the export's, and taken off; dates may
+    /// be ISO 8601 whatever the formats.
     #[serde(skip)]
     pub is_guarded: bool,
 }

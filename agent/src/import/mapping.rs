@@ -430,13 +430,20 @@ impl Cell<'_> {
     fn date(&self, ty: Type, text: &str, dates: &IsoDates) -> Result<Value, String> {
         let formats = &self.mapping.date;
         let read = |formats| form::from_text(ty, text, &Reading { zone: &self.zone, unit: None, formats }).ok();
+        if self.mapping.is_guarded {
+            return read(&[]).or_else(|| read(formats)).ok_or_else(|| form::mismatch(ty, text).en);
+        }
         let found = match dates {
             IsoDates::None => read(formats),
             IsoDates::Cells(places) if self.index.is_some_and(|index| places.contains(&index)) => read(&[]),
             IsoDates::Cells(_) => read(formats),
             IsoDates::Unread => read(formats).or_else(|| read(&[])),
         };
-        found.ok_or_else(|| format!("'{text}' does not fit the map's date formats: {}", formats.join(", ")))
+        found.ok_or_else(|| {
+            let is_long = formats.iter().any(|format| format.contains("%Y"));
+            let digits = if is_long { "; %Y is a year of four digits, %y one of two" } else { "" };
+            format!("'{text}' does not fit the map's date formats: {}{digits}", formats.join(", "))
+        })
     }
 
     fn plain(&self, ty: Type, text: &str, cells: &[String]) -> Result<Value, String> {

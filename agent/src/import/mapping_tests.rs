@@ -100,6 +100,25 @@ fn what_cannot_be_read_names_its_column_and_the_cure() {
 }
 
 #[test]
+fn a_year_of_too_few_digits_is_no_year() {
+    for (format, short, long) in [
+        ("%m/%d/%Y", "4/1/24", "4/1/2024"),
+        ("%d.%m.%Y", "1.4.24", "1.4.2024"),
+        ("%Y/%m/%d", "24/4/1", "2024/4/1"),
+        ("%Y-%m-%d", "204-01-02", "2024-04-01"),
+        ("%d.%m.%Y", "1.4.0024", "1.4.2024"),
+        ("%d.%m.%Y %H:%M", "1.4.24 08:00", "1.4.2024 08:00"),
+    ] {
+        let due = |cell: &str| mapped(("%d-%b-%y", format), &format!("7|3702|Done|{cell}||1|"));
+        let told = "; %Y is a year of four digits, %y one of two";
+        assert_eq!(due(short), format!("Due: '{short}' does not fit the map's date formats: {format}{told}"));
+        assert!(due(long).contains("due_at=2024-04-01T"), "{}", due(long));
+    }
+    let both = mapped(("\"%d-%b-%y\"", "\"%m/%d/%Y\", \"%m/%d/%y\""), "7|3702|Done|4/1/24||1|");
+    assert!(both.contains("due_at=2024-04-01T"), "{both}");
+}
+
+#[test]
 fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
     for (from, to, expected) in [
         (
@@ -146,4 +165,62 @@ fn a_map_that_does_not_fit_is_refused_before_the_first_row() {
     let mapper =
         Mapper::new(&siteless, kind_of(&siteless, Some("delivery_item")).unwrap(), &columns(), &Sites::All, &zone);
     assert_eq!(mapper.err(), Some(MappingError::NoSite));
+}
+
+#[test]
+fn a_table_of_ours_that_a_chinese_excel_saved_keeps_its_dates() {
+    let columns = ["state", "sale_date", "checked_in_at"].map(str::to_owned);
+    let kind = kind_named("repair_order").unwrap();
+    let map = crate::layout::map_of(kind, &columns).unwrap();
+    let sites = Sites::Only(vec!["3702".parse().unwrap()]);
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let mapper = Mapper::new(&map, kind, &columns, &sites, &zone).unwrap();
+    let check = |cell: &str, day: &str, time: &str| {
+        let cells = ["closed", cell, cell].map(str::to_owned);
+        let row = match mapper.map(&cells, &IsoDates::None, Identity { key: "k".into(), occurrence: 1 }) {
+            Mapped::Row(row) => row,
+            other => panic!("{cell}: {other:?}"),
+        };
+        assert_eq!(form::to_text(Type::Date, &row.set["sale_date"], &zone), day, "{cell}");
+        assert_eq!(
+            form::to_text(Type::Time, &row.set["checked_in_at"], &zone),
+            format!("{day}T{time}+08:00"),
+            "{cell}"
+        );
+    };
+    for cell in ["2025/1/3", "2025/01/03", "2025-1-3", "2025-01-03"] {
+        check(cell, "2025-01-03", "00:00:00");
+    }
+    for cell in ["2025/1/3 8:05", "2025-1-3 8:05", "2025-01-03 08:05", "2025/1/3 8:05:00"] {
+        check(cell, "2025-01-03", "08:05:00");
+    }
+    check("2025/1/3 8:05:09", "2025-01-03", "08:05:09");
+    for cell in ["25/1/3", "1/3/2025", "2025/13/1"] {
+        match mapper.map(
+            &["closed", "", cell].map(str::to_owned),
+            &IsoDates::None,
+            Identity { key: "k".into(), occurrence: 1 },
+        ) {
+            Mapped::Bad(bad) => {
+                assert!(
+                    bad.reason.starts_with(&format!("'{cell}' does not fit: expected an instant such as")),
+                    "{}",
+                    bad.reason
+                );
+            }
+            other => panic!("{cell}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn all_that_the_manual_says_of_a_map_is_accepted_as_it_stands() {
+    let manual = include_str!("../../../docs/import.md");
+    let (_, after) = manual.split_once("All that a map may say:\n\n```toml\n").unwrap();
+    let (text, _) = after.split_once("```").unwrap();
+    let map = Map::parse(text, Path::new("manual.toml")).unwrap();
+    let columns: Vec<String> = map.columns().map(str::to_owned).collect();
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let mapper = Mapper::new(&map, kind_of(&map, None).unwrap(), &columns, &Sites::All, &zone);
+    assert_eq!(mapper.err(), None);
 }

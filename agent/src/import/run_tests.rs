@@ -71,15 +71,8 @@ impl Bench {
         let sites = Sites::Only(vec!["a".parse().unwrap()]);
         let zone = waystation_protocol::time::zone("").unwrap();
         let fallback = self.folder.path().to_owned();
-        let order = Order {
-            kind: Some("survey"),
-            map: Some(&map),
-            file,
-            dry_run,
-            sites: &sites,
-            zone: &zone,
-            fallback: &fallback,
-        };
+        let order =
+            Order { kind: None, map: Some(&map), file, dry_run, sites: &sites, zone: &zone, fallback: &fallback };
         let seen = &mut self.seen;
         let mut capture = |rows: Vec<ImportRow>| {
             let mut take = |row: ImportRow| {
@@ -348,4 +341,26 @@ fn a_rejects_file_runs_no_formula_and_gives_back_what_it_was_given() {
     assert_eq!(summary.captured, 2);
     assert_eq!(texts[0].1.as_text(), Some("=HYPERLINK(1)"));
     assert_eq!((texts[1].0.as_str(), texts[1].1.as_text()), ("'=2", Some("-5")));
+}
+
+/// docs/import.md.
+const MANUAL: &str = include_str!("../../../docs/import.md");
+
+/// The block of the manual that begins with `first`.
+fn of_manual(first: &str) -> &'static str {
+    let mut blocks = MANUAL.split("\n```").filter_map(|block| block.split_once('\n')).map(|(_, block)| block);
+    blocks.find(|block| block.starts_with(first)).expect("the manual has this block")
+}
+
+#[test]
+fn the_two_maps_of_the_manual_bring_in_what_comes_and_what_goes() {
+    let mut bench = Bench::new();
+    let file = bench.file("ledger.csv", of_manual("单号,"));
+    let mut quantities = Vec::new();
+    for first in ["# ledger-in.toml", "# ledger-out.toml"] {
+        let mut look = |row: &ImportRow| quantities.push(row.set["quantity"].as_measured().unwrap().0);
+        let summary = bench.import_with(&file, of_manual(first), &mut look).unwrap();
+        assert_eq!((summary.captured, summary.skipped, summary.rejected), (1, 1, 0), "{:?}", bench.told);
+    }
+    assert_eq!(quantities.iter().sum::<i64>(), 7_000, "{quantities:?}");
 }

@@ -22,6 +22,8 @@ pub(super) enum Scan {
 pub(super) enum Why {
     /// A quote that never closes, or closes at a place that cannot be meant.
     Open,
+    /// A quote that has not closed within the bound.
+    Large,
     /// Text after a closing quote.
     Junk,
     /// No line end within the bound.
@@ -33,6 +35,10 @@ impl Why {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Why::Open => "this quote never closes: close it, or double it if it belongs to the text",
+            Why::Large => {
+                "this quoted text ends beyond what a field (256 KiB) or a row (1 MiB) may hold, or never: close its quote, \
+                 double it if it belongs to the text, or shorten the text"
+            }
             Why::Junk => {
                 "text follows a closing quote: put the delimiter after the quote, or double the quotes inside the text"
             }
@@ -84,7 +90,7 @@ pub(super) fn scan(bytes: &[u8], delimiter: u8, columns: Option<usize>, at_end: 
     match spanning {
         Some(opened) if at_end && columns.is_some_and(|columns| columns != cells) => flawed(opened),
         _ if at_end => Scan::Row { end: at, next: at },
-        Some(opened) if at > ROW_BYTES => flawed(opened),
+        Some(opened) if at > ROW_BYTES => Scan::Bad { at: opened, opened, why: Why::Large },
         None if at > ROW_BYTES => Scan::Bad { at: 0, opened: 0, why: Why::Long },
         _ => Scan::More,
     }
@@ -92,14 +98,15 @@ pub(super) fn scan(bytes: &[u8], delimiter: u8, columns: Option<usize>, at_end: 
 
 /// The offset after the quoted field that opens at `open`, and whether it holds a line end.
 fn close(bytes: &[u8], open: usize, delimiter: u8, at_end: bool) -> Result<(usize, bool), Scan> {
-    let never = Scan::Bad { at: open, opened: open, why: Why::Open };
+    let bad = |why| Scan::Bad { at: open, opened: open, why };
     let mut at = open + 1;
     let mut has_line_end = false;
     loop {
         match bytes.get(at) {
-            None if at_end || at - open > FIELD_BYTES || at > ROW_BYTES => return Err(never),
+            None if at_end => return Err(bad(Why::Open)),
+            None if at - open > FIELD_BYTES || at > ROW_BYTES => return Err(bad(Why::Large)),
             None => return Err(Scan::More),
-            Some(b'"') if at - open > FIELD_BYTES => return Err(never),
+            Some(b'"') if at - open > FIELD_BYTES => return Err(bad(Why::Large)),
             Some(b'"') => match bytes.get(at + 1) {
                 Some(b'"') => at += 2,
                 Some(byte) if *byte == delimiter || is_line_end(*byte) => return Ok((at + 1, has_line_end)),
@@ -177,6 +184,11 @@ mod tests {
         check(&format!("{long}x"), false, Scan::Bad { at: 0, opened: 0, why: Why::Long });
         let field = format!("\"{}", "x".repeat(FIELD_BYTES - 1));
         check(&format!("{field}\",,\n"), false, Scan::Row { end: FIELD_BYTES + 3, next: FIELD_BYTES + 4 });
-        check(&format!("{field}x\",,\n"), false, Scan::Bad { at: 0, opened: 0, why: Why::Open });
+        let large = |opened| Scan::Bad { at: opened, opened, why: Why::Large };
+        check(&format!("{field}x\",,\n"), false, large(0));
+        check(&format!("{field}xx"), false, large(0));
+        check(&format!("{field}xx"), true, Scan::Bad { at: 0, opened: 0, why: Why::Open });
+        check(&format!("a,\"\n\",{long}"), false, large(2));
+        assert!(Why::Large.reason().contains("a field (256 KiB) or a row (1 MiB)"));
     }
 }

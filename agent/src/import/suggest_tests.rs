@@ -129,6 +129,47 @@ P-1003;Bonn;Uta Probe;Am Ring 3;05.01.2026;k.A.;3,25;7,00;
     check_silent(&suggestion, &["Muster", "Beispiel", "Hauptstr"]);
 }
 
+/// The header of a repairs table whose third and fourth columns are dates, and what goes where.
+fn check_dates(header: &str, opened: &str, others: &[&str]) {
+    let rows = (1..=9).map(|row| format!("W{row},城东站,2025-03-0{row},2025-03-1{row},漏油,已修复\n"));
+    let suggestion = of("维修.csv", format!("{header}\n{}", rows.collect::<String>()).as_bytes());
+    let occurred = format!("occurred_at = {{ column = \"{opened}\" }}");
+    check(&suggestion, "repair_order", &[&[occurred.as_str()], others].concat());
+}
+
+#[test]
+fn a_repair_happened_when_it_was_opened_not_when_it_was_done() {
+    check_dates(
+        "工单编号,网点名称,报修日期,完成日期,故障描述,维修结果",
+        "报修日期",
+        &["checked_in_at = { column = \"报修日期\" }", "released_at = { column = \"完成日期\" }"],
+    );
+    check_dates(
+        "Order No,Store,Received date,Completed date,Problem,Repair result",
+        "Received date",
+        &["checked_in_at = { column = \"Received date\" }", "released_at = { column = \"Completed date\" }"],
+    );
+    check_dates("工单编号,网点名称,报修日期,办结日期,故障描述,维修结果", "报修日期", &[]);
+    check_dates("工单编号,网点名称,报修日期,维修日期,故障描述,维修结果", "报修日期", &[]);
+    check_dates("工单编号,网点名称,开单日期,完成日期,故障描述,维修结果", "开单日期", &[]);
+    check_dates("Order No,Store,Date reported,Repair date,Problem,Repair result", "Date reported", &[]);
+}
+
+#[test]
+fn a_ledger_whose_issues_are_positive_is_told_to_take_two_maps() {
+    let told = "are both positive, and all would count as incoming: import the table by two maps, one that leaves out";
+    let check_told = |out: &str, is_told: bool| {
+        let text =
+            format!("单号,日期,类型,物料,数量,库位\nD1,2025-03-01,入库,滤芯,10,A1\nD2,2025-03-02,出库,滤芯,{out},A1\n");
+        let suggestion = of("台账.csv", text.as_bytes());
+        check(&suggestion, "stock_movement", &["quantity = { column = \"数量\" }"]);
+        let line = format!("# ! \"入库\" and \"出库\" {told} \"出库\" by [[skip]]");
+        assert_eq!(suggestion.map.contains(&line), is_told, "{}", suggestion.map);
+    };
+    check_told("3", true);
+    check_told("-3", false);
+}
+
 #[test]
 fn american_dates_are_told_by_days_above_twelve() {
     let text = "\
@@ -275,6 +316,15 @@ fn a_document_of_several_rows_is_told_apart_by_its_lines() {
         "单据号,行号,物料编码,数量,库位,日期\nD1,1,A,5,R1,2025-01-01\nD1,2,B,5,R1,2025-01-01\nD2,1,A,5,R1,2025-01-02\n";
     let suggestion = of("lines.csv", text.as_bytes());
     check(&suggestion, "stock_movement", &["key = [\"单据号\", \"行号\"]", "occurred_at = { column = \"日期\" }"]);
+}
+
+#[test]
+fn outlets_that_number_from_one_are_told_apart_by_site() {
+    let text =
+        "工单编号,网点名称,车架号,故障描述\n1,城东站,x,漏油\n2,城东站,y,漏油\n1,城西站,z,异响\n2,城西站,u,异响\n";
+    check(&of("t.csv", text.as_bytes()), "repair_order", &["key = [\"网点名称\", \"工单编号\"]"]);
+    let text = "门店,单据号,行号,物料编码,数量,库位\nE,D1,1,A,5,R1\nE,D1,2,B,5,R1\nW,D1,1,A,5,R1\n";
+    check(&of("t.csv", text.as_bytes()), "stock_movement", &["key = [\"门店\", \"单据号\", \"行号\"]"]);
 }
 
 #[test]

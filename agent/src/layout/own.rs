@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use waystation_protocol::kind::{Kind, header};
+use waystation_protocol::value::Type;
 
 use super::{Part, Spellings};
 use crate::import::map::{Map, Mapping, OwnIdentity};
@@ -36,6 +37,10 @@ pub enum LayoutError {
     NoState(&'static str),
 }
 
+/// How a Chinese Excel saves dates and times. ISO 8601 is read besides.
+const DATES: [&str; 6] =
+    ["%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"];
+
 /// The map that reads a table with these headers as documents of `kind`.
 pub fn map_of(kind: &'static Kind, headers: &[String]) -> Result<Map, LayoutError> {
     let spellings = Spellings::new(kind);
@@ -60,7 +65,9 @@ pub fn map_of(kind: &'static Kind, headers: &[String]) -> Result<Map, LayoutErro
                 if column.name == header::NUMBER.name() {
                     identity.number = Some(name.clone());
                 }
-                fields.insert(column.name, read);
+                let is_date = column.field.is_some_and(|field| matches!(field.ty, Type::Date | Type::Time | Type::Due));
+                let date = DATES.iter().filter(|_| is_date).map(|format| (*format).to_owned()).collect();
+                fields.insert(column.name, Mapping { date, ..read });
             }
         }
     }

@@ -99,8 +99,6 @@ pub(super) fn find(values: &[&str], order: Order) -> Option<Dates> {
         rest.retain(|value| !reads(value, std::slice::from_ref(format)));
         formats.push(format.clone());
     }
-    // A year of two digits is tried first: four would read 09 as the year 9.
-    formats.sort_by_key(|format| format.contains("%Y"));
     let read = values.iter().filter(|value| reads(value, &formats)).count();
     let doubt = doubt(&formats, values, &rest);
     (read * 2 >= values.len()).then_some(Dates { formats, read, has_time, doubt })

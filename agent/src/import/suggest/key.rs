@@ -20,7 +20,7 @@ pub(super) fn of(candidate: &Candidate, seen: &Seen) -> (Vec<String>, Note) {
     for (index, column) in seen.columns.iter().enumerate().filter(|_| seen.header) {
         let rank = match goes_to(index).map(|found| found.target.key.as_str()) {
             Some(key) => numbers.iter().position(|number| *number == key),
-            None => (words::names_an_id(&column.name) && !words::is_personal(&column.name)).then_some(numbers.len()),
+            None => could_number(&column.name).then_some(numbers.len()),
         };
         named.extend(rank.map(|rank| (rank, index)));
     }
@@ -35,11 +35,17 @@ pub(super) fn of(candidate: &Candidate, seen: &Seen) -> (Vec<String>, Note) {
         return (vec![column.name.clone()], found);
     }
     let lines = seen.columns.iter().filter(|column| words::names_a_line(&column.name));
-    for (column, line) in columns.clone().flat_map(|column| lines.clone().map(move |line| (column, line))) {
-        if is_unique_pair(seen, &column.name, &line.name) {
-            let key = vec![column.name.clone(), line.name.clone()];
-            return (key, note(format!("together no value twice in {rows} rows")));
-        }
+    let mut keys: Vec<Vec<&Column>> =
+        columns.clone().flat_map(|column| lines.clone().map(move |line| vec![column, line])).collect();
+    if let Some(found) = candidate.matched("site") {
+        // Where outlets number from 1 each, the outlet tells their rows apart as well.
+        let site = &seen.columns[found.column];
+        let of_sites = columns.clone().map(|column| vec![column]).chain(keys.clone());
+        keys.extend(of_sites.map(|key| [vec![site], key].concat()).collect::<Vec<_>>());
+    }
+    let mut keys = keys.iter().map(|key| key.iter().map(|column| column.name.clone()).collect::<Vec<_>>());
+    if let Some(key) = keys.find(|key| is_unique(seen, key)) {
+        return (key, note(format!("together no value twice in {rows} rows")));
     }
     let whole = "so all of a row identifies it, and a corrected row counts as a new one";
     let text = match (named.first(), nameless(seen)) {
@@ -53,15 +59,22 @@ pub(super) fn of(candidate: &Candidate, seen: &Seen) -> (Vec<String>, Note) {
     (Vec::new(), open(text))
 }
 
-fn is_unique_pair(seen: &Seen, first: &str, second: &str) -> bool {
-    let index = |name: &str| seen.columns.iter().position(|column| column.name == name);
-    let (Some(first), Some(second)) = (index(first), index(second)) else { return false };
-    let mut pairs = BTreeSet::new();
-    let is_new = |row: &Vec<String>| {
-        let pair = (row[first].trim(), row[second].trim());
-        !pair.0.is_empty() && !pair.1.is_empty()
-    };
-    seen.rows.iter().all(|row| is_new(row) && pairs.insert((row[first].clone(), row[second].clone())))
+/// Whether a column of this name, which no field takes, could tell documents apart.
+fn could_number(name: &str) -> bool {
+    words::names_an_id(name) && !words::names_a_line(name) && !words::is_personal(name)
+}
+
+/// Whether no two rows have the same cells in these columns, and none of them is blank.
+fn is_unique(seen: &Seen, names: &[String]) -> bool {
+    let index = |name: &String| seen.columns.iter().position(|column| column.name == *name);
+    let places: Vec<usize> = names.iter().filter_map(index).collect();
+    let mut keys = BTreeSet::new();
+    let mut rows = seen.rows.iter();
+    !seen.rows.is_empty()
+        && rows.all(|row| {
+            let key: Vec<&str> = places.iter().map(|place| row[*place].trim()).collect();
+            key.iter().all(|cell| !cell.is_empty()) && keys.insert(key)
+        })
 }
 
 /// In a table without a header, a column that could be a number, and holds no people.

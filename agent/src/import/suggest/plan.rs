@@ -66,6 +66,12 @@ impl Plan {
         let kind = candidate.kind;
         let (key, key_note) = key::of(candidate, seen);
         let mut fields: Vec<Entry> = candidate.matches.iter().filter_map(|found| field(kind, found, seen)).collect();
+        if is_outdone(candidate) {
+            fields.retain(|entry| entry.key != header::OCCURRED_AT.name());
+        }
+        if let Some(entry) = fields.iter_mut().find(|entry| entry.key == "quantity") {
+            entry.notes.extend(remarks::directions(candidate, seen));
+        }
         fields.extend(when(candidate, &fields, seen));
         fields.sort_by_key(|entry| fit::targets(kind).iter().position(|target| target.key == entry.key));
         let misfits = candidate.misfits.iter().filter(|(_, target, _)| !matches!(target.place, Place::State));
@@ -275,6 +281,12 @@ fn doubt(column: &Column) -> Option<Note> {
             others(formats)
         )),
     })
+}
+
+/// Whether the column for `occurred_at` only perhaps says when it happened, and another says when it was opened.
+fn is_outdone(candidate: &Candidate) -> bool {
+    let points = |key: &str| candidate.matched(key).map_or(0, |found| found.points);
+    points("checked_in_at") > points(header::OCCURRED_AT.name())
 }
 
 /// `occurred_at`, by which most reports count, where no column is its own: from a column that has another field.
