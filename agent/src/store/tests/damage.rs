@@ -249,7 +249,9 @@ fn a_damaged_entry_is_named_and_those_behind_it_go_on_in_a_new_stream() {
         assert_eq!(store.document(document.id).unwrap().as_ref(), Some(document));
     }
     assert_eq!(store.history(documents[2].id).unwrap()[0].0, Seq(2));
-    assert_eq!((store.history(documents[1].id).unwrap(), store.earlier(documents[1].id).unwrap()), (vec![], 1));
+    let lost = documents[1].id;
+    assert_eq!((store.history(lost).unwrap(), store.earlier(lost).unwrap()), (vec![], 0), "nor is it at the hub");
+    assert_eq!(store.whereabouts(lost).unwrap(), Whereabouts::Damaged);
     store.dismiss_salvage().unwrap();
     assert_eq!(store.salvage(), None);
     store.close();
