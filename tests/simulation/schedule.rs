@@ -7,7 +7,7 @@ use crate::desk::Task;
 use crate::network::Weather;
 
 /// Steps of a schedule.
-const STEPS: (u64, u64) = (20, 48);
+const STEPS: (u64, u64) = (25, 70);
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
