@@ -51,7 +51,7 @@ pub(crate) fn bases(folder: &Path) -> Result<Vec<Base>, Violation> {
 fn base(folder: &Path, number: u64) -> Result<Base, Violation> {
     let mut chance = Chance::new(number);
     let disk = Disk::new(chance.fork(1));
-    let mut device = Device::new(0, "3702", folder, disk, chance.fork(2));
+    let mut device = Device::new(0, "3702", folder, disk, chance.fork(2))?;
     if !device.start()? {
         return Err(broken("I1", "a healthy disk does not open"));
     }
@@ -71,7 +71,7 @@ pub(crate) fn run(seed: u64, folder: &Path, bases: &[Base]) -> Result<Tally, Vio
     let mut chance = Chance::new(seed);
     let mut device = if chance.percent(6) {
         let disk = Disk::new(chance.fork(1));
-        Device::new(0, "3702", folder, disk, chance.fork(2))
+        Device::new(0, "3702", folder, disk, chance.fork(2))?
     } else {
         let base = chance.pick(bases);
         let disk = Disk::of(&base.image, chance.fork(1));

@@ -12,6 +12,7 @@ use crate::chance::Chance;
 use crate::cuts::kept;
 use crate::device::{Device, describe};
 use crate::disk::{Disk, Image};
+use crate::hub::prepare;
 use crate::oracle::journal::{decode, entries, id};
 use crate::violation::{Violation, broken};
 
@@ -44,13 +45,8 @@ pub(crate) fn strike(device: &mut Device, chance: &mut Chance) -> Result<Cost, V
     let folder = device.folder().join("damaged");
     let file = folder.join("store.redb");
     let wrong = |error: std::io::Error| broken("harness", format!("a damaged file: {error}"));
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrong(error)),
-        Ok(()) | Err(_) => {}
-    }
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(&file, device.disk.image().into_bytes()))
-        .map_err(wrong)?;
+    prepare(&folder)?;
+    std::fs::write(&file, device.disk.image().into_bytes()).map_err(wrong)?;
     // closed in order once more, as a file: that is noted to the byte
     let sound = Store::open(&folder, device.options());
     sound.map_err(|error| broken("I1", format!("a sound store does not open: {}", describe(&error))))?.close();

@@ -19,6 +19,7 @@ use waystation_protocol::value::Value;
 use crate::chance::Chance;
 use crate::desk::{Confirmed, Desk, Task};
 use crate::disk::Disk;
+use crate::hub::prepare;
 use crate::oracle::journal;
 use crate::oracle::papers::Act;
 use crate::violation::{Violation, broken};
@@ -76,10 +77,16 @@ pub(crate) enum Done {
 
 impl Device {
     /// A device whose store's folder is `folder`, which is emptied.
-    pub(crate) fn new(index: usize, site: &str, folder: &Path, disk: Disk, chance: Chance) -> Device {
-        // what an earlier run left there is not this one's: the store, what was kept aside, what stands beside it
-        let _ = std::fs::remove_dir_all(folder);
-        Device {
+    pub(crate) fn new(
+        index: usize,
+        site: &str,
+        folder: &Path,
+        disk: Disk,
+        chance: Chance,
+    ) -> Result<Device, Violation> {
+        // the store, what was kept aside and what stands beside it: none of an earlier run's is this one's
+        prepare(folder)?;
+        Ok(Device {
             index,
             disk,
             store: None,
@@ -93,7 +100,7 @@ impl Device {
             folder: folder.to_owned(),
             starts: 0,
             chance,
-        }
+        })
     }
 
     /// A device that finds a store on its disk.
@@ -104,8 +111,8 @@ impl Device {
         disk: Disk,
         chance: Chance,
     ) -> Result<Device, Violation> {
-        let device = Device::new(index, site, folder, disk, chance);
-        let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join("store.redb"), b""));
+        let device = Device::new(index, site, folder, disk, chance)?;
+        let made = std::fs::write(folder.join("store.redb"), b"");
         made.map_err(|error| broken("harness", format!("cannot write {}: {error}", folder.display())))?;
         Ok(device)
     }

@@ -63,10 +63,12 @@ pub(crate) fn template(folder: &Path) -> Result<(), Violation> {
     Ok(())
 }
 
-fn prepare(folder: &Path) -> Result<(), Violation> {
+/// An empty folder: what an earlier run left in its place is gone.
+pub(crate) fn prepare(folder: &Path) -> Result<(), Violation> {
     let made = std::fs::remove_dir_all(folder)
         .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) });
-    made.and_then(|()| std::fs::create_dir_all(folder)).map_err(|error| broken("harness", error.to_string()))
+    let made = made.and_then(|()| std::fs::create_dir_all(folder));
+    made.map_err(|error| broken("harness", format!("cannot empty {}: {error}", folder.display())))
 }
 
 fn open(folder: &Path, is_visitor: bool, wall: i64) -> Result<Stepped, Violation> {

@@ -116,7 +116,7 @@ impl World {
         // the second device of a shared site stands where the first does
         let site = if self.is_shared && identity == 1 { SITES[0] } else { SITES[identity % SITES.len()] };
         let device = if disk.is_empty() {
-            Device::new(identity, site, &folder, disk, chance)
+            Device::new(identity, site, &folder, disk, chance)?
         } else {
             Device::with_store(identity, site, &folder, disk, chance)?
         };
