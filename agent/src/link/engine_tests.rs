@@ -21,6 +21,9 @@ use super::engine::{Action, Engine, Now};
 use super::status::LinkStatus;
 use crate::store::{At, CaptureError, OpenOptions, Store};
 
+mod clock;
+mod marks;
+
 const FIRST: u8 = 50;
 
 struct Bench {
@@ -307,80 +310,6 @@ fn another_downward_journal_takes_the_place_of_the_present_one_from_its_beginnin
     assert_eq!(bench.store.down().unwrap().stream, bench.stream());
 }
 
-/// Proves R-TIME-2, R-TIME-4.
-#[test]
-fn a_step_of_the_clock_is_journalled_and_the_clock_compared_again() {
-    let mut bench = Bench::new();
-    let of_last = |bench: &Bench| {
-        let seq = bench.store.head().seq;
-        let mut builder = Builder::new();
-        let range = waystation_protocol::chain::SeqRange { first: seq, last: seq };
-        let prev_hash = bench.store.fill_batch(range, &mut builder).unwrap().prev_hash;
-        let batch = Batch {
-            stream: bench.store.identity().stream,
-            parent: None,
-            first_seq: seq,
-            count: builder.count(),
-            prev_hash,
-            base: None,
-            payload: builder.finish().into(),
-        };
-        Entry::from_bytes(Unpacked::open(&batch).unwrap().entries_from(seq).next().unwrap().1).unwrap()
-    };
-    let first = survey_at(&bench.store, bench.now()).unwrap();
-    assert_eq!(first.clock, 0, "never compared");
-    bench.run("up; welcome; wait 10; step 2000; wait 10");
-    assert_eq!((bench.take_log().as_str(), bench.store.clock_steps()), ("hello", 0), "two seconds are no step");
-    assert_eq!(survey_at(&bench.store, bench.now()).unwrap().clock, 2);
-    bench.take_log();
-    bench.run("step 2001");
-    let step = of_last(&bench);
-    assert_eq!(ClockStep::read(&step), Some(ClockStep { by_ms: 2_001, offset_ms: Some(2_001) }));
-    assert_eq!((step.author.as_str(), step.clock, step.occurred_at), ("agent", 1, bench.now().wall));
-    assert!(bench.take_log().contains("hello"), "it is compared again");
-    assert_eq!(
-        (
-            survey_at(&bench.store, bench.now()).unwrap().clock,
-            bench.store.documents(&Default::default()).unwrap().items.len()
-        ),
-        (1, 3)
-    );
-    bench.run("welcome");
-    assert_eq!(survey_at(&bench.store, bench.now()).unwrap().clock, 2);
-    bench.stepped -= 10 * 365 * 86_400_000;
-    bench.run("wait 1");
-    let step = ClockStep::read(&of_last(&bench)).unwrap();
-    assert_eq!(step.by_ms, -10 * 365 * 86_400_000);
-}
-
-/// Proves R-TIME-3.
-#[test]
-fn what_the_hub_told_of_its_time_holds_captured_times_from_below_also_after_a_restart() {
-    let mut bench = Bench::new();
-    bench.run("wait 5000; up; welcome");
-    let told = bench.now().wall;
-    let capture = |store: &Store, now: i64| {
-        let set = BTreeMap::from([("form".to_owned(), Value::from("访后"))]);
-        let wish =
-            Wish {
-                document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None
-            };
-        let receipt = store.capture(wish, At { now: Timestamp(now), mono_ms: 9_000 }).unwrap();
-        let entry = store.history(receipt.document.id).unwrap().remove(0).1;
-        (entry.occurred_at, receipt.document.opened_at, entry.clock)
-    };
-    assert_eq!(capture(&bench.store, 0), (told, told, 0), "a clock that is plainly wrong");
-    assert_eq!(capture(&bench.store, told.0 + 7), (Timestamp(told.0 + 7), Timestamp(told.0 + 7), 2));
-    bench.store.set_build_time(Timestamp(told.0 + 1_000));
-    assert_eq!(capture(&bench.store, told.0 + 7).0, Timestamp(told.0 + 1_000));
-    let Bench { engine, store, _folder: folder, .. } = bench;
-    store.close();
-    drop((engine, store));
-    let store = Store::open(&folder.path().join("data"), OpenOptions { random: [8; 10], ..options() }).unwrap();
-    assert_eq!(capture(&store, 0), (told, told, 0));
-    assert_eq!(capture(&store, told.0 + 7).2, 1, "compared, but not in this process start");
-}
-
 fn survey(store: &Store) -> Result<Entry, CaptureError> {
     survey_at(store, Now { wall: Timestamp(1_795_401_600_000), tick: Tick(1) })
 }
@@ -391,71 +320,6 @@ fn survey_at(store: &Store, now: Now) -> Result<Entry, CaptureError> {
         Wish { document: None, kind: "survey".into(), act: String::new(), set, author: "王芳".into(), cause: None };
     let receipt = store.capture(wish, At { now: now.wall, mono_ms: now.tick.0 })?;
     Ok(store.history(receipt.document.id)?.remove(0).1)
-}
-
-/// Proves R-PRUNE-4.
-#[test]
-fn what_the_hub_asks_for_is_not_deleted_though_it_lies_below_the_prunable_mark() {
-    let mut bench = Bench::new();
-    (0..5).for_each(|_| drop(survey(&bench.store).unwrap()));
-    bench.run("up; silent");
-    for (asked, pruned) in [(Some((3, 4)), 2), (None, 5)] {
-        let ack = Ack {
-            session: bench.session(),
-            stream: bench.store.identity().stream,
-            stored: bench.store.head(),
-            processed: Seq(5),
-            prunable: Seq(5),
-            down_prunable: Seq(0),
-            missing: asked.map(|(first, last)| SeqRange { first: Seq(first), last: Seq(last) }).into_iter().collect(),
-            credit: 1_000_000,
-            retry_after_ms: 0,
-        };
-        bench.engine.handle_frame(&seal(Ack::FRAME, &ack.to_body(), &bench.key), bench.now());
-        bench.store.rest();
-        assert_eq!(bench.store.pruned(), Seq(pruned));
-    }
-}
-
-/// Proves R-TIME-5.
-#[test]
-fn a_clock_that_is_not_compared_yet_is_compared_with_the_next_heartbeat() {
-    check("up; silent; wait 70000", "hello");
-    // the first heartbeat leaves with the first WELCOME
-    check("up; wait 5; silent; silent; wait 70000", "hello hello");
-    check("up; wait 5; silent; wait 5; silent; wait 50000", "hello hello");
-    check("up; wait 5; silent; wait 5; silent; wait 70000", "hello hello hello");
-}
-
-/// Proves R-MEET-4.
-#[test]
-fn the_hash_at_every_end_of_a_sent_batch_outlives_its_entries() {
-    let mut bench = Bench::new();
-    bench.run("up; silent");
-    for (wait, expected) in [("wait 0", "hello batch:1-1"), ("wait 1000", "batch:1-2")] {
-        survey(&bench.store).unwrap();
-        bench.engine.handle_head(bench.store.head().seq);
-        assert_eq!(bench.run(wait).take_log(), expected, "the acknowledgement is lost");
-    }
-    let head = bench.store.head();
-    bench.store.record_stored(head, head.seq, head.seq).unwrap();
-    bench.store.rest();
-    assert_eq!(bench.store.pruned(), Seq(2));
-    assert!(bench.store.hash_at(Seq(1)).is_some(), "a hub may come back with what the first batch brought alone");
-}
-
-/// Proves R-MEET-4.
-#[test]
-fn the_hash_at_every_place_the_hub_shows_to_have_outlives_its_entry() {
-    let mut bench = Bench::new();
-    (0..9).for_each(|_| drop(survey(&bench.store).unwrap()));
-    bench.run("up; silent");
-    let head = bench.store.head();
-    bench.store.record_stored(head, head.seq, head.seq).unwrap();
-    bench.store.rest();
-    assert_eq!(bench.store.pruned(), Seq(9));
-    let known: Vec<u64> = (0..=9).filter(|seq| bench.store.hash_at(Seq(*seq)).is_some()).collect();
-    assert_eq!(known, [0, 1, 5, 7, 8, 9], "a crash may have taken what was noted as they were sent");
 }
 
 /// Proves R-DOWN-2, R-DOWN-4.
