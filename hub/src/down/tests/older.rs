@@ -2,6 +2,29 @@
 
 use super::*;
 
+/// A database put aside, and what happened since: its one agent was told that its sheet is rejected.
+struct Since {
+    copies: tempfile::TempDir,
+    hub: Hub,
+    agent: Agent,
+    told: Told,
+    sheet: DocId,
+}
+
+impl Since {
+    fn rejected() -> Since {
+        let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+        let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+        let sheet = sheet(&mut agent);
+        hub.take_all(&agent);
+        hub.tell(&agent, &mut told);
+        let mut hub = hub.copy(&copies.path().join(DATABASE));
+        hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+        hub.tell(&agent, &mut told);
+        Since { copies, hub, agent, told, sheet }
+    }
+}
+
 /// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
@@ -63,15 +86,8 @@ fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
 /// Proves R-OLDER-2.
 #[test]
 fn nobody_acts_before_what_was_brought_back_is_processed() {
-    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
-    let copy = copies.path().join("copy");
-    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
-    let sheet = sheet(&mut agent);
-    hub.take_all(&agent);
-    hub.tell(&agent, &mut told);
-    let mut hub = hub.copy(&copy);
-    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
-    hub.tell(&agent, &mut told);
+    let Since { copies, hub, agent, told, sheet } = Since::rejected();
+    let copy = copies.path().join(DATABASE);
     hub.store.close();
     std::fs::copy(&copy, hub.dir.path().join(DATABASE)).unwrap();
     // from here on nothing happens by itself
@@ -96,16 +112,8 @@ fn nobody_acts_before_what_was_brought_back_is_processed() {
 /// Proves R-OLDER-2, R-DOWN-6.
 #[test]
 fn ops_may_release_a_site_whose_agent_never_returns() {
-    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
-    let copy = copies.path().join("copy");
-    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
-    let sheet = sheet(&mut agent);
-    hub.take_all(&agent);
-    hub.tell(&agent, &mut told);
-    let mut hub = hub.copy(&copy);
-    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
-    hub.tell(&agent, &mut told);
-    let hub = hub.put_back(&copy);
+    let Since { copies, hub, agent, told, sheet } = Since::rejected();
+    let hub = hub.put_back(&copies.path().join(DATABASE));
     assert!(matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Frozen(_))));
     hub.store.release_restore("王芳", "设备已毁", START).unwrap();
     assert_eq!(hub.decide(sheet, "approve", &[]).unwrap(), "approved");
@@ -175,15 +183,8 @@ fn what_an_agent_had_deleted_of_its_downward_journal_is_passed_over_by_base() {
 /// Proves R-OLDER-2, R-OLDER-4.
 #[test]
 fn a_decision_that_its_agent_has_deleted_is_named_lost_and_the_site_waits_for_ops() {
-    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
-    let copy = copies.path().join("copy");
-    let (mut agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
-    let sheet = sheet(&mut agent);
-    hub.take_all(&agent);
-    hub.tell(&agent, &mut told);
-    let mut hub = hub.copy(&copy);
-    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
-    hub.tell(&agent, &mut told);
+    let Since { copies, hub, agent, told, sheet } = Since::rejected();
+    let copy = copies.path().join(DATABASE);
     let mut hub = hub.put_back(&copy);
     let held = Held { pruned: told.head().seq, ..told.held().unwrap() };
     let hello = agent.seal(&Hello { down: Some(held), ..agent.plain_hello(3) });
