@@ -51,7 +51,15 @@ fn stand(
     head: Mark,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if head.seq == Seq(0) || is_held(conn, agent, head)? {
+    let own = line::find(conn, stream)?;
+    let is_here = match &own {
+        Some(own) => line::mark_at(conn, own, head.seq)? == Some(head),
+        None => head.seq == Seq(0),
+    };
+    if is_here {
+        return Ok(());
+    }
+    if went_on(conn, agent, stream, head)? {
         return lower(conn, stream);
     }
     let sql = "INSERT INTO announced (stream, session, agent, seq, hash, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -65,20 +73,27 @@ fn stand(
     Ok(())
 }
 
-/// Whether any journal of the agent's holds the mark.
-fn is_held(conn: &Connection, agent: i64, mark: Mark) -> Result<bool, StoreError> {
+/// Whether a fork of the journal holds the mark: its device left it, and took along what it had written there. What only the
+/// journal it came from holds says nothing of its device, which may be a copy that nobody has heard since.
+fn went_on(conn: &Connection, agent: i64, stream: StreamId, mark: Mark) -> Result<bool, StoreError> {
     let sql = "SELECT id FROM stream WHERE agent = ?1 AND is_aside = 0 AND stored_seq >= ?2";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params![agent, int(mark.seq)])?;
     while let Some(row) = rows.next()? {
-        if line::mark_at(conn, &line::of_row(conn, row.get(0)?)?, mark.seq)? == Some(mark) {
+        let fork = line::of_row(conn, row.get(0)?)?;
+        if came_from(conn, &fork, stream)? && line::mark_at(conn, &fork, mark.seq)? == Some(mark) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// The journal was announced to go as far as it is here, and as the heads that still stand: what a fork of it holds counts there.
+/// Whether one journal branched off from the other, be it by way of others.
+fn came_from(conn: &Connection, fork: &Extent, stream: StreamId) -> Result<bool, StoreError> {
+    Ok(line::family(conn, fork)?.iter().any(|(extent, _)| extent.parent == Some(stream)))
+}
+
+/// The journal goes as far as it is here, and as the heads that still stand: what a fork of it holds counts there.
 fn lower(conn: &Connection, stream: StreamId) -> Result<(), StoreError> {
     let sql = "SELECT seq, hash FROM announced WHERE stream = ?1 ORDER BY seq DESC LIMIT 1";
     let standing = conn
@@ -103,7 +118,10 @@ pub(crate) fn settle(conn: &Connection, own: &Extent) -> Result<(), StoreError> 
             let (stream, session) = (row.get::<_, [u8; 16]>(0)?, row.get::<_, [u8; 16]>(1)?);
             let sql = "DELETE FROM announced WHERE stream = ?1 AND session = ?2";
             conn.prepare_cached(sql)?.execute(params![stream, session])?;
-            lower(conn, StreamId::from_bytes(stream))?;
+            let stream = StreamId::from_bytes(stream);
+            if came_from(conn, own, stream)? {
+                lower(conn, stream)?;
+            }
         }
     }
     Ok(())

@@ -188,6 +188,11 @@ fn a_head_that_was_announced_of_a_journal_is_missing_no_more_once_a_fork_holds_i
     more(&mut agent, 1);
     hub.greet(&agent);
     assert_eq!((hub.number(highest), hub.number(is_missing)), (5, 1), "what no journal holds is missing");
+    // a copy that has written nothing yet: that others hold all it has says nothing of where it is
+    hub.greet(&fork.fork(8, 4));
+    let unknown =
+        "SELECT head_seq FROM heard WHERE NOT EXISTS (SELECT 1 FROM stream WHERE stream.stream = heard.stream)";
+    assert_eq!(hub.number(unknown), 4);
 }
 
 #[test]
