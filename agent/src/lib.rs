@@ -1,14 +1,14 @@
 //! The outlet agent: capture into a local journal, sync to the hub when the network allows.
 //!
-//! The walk: `api` or `cli` takes a wish, `form` reads it, `store` makes it durable, `link` brings it to the hub.
+//! The walk: `api` or `cli` takes a wish, the protocol's `form` reads it, `store` makes it durable, `link` brings it to the hub.
 //! [`run`] starts all of it inside any process, several times if wanted.
 
 pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod form;
 pub mod import;
+pub mod lang;
 pub mod layout;
 pub mod link;
 pub mod metrics;

@@ -17,8 +17,9 @@ use waystation_protocol::site::{SiteId, Sites};
 use crate::api::routes::blocking;
 use crate::api::work::Query as ListQuery;
 use crate::api::{Fault, Shared};
-use crate::form::{self, Lang};
+use crate::lang::Lang;
 use crate::link::{BUILD, LinkState};
+use waystation_protocol::form;
 
 const RECENT: usize = 12;
 

@@ -11,6 +11,7 @@ pub mod document;
 pub mod down;
 pub mod entry;
 pub mod fact;
+pub mod form;
 pub mod frame;
 pub mod id;
 pub mod kind;

@@ -230,14 +230,6 @@ pub enum Type {
     Link(&'static str),
 }
 
-/// A value that a field's type does not permit.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected}")]
-pub struct BadValue {
-    /// What the type wants, in words.
-    pub expected: String,
-}
-
 impl Type {
     /// The type's name in the API.
     pub const fn name(self) -> &'static str {
@@ -258,8 +250,8 @@ impl Type {
     }
 
     /// Whether `value` is of this type. Null always is: it clears.
-    pub fn check(self, value: &Value) -> Result<(), BadValue> {
-        let good = match (self, value) {
+    pub fn fits(self, value: &Value) -> bool {
+        match (self, value) {
             (_, Value::Null) | (Type::Text, Value::Text(_)) | (Type::Flag, Value::Flag(_)) => true,
             (Type::Integer | Type::Labour, Value::Int(number)) => is_summable(*number),
             (Type::Time | Type::Due, Value::Int(ms)) => limits::INSTANTS.contains(ms),
@@ -272,8 +264,7 @@ impl Type {
             (Type::Choice(choices), Value::Text(text)) => choices.iter().any(|choice| choice.name == text),
             (Type::Link(_), Value::Text(text)) => text.parse::<crate::id::DocId>().is_ok(),
             _ => false,
-        };
-        if good { Ok(()) } else { Err(BadValue { expected: self.expectation() }) }
+        }
     }
 
     /// What the type wants, in words.
@@ -295,6 +286,26 @@ impl Type {
                 format!("one of {}", names.join(", "))
             }
             Type::Link(kind) => format!("the id of a {kind}"),
+        }
+    }
+
+    /// The same in Chinese.
+    pub fn expectation_zh(self) -> String {
+        match self {
+            Type::Text => "文字".into(),
+            Type::Integer => "整数".into(),
+            Type::Km => "不小于 0 的整数公里".into(),
+            Type::Quantity => "数量，最多三位小数，如 2.5".into(),
+            Type::Money => "金额，最多两位小数，如 19.99".into(),
+            Type::Labour => "工时，最多两位小数，如 1.25".into(),
+            Type::Date => "日期，如 2026-11-23".into(),
+            Type::Time | Type::Due => "时间，如 2026-11-23 08:30，或日期".into(),
+            Type::Flag => "是或否".into(),
+            Type::Choice(choices) => {
+                let labels: Vec<&str> = choices.iter().map(|choice| choice.zh).collect();
+                format!("以下之一：{}", labels.join("、"))
+            }
+            Type::Link(kind) => format!("一张 {kind} 单据的标识"),
         }
     }
 }
@@ -361,7 +372,7 @@ mod tests {
             (Type::Flag, Value::Null, true),
         ];
         for (ty, value, good) in table {
-            assert_eq!(ty.check(&value).is_ok(), good, "{ty:?} {value:?}");
+            assert_eq!(ty.fits(&value), good, "{ty:?} {value:?}");
         }
     }
 }

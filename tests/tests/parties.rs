@@ -188,7 +188,7 @@ fn a_claim_comes_back_with_a_remark_on_one_field_and_is_approved_and_settled() {
     network.agree(&part, &[&network.east]);
     outlet(&network.east, &part, "box", json!({"box_no": "B1"}));
     let settlement = json!({"kind": "settlement", "act": "generate", "site": EAST, "author": "赵敏",
-                            "set": {"period": "2026-11", "until": 40_000}});
+                            "set": {"period": "2026-11", "until": "2079-07-07"}});
     let settlement = opened(&network.hub.http(), settlement);
     let number = settlement["number"].as_str().unwrap_or_default();
     assert!(number.starts_with("ST-3701H-"), "the hub's own number: {settlement}");

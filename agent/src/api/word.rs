@@ -9,8 +9,8 @@ use waystation_protocol::kind::{self, header, notice};
 
 use super::fault::Fault;
 use super::work::{Change, Work};
-use crate::form;
 use crate::store::{Filter, Origin, SetAside};
+use waystation_protocol::form;
 
 impl Work {
     /// Documents with entries set aside that may still change.
@@ -43,14 +43,11 @@ impl Work {
         Ok(self.store.set_aside(id)?.into_iter().map(json).collect())
     }
 
-    /// A document's entries that are here.
-    pub(super) fn history(&self, id: DocId, document: Option<&Document>) -> Result<Vec<Json>, Fault> {
+    /// A document's entries that are here, those among them that do not count with their standing.
+    pub(super) fn history(&self, id: DocId, document: Option<&Document>, aside: &[Json]) -> Result<Vec<Json>, Fault> {
         let json = |(at, entry): (Origin, Entry)| {
             let kind = kind::find(&entry.kind);
-            let fields = document.map(|document| {
-                let seen = Document { fields: entry.set.clone(), ..document.clone() };
-                form::fields_json(kind, &seen, &self.zone)
-            });
+            let fields = document.map(|document| form::fields_json(kind, &document.state, &entry.set, &self.zone));
             json!({
                 "origin": origin(at).0,
                 "seq": origin(at).1,
@@ -58,6 +55,7 @@ impl Work {
                 "act": entry.act,
                 "author": entry.author,
                 "at": entry.occurred_at.rfc3339(&self.zone),
+                "standing": aside.iter().find(|aside| aside["entry"] == json!(entry.id)).map(|aside| &aside["standing"]),
                 "set": fields.map_or_else(|| json!(entry.set), |fields| json!(fields)),
             })
         };
@@ -75,7 +73,7 @@ impl Work {
             "kind": aside[0]["kind"],
             "state": null,
             "whereabouts": self.store.whereabouts(id)?.name(),
-            "history": self.history(id, None)?,
+            "history": self.history(id, None, &aside)?,
             "aside": aside,
             "actions": [],
         })))

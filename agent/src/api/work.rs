@@ -18,9 +18,9 @@ use waystation_protocol::value::Value;
 use super::fault::Fault;
 use super::salvaged;
 use crate::clock::Clock;
-use crate::form;
 use crate::link::{BUILD, LinkState};
 use crate::store::{At, Draft, DraftId, Filter, ImportOutcome, ImportRow, Page, Receipt, Store, Whereabouts};
+use waystation_protocol::form;
 
 /// Who is named where a request names nobody.
 pub const DEFAULT_AUTHOR: &str = "clerk";
@@ -184,8 +184,9 @@ impl Work {
         };
         let kind = kind::find(&document.kind);
         let mut item = self.item(&document)?;
-        item["history"] = Json::Array(self.history(document.id, Some(&document))?);
-        item["aside"] = Json::Array(self.aside(document.id)?);
+        let aside = self.aside(document.id)?;
+        item["history"] = Json::Array(self.history(document.id, Some(&document), &aside)?);
+        item["aside"] = Json::Array(aside);
         let earlier = self.store.earlier(document.id)?;
         if earlier > 0 {
             item["earlier_entries"] = json!(earlier);
@@ -246,11 +247,7 @@ impl Work {
     pub fn drafts(&self) -> Result<Json, Fault> {
         let items = self.store.drafts()?.into_iter().map(|(id, draft)| {
             let kind = kind::find(&draft.kind);
-            let text = |(key, value): (&String, &Value)| {
-                let ty = kind.and_then(|kind| form::field_of(kind, key)).map(|field| field.ty);
-                let json = ty.map_or_else(|| json!(value), |ty| form::to_json(ty, value, &self.zone));
-                (key.clone(), json)
-            };
+            let text = |(key, value): (&String, &Value)| (key.clone(), form::field_json(kind, key, value, &self.zone));
             json!({
                 "draft": id.to_string(),
                 "document": draft.document,
@@ -371,7 +368,7 @@ impl Work {
             "opened_at": document.opened_at.rfc3339(&self.zone),
             "changed_at": document.changed_at.rfc3339(&self.zone),
             "digest": digest(document),
-            "fields": form::fields_json(kind::find(&document.kind), document, &self.zone),
+            "fields": form::fields_json(kind::find(&document.kind), &document.state, &document.fields, &self.zone),
             "head": document.head,
             "whereabouts": self.store.whereabouts(document.id)?.name(),
         }))

@@ -13,10 +13,10 @@ use super::desk::Desk;
 use super::output::{self, Wanted};
 use crate::api::work::Query;
 use crate::config::Config;
-use crate::form::{self, Reading};
 use crate::layout::sheet::Cell;
 use crate::layout::{self, Column, Headers, Part};
 use crate::store::PAGE_LIMIT;
+use waystation_protocol::form::{self, Reading};
 
 pub(super) fn run(desk: &Desk, config: &Config, name: &str, wanted: &Wanted) -> Result<()> {
     let kind = kind_named(name)?;

@@ -11,8 +11,8 @@ use super::super::output::Format;
 use super::*;
 use crate::api::work::Opening;
 use crate::config::Settings;
-use crate::form::Lang;
 use crate::import::run::{self, Order, Summary, Taken, Watch};
+use crate::lang::Lang;
 use crate::store::{Filter, ImportOutcome, ImportRow};
 
 /// Texts that tables, spreadsheets and importers like to take for something else.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use waystation_protocol::kind::Kind;
 
-use crate::form::Lang;
+use crate::lang::Lang;
 use crate::layout::sheet::Sheet;
 use crate::layout::{Column, Headers};
 

@@ -5,7 +5,7 @@ use waystation_protocol::kind::Kind;
 
 use super::export::kind_named;
 use super::output::{self, Wanted};
-use crate::form::Lang;
+use crate::lang::Lang;
 use crate::layout::{self, Column, Headers, Part};
 
 /// Lines of a group that a template has columns for; more can be added by their number.

@@ -16,9 +16,9 @@ use waystation_protocol::value::{Type, Value};
 
 use super::identity::Identity;
 use super::map::{Map, Mapping, Skip};
-use crate::form::{self, Reading};
 use crate::layout::unguarded;
 use crate::store::ImportRow;
+use waystation_protocol::form::{self, Reading};
 
 pub use error::MappingError;
 
@@ -204,7 +204,7 @@ impl<'a> Mapper<'a> {
     }
 
     fn declared(&self, key: &str) -> Result<Type, MappingError> {
-        form::field_of(self.kind, key).map(|field| field.ty).ok_or_else(|| MappingError::UnknownField {
+        self.kind.field_at(key).map(|field| field.ty).ok_or_else(|| MappingError::UnknownField {
             field: key.to_owned(),
             kind: self.kind.name,
             known: self.kind.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "),

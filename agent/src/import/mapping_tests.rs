@@ -43,7 +43,7 @@ fn mapped(change: (&str, &str), cells: &str) -> String {
         Mapped::Row(row) => {
             let kind = kind::find(&row.kind).unwrap();
             let show = |(key, value): (&String, &Value)| {
-                let field = form::field_of(kind, key).unwrap();
+                let field = kind.field_at(key).unwrap();
                 format!("{key}={}", form::to_text(field.ty, value, &zone))
             };
             let set: Vec<String> = row.set.iter().map(show).collect();

@@ -269,7 +269,7 @@ fn names_of_columns_are_quoted_whatever_they_hold() {
     assert_eq!(map.kind, "repair_order");
     assert!(!suggestion.map.contains('\u{1b}') && !suggestion.report.join("\n").contains('\u{1b}'));
     assert_eq!(map.key, ["Order \"No.\""]);
-    assert!(map.fields.keys().all(|key| crate::form::field_of(&kind::repair_order::REPAIR_ORDER, key).is_some()));
+    assert!(map.fields.keys().all(|key| kind::repair_order::REPAIR_ORDER.field_at(key).is_some()));
     let mapped = map.fields.values().filter_map(|mapping| mapping.column.as_deref()).collect::<Vec<_>>();
     assert!(mapped.contains(&"🚗 mileage") && mapped.contains(&"VIN"), "{mapped:?}");
 }

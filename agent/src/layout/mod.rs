@@ -19,7 +19,7 @@ pub use guard::{escaped, guarded, unguarded};
 pub use own::{LayoutError, map_of};
 pub use spelling::Spellings;
 
-use crate::form::{self, Lang};
+use crate::lang::Lang;
 
 /// What a column is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,8 +140,10 @@ impl Column {
             (Part::Site, _) => {
                 lang.pick("网点名称；空白即本网点", "a site's name; the agent's own where blank").to_owned()
             }
-            (_, Some(field)) => form::expectation(field.ty, lang),
-            (_, None) => form::expectation(Type::Text, lang),
+            (_, field) => {
+                let ty = field.map_or(Type::Text, |field| field.ty);
+                lang.pick(&ty.expectation_zh(), &ty.expectation()).to_owned()
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use waystation_protocol::document::field::Key;
 use waystation_protocol::kind::Kind;
 
 use super::{Column, Headers, columns, custom};
-use crate::form::Lang;
+use crate::lang::Lang;
 
 const EVERY: [Headers; 4] = [Headers::Names, Headers::Lang(Lang::Zh), Headers::Lang(Lang::En), Headers::Both];
 

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json_};
 use utoipa::ToSchema;
 use waystation_protocol::document::capture::Wish;
 use waystation_protocol::down::Command;
+use waystation_protocol::form;
 use waystation_protocol::id::{AgentId, DocId, EntryId};
-use waystation_protocol::kind::header;
+use waystation_protocol::kind::{self, Kind, header};
 use waystation_protocol::limits;
+use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
@@ -35,11 +39,11 @@ pub struct ActBody {
     /// Who does it.
     #[serde(alias = "by")]
     author: String,
-    /// Field, or `group#number.field`, to value as it is on the wire: text, whole number, flag, `[38000, "件"]`; null
-    /// clears.
+    /// Field, or `group#number.field`, to value as documents show it, amounts and quantities also as text with their
+    /// unit; null clears.
     #[serde(default)]
     #[schema(value_type = Object)]
-    set: BTreeMap<String, Value>,
+    set: Map<String, Json_>,
     /// The document's `head` when its author last saw it.
     #[serde(default)]
     seen: Option<String>,
@@ -63,7 +67,7 @@ pub struct OpeningBody {
     /// As for an act.
     #[serde(default)]
     #[schema(value_type = Object)]
-    set: BTreeMap<String, Value>,
+    set: Map<String, Json_>,
 }
 
 /// A command to an agent.
@@ -125,11 +129,7 @@ impl From<ActError> for Problem {
             ActError::NotFound(_) => Problem::not_found(detail),
             ActError::Superseded => Problem::conflict(detail),
             ActError::Frozen(_) => Problem::locked(detail),
-            ActError::Problems(problems) => {
-                let wrong = problems.into_iter();
-                let wrong = wrong.map(|wrong| Wrong { field: wrong.field, zh: wrong.zh, en: wrong.en });
-                Problem::problems(wrong.collect())
-            }
+            ActError::Problems(problems) => Problem::problems(problems.into_iter().map(Wrong::from).collect()),
             ActError::Busy => Problem::unavailable(detail),
             ActError::SetAside(_) => Problem::refused(detail),
             ActError::Store(error) => error.into(),
@@ -147,12 +147,20 @@ pub async fn open(
     State(app): State<App>,
     Body(body): Body<OpeningBody>,
 ) -> Result<(StatusCode, Json<DocumentJson>), Problem> {
-    let mut set = body.set;
-    if let Some(site) = body.site {
-        set.insert(header::SITE.name().to_owned(), Value::Text(site));
-    }
-    let wish = Wish { document: None, kind: body.kind, act: body.act, set, author: body.author, cause: None };
-    let json = app.ask(move |store| done(store, wish, None)).await?;
+    let json = app
+        .ask(move |store| {
+            let zone = zone_of(store, body.site.as_deref().unwrap_or_default())?;
+            let mut set = values(kind::find(&body.kind), &body.set, &zone)?;
+            if let Some(site) = body.site {
+                set.insert(header::SITE.name().to_owned(), Value::Text(site));
+            }
+            done(
+                store,
+                Wish { document: None, kind: body.kind, act: body.act, set, author: body.author, cause: None },
+                None,
+            )
+        })
+        .await?;
     Ok((StatusCode::CREATED, Json(json)))
 }
 
@@ -169,20 +177,50 @@ pub async fn act(
     Path((id, act)): Path<(String, String)>,
     Body(body): Body<ActBody>,
 ) -> Result<Json<DocumentJson>, Problem> {
-    let missing = || Problem::not_found(format!("there is no document '{id}'"));
-    let document = id.parse::<DocId>().map_err(|_| missing())?;
+    let missing = Problem::not_found(format!("there is no document '{id}'"));
+    let Ok(document) = id.parse::<DocId>() else { return Err(missing) };
     let seen = body.seen.as_deref().map(str::parse::<EntryId>).transpose();
     let seen = seen.map_err(|error| Problem::bad_request(format!("seen: {error}")))?;
-    let (set, author) = (body.set, body.author);
-    let wish = Wish { document: Some(document), kind: String::new(), act, set, author, cause: None };
-    let json = app.ask(move |store| done(store, wish, seen)).await?;
+    let json = app
+        .ask(move |store| {
+            let found = store.document(document)?.ok_or(missing)?;
+            let set = values(kind::find(&found.kind), &body.set, &zone_of(store, found.site.as_str())?)?;
+            let wish =
+                Wish { document: Some(document), kind: String::new(), act, set, author: body.author, cause: None };
+            done(store, wish, seen)
+        })
+        .await?;
     Ok(Json(json))
 }
 
 fn done(store: &Store, wish: Wish, seen: Option<EntryId>) -> Result<DocumentJson, Problem> {
     let document = store.act(wish, seen, PATIENCE_MS)?;
-    let zone = zones(store)?.remove(&document.site).unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone = zone_of(store, document.site.as_str())?;
     Ok(document_json(&document, &zone))
+}
+
+/// What a body sets, read by the kind's declaration; as on the wire where there is none.
+///
+/// # Errors
+///
+/// Everything in it that is of another type.
+pub(crate) fn values(
+    kind: Option<&Kind>,
+    set: &Map<String, Json_>,
+    zone: &TimeZone,
+) -> Result<BTreeMap<String, Value>, Problem> {
+    match kind {
+        Some(kind) => form::set_from_json(kind, set, zone)
+            .map_err(|wrong| Problem::problems(wrong.into_iter().map(Wrong::from).collect())),
+        None => serde_json::from_value(Json_::Object(set.clone()))
+            .map_err(|error| Problem::bad_request(format!("set: {error}"))),
+    }
+}
+
+fn zone_of(store: &Store, site: &str) -> Result<TimeZone, Problem> {
+    let known =
+        site.parse::<SiteId>().ok().map(|site| zones(store).map(|mut zones| zones.remove(&site))).transpose()?;
+    Ok(known.flatten().unwrap_or(TimeZone::UTC))
 }
 
 /// Gives an agent a command.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json_};
 use utoipa::{IntoParams, ToSchema};
 use waystation_protocol::document::Document;
+use waystation_protocol::form;
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, KINDS};
 use waystation_protocol::site::SiteId;
@@ -191,7 +192,7 @@ pub(super) fn document_json(document: &Document, zone: &TimeZone) -> DocumentJso
         opened_at: document.opened_at.rfc3339(zone),
         changed_at: document.changed_at.rfc3339(zone),
         digest: view::digest(document),
-        fields: view::document_fields(document, zone),
+        fields: form::fields_json(kind::find(&document.kind), &document.state, &document.fields, zone),
     }
 }
 
@@ -206,7 +207,7 @@ fn entry_json(document: &Document, history: &HistoryEntry, zone: &TimeZone) -> E
         agent: history.agent.to_string(),
         stream: history.stream.to_string(),
         received_at: history.received_at.rfc3339(zone),
-        set: view::fields_json(kind::find(&document.kind), &document.state, &entry.set, zone),
+        set: form::fields_json(kind::find(&document.kind), &document.state, &entry.set, zone),
         amended: history.amended.as_ref().map(|fix| AmendedJson {
             by: fix.who.clone(),
             why: fix.why.clone(),

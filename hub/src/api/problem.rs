@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use waystation_protocol::document::capture;
 
 use crate::reports::{AnswerError, WorkbookError};
 use crate::store::StoreError;
@@ -35,6 +36,12 @@ pub struct Wrong {
     pub zh: String,
     /// In English.
     pub en: String,
+}
+
+impl From<capture::Problem> for Wrong {
+    fn from(problem: capture::Problem) -> Wrong {
+        Wrong { field: problem.field, zh: problem.zh, en: problem.en }
+    }
 }
 
 impl Problem {

@@ -10,13 +10,16 @@ use axum::http::StatusCode;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json_;
+use serde_json::{Map, Value as Json_, json};
 use utoipa::{IntoParams, ToSchema};
+use waystation_protocol::form;
 use waystation_protocol::id::DocId;
+use waystation_protocol::kind;
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
+use super::acts::values;
 use super::documents::zones;
 use super::problem::Problem;
 use super::{App, Params};
@@ -96,7 +99,7 @@ pub struct QuarantineItem {
 pub struct QuarantineCase {
     #[serde(flatten)]
     item: QuarantineItem,
-    /// The entry as captured, its values as they are on the wire; null if it could not be read.
+    /// The entry as captured; null if it could not be read.
     #[schema(value_type = Object)]
     entry: Json_,
     /// The bytes in hexadecimal, of an entry that could not be read.
@@ -164,10 +167,10 @@ pub struct AskBody {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixBody {
-    /// Fields that are set to something else, or besides; values as on the wire, null clears.
+    /// Fields that are set to something else, or besides; values as the case shows them, null clears.
     #[serde(default)]
     #[schema(value_type = Object)]
-    pub set: BTreeMap<String, Value>,
+    pub set: Map<String, Json_>,
     /// Captured fields that were not meant to be set.
     #[serde(default)]
     pub drop: Vec<String>,
@@ -178,6 +181,18 @@ pub struct FixBody {
     pub by: String,
     /// Why.
     pub why: String,
+}
+
+/// What a fix changes, as people and programs write it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Fix {
+    /// Fields that are set to something else, or besides.
+    pub(crate) set: Map<String, Json_>,
+    /// Captured fields that were not meant to be set.
+    pub(crate) drop: Vec<String>,
+    /// Another act.
+    pub(crate) act: Option<String>,
 }
 
 /// A JSON body; a problem where it makes no sense.
@@ -265,31 +280,56 @@ impl Told {
         let row = &case.row;
         QuarantineCase {
             item: self.item(row),
-            entry: row.entry.as_ref().map_or(Json_::Null, |entry| serde_json::to_value(entry).unwrap_or_default()),
+            entry: row.entry.as_ref().map_or(Json_::Null, |entry| {
+                let mut json = serde_json::to_value(entry).unwrap_or_default();
+                json["set"] = self.set(row, &entry.set).into();
+                json
+            }),
             bytes: row.entry.is_none().then(|| data_encoding::HEXLOWER.encode(&row.bytes)),
             behind: case.behind.iter().map(|row| self.item(row)).collect(),
-            trail: case.trail.iter().map(|row| trail(row, self.zone(&case.row))).collect(),
+            trail: case.trail.iter().map(|step| self.step(step, row)).collect(),
+        }
+    }
+
+    /// All values of an entry as documents show them; as on the wire what does not fit its field.
+    pub(crate) fn set(&self, row: &QuarantineRow, set: &BTreeMap<String, Value>) -> Map<String, Json_> {
+        let kind = row.entry.as_ref().and_then(|entry| kind::find(&entry.kind));
+        let zone = self.zone(row);
+        set.iter().map(|(key, value)| (key.clone(), form::field_json(kind, key, value, zone))).collect()
+    }
+
+    /// What is asked for: its values are read as [`Told::set`] writes them, and what is as it stands changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is not of its field's type.
+    pub(crate) fn change(&self, row: &QuarantineRow, fix: Fix) -> Result<Change, Problem> {
+        let entry = row.entry.as_ref();
+        let shown = entry.map(|entry| self.set(row, &entry.set)).unwrap_or_default();
+        let set = fix.set.into_iter().filter(|(key, json)| shown.get(key) != Some(json)).collect();
+        let kind = entry.and_then(|entry| kind::find(&entry.kind));
+        Ok(Change { act: fix.act, set: values(kind, &set, self.zone(row))?, drop: fix.drop })
+    }
+
+    fn step(&self, step: &ResolutionRow, of: &QuarantineRow) -> TrailItem {
+        let told = |reason: &ReasonText| TrailReason { code: reason.code.clone(), reason: sentence(reason) };
+        let fix = |(act, set): &(String, BTreeMap<String, Value>)| json!({ "act": act, "set": self.set(of, set) });
+        TrailItem {
+            id: step.id,
+            action: step.action.clone(),
+            by: step.who.clone(),
+            why: step.why.clone(),
+            at: step.at.rfc3339(self.zone(of)),
+            fix: step.fix.as_ref().map_or(Json_::Null, fix),
+            before: told(&step.before),
+            outcome: step.outcome.clone(),
+            after: step.after.as_ref().map(told),
         }
     }
 }
 
 fn sentence(reason: &ReasonText) -> Sentence {
     Sentence { zh: reason.zh.clone(), en: reason.en.clone() }
-}
-
-fn trail(row: &ResolutionRow, zone: &TimeZone) -> TrailItem {
-    let told = |reason: &ReasonText| TrailReason { code: reason.code.clone(), reason: sentence(reason) };
-    TrailItem {
-        id: row.id,
-        action: row.action.clone(),
-        by: row.who.clone(),
-        why: row.why.clone(),
-        at: row.at.rfc3339(zone),
-        fix: row.fix.as_ref().map_or(Json_::Null, |(act, set)| serde_json::json!({ "act": act, "set": set })),
-        before: told(&row.before),
-        outcome: row.outcome.clone(),
-        after: row.after.as_ref().map(told),
-    }
 }
 
 impl From<AskError> for Problem {
@@ -352,7 +392,14 @@ pub(crate) fn find(store: &Store, id: &str) -> Result<(Case, Told), Problem> {
         (status = 423, body = Problem, description = "the hub came back older; the site is read-only until all is back"),
         (status = 503, body = Problem)))]
 pub async fn fix(State(app): State<App>, Path(id): Path<String>, Body(body): Body<FixBody>) -> Answer {
-    let change = Change { act: body.act, set: body.set, drop: body.drop };
+    let fix = Fix { set: body.set, drop: body.drop, act: body.act };
+    let asked = id.clone();
+    let change = app
+        .ask(move |store| {
+            let (case, told) = find(store, &asked)?;
+            told.change(&case.row, fix)
+        })
+        .await?;
     answer(&app, id, Ask { action: Action::Fix(change), who: body.by, why: body.why }).await
 }
 

@@ -60,7 +60,7 @@ async fn what_is_set_aside_is_listed_with_its_reason_in_both_languages() {
     assert_eq!((last["items"].as_array().unwrap().len(), &last["next"]), (1, &Json::Null));
     let case = served.get(&path(&served, 6)).await.json();
     assert_eq!((&case["entry"]["set"]["score"], &case["entry"]["id"]), (&HOSTILE.into(), &bad.to_string().into()));
-    assert_eq!(case["reason"]["en"], "field 'score': a whole number");
+    assert_eq!(case["reason"]["en"], "field 'score': expected a whole number");
     assert!(case["reason"]["zh-CN"].as_str().unwrap().contains("类型不符"), "{case}");
     assert_eq!((&case["behind"][0]["act"], &case["trail"]), (&"void".into(), &json!([])));
 }
@@ -69,6 +69,7 @@ async fn what_is_set_aside_is_listed_with_its_reason_in_both_languages() {
 async fn a_fix_is_applied_or_refused_and_leaves_its_trail() {
     let (served, [bad, ..]) = poisoned().await;
     let fix = format!("{}/fix", path(&served, 6));
+    let shown = served.get(&path(&served, 6)).await.json()["entry"]["set"].clone();
     let why = json!({"by": "王芳", "why": HOSTILE});
     let with = |more: Json| {
         let mut body = why.clone();
@@ -76,9 +77,11 @@ async fn a_fix_is_applied_or_refused_and_leaves_its_trail() {
         body.to_string()
     };
     for (body, status, detail) in [
-        (with(json!({"set": {"score": "y"}})), 422, "the fix does not pass: field 'score'"),
+        (with(json!({"act": "fly"})), 422, "the fix does not pass: "),
+        (with(json!({"set": {"score": "y", "form": 1}})), 422, "form: '1' does not fit: expected text; score: "),
+        (with(json!({"set": shown})), 400, "replay it"),
         (with(json!({})), 400, "replay it"),
-        (with(json!({"set": {"score": 1.5}})), 400, "score"),
+        (with(json!({"set": {"score": 1.5}})), 422, "expected a whole number"),
         (with(json!({"colour": 1})), 400, "unknown field `colour`"),
         (json!({"set": {"score": 5}}).to_string(), 400, "missing field `by`"),
         ("{".to_owned(), 400, ""),
@@ -178,7 +181,7 @@ async fn only_the_hubs_own_pages_may_send_a_form() {
     let own = "Origin: http://localhost\r\nAccept-Language: en\r\n";
     let refused = served.post(&page, FORM, &form("fix", &set.replace("70", "\"x\"")), own).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.body.contains("the fix does not pass") && refused.body.contains("录错"), "{}", refused.body);
+    assert!(refused.body.contains("expected a whole number") && refused.body.contains("录错"), "{}", refused.body);
     let nonsense = served.post(&page, FORM, &form("fix", "{"), own).await;
     assert_eq!(nonsense.status, 400);
     let done = served.post(&page, FORM, &form("fix", &set), own).await;

@@ -3,20 +3,17 @@
 //! A request is a row in the database, so it can be made beside a running hub, which then carries it out; where none
 //! runs, this process does. Contents of documents are shown only where one entry is asked for.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use serde::Deserialize;
-use waystation_protocol::value::Value;
 
 use super::{beside, say};
-use crate::api::quarantine::{QuarantineQuery, Told};
+use crate::api::quarantine::{Fix, QuarantineQuery, Told};
 use crate::clock;
 use crate::config::Config;
-use crate::store::{Action, Ask, Change, EntryPlace, Options, QuarantineRow, ResolutionRow, Store, StoreError};
+use crate::store::{Action, Ask, Case, EntryPlace, Options, QuarantineRow, ResolutionRow, Store, StoreError};
 
 /// How long a running hub may take; it looks twice a second, and is busy longer only while it rebuilds.
 const PATIENCE_MS: u64 = 30_000;
@@ -92,18 +89,6 @@ pub(super) struct Person {
     why: String,
 }
 
-/// A fix as a file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FixFile {
-    #[serde(default)]
-    set: BTreeMap<String, Value>,
-    #[serde(default)]
-    drop: Vec<String>,
-    #[serde(default)]
-    act: Option<String>,
-}
-
 /// Does it.
 pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result<()> {
     match command {
@@ -117,14 +102,14 @@ pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result
             say(format_args!("{text}"))
         }
         QuarantineCommand::Show { entry } => {
-            let store = beside(config)?;
-            let Some(case) = store.quarantine_case(entry)? else {
-                bail!("entry {entry} is not in quarantine; see `quarantine list`");
-            };
-            say(format_args!("{}", serde_json::to_string_pretty(&Told::of(&store)?.case(&case))?))
+            let (case, told) = found(&beside(config)?, entry)?;
+            say(format_args!("{}", serde_json::to_string_pretty(&told.case(&case))?))
         }
         QuarantineCommand::Fix { entry, json, person } => {
-            let action = Action::Fix(read_fix(&json)?);
+            let fix = read_fix(&json)?;
+            let (case, told) = found(&beside(config)?, entry)?;
+            let change = told.change(&case.row, fix).map_err(|problem| anyhow::anyhow!(problem.detail))?;
+            let action = Action::Fix(change);
             resolve(config, &[entry], &Ask { action, who: person.by, why: person.why })
         }
         QuarantineCommand::Replay { all: true, person, .. } => replay_all(config, &person.by, &person.why),
@@ -137,7 +122,14 @@ pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result
     }
 }
 
-fn read_fix(path: &Path) -> anyhow::Result<Change> {
+fn found(store: &Store, entry: EntryPlace) -> anyhow::Result<(Case, Told)> {
+    let Some(case) = store.quarantine_case(entry)? else {
+        bail!("entry {entry} is not in quarantine; see `quarantine list`");
+    };
+    Ok((case, Told::of(store)?))
+}
+
+fn read_fix(path: &Path) -> anyhow::Result<Fix> {
     let mut text = String::new();
     let name = path.display();
     if path.as_os_str() == "-" {
@@ -146,8 +138,7 @@ fn read_fix(path: &Path) -> anyhow::Result<Change> {
         text = std::fs::read_to_string(path).with_context(|| format!("could not read {name}"))?;
     }
     let expected = "expected {\"set\": {field: value}, \"drop\": [field], \"act\": name}, values as `show` writes them";
-    let fix: FixFile = serde_json::from_str(&text).with_context(|| format!("{name} is no fix: {expected}"))?;
-    Ok(Change { act: fix.act, set: fix.set, drop: fix.drop })
+    serde_json::from_str(&text).with_context(|| format!("{name} is no fix: {expected}"))
 }
 
 /// The store to ask: this process carries requests out unless a hub runs, which then does.

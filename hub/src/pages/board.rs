@@ -6,6 +6,7 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_stream::Stream;
+use waystation_protocol::form::local_minute;
 use waystation_protocol::time::Timestamp;
 
 use super::journals::ranges_text;
@@ -14,7 +15,7 @@ use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::api::problem::Problem;
 use crate::board::{self, Site};
-use crate::{clock, events, view};
+use crate::{clock, events};
 
 #[derive(Template)]
 #[template(path = "board.html")]
@@ -108,7 +109,7 @@ fn row(t: Lang, site: &Site, now: Timestamp) -> Row {
         has_backlog: site.backlog > 0,
         oldest: if site.backlog > 0 { age(t, site.oldest_unsent_ms) } else { nothing.clone() },
         contact: site.last_seen.map_or(nothing, |at| ago(t, since(at))),
-        contact_exact: site.last_seen.map_or_else(String::new, |at| view::minute(at, &site.zone)),
+        contact_exact: site.last_seen.map_or_else(String::new, |at| local_minute(at, &site.zone)),
         head: grouped(site.head_seq.into()),
         stored: grouped(site.stored_seq.into()),
         processed: grouped(site.processed_seq.into()),

@@ -8,6 +8,7 @@ use axum::response::Response;
 use jiff::tz::TimeZone;
 use waystation_protocol::document::field::{Field, Key, Lines};
 use waystation_protocol::document::{Document, Party};
+use waystation_protocol::form::{self, local_minute};
 use waystation_protocol::id::DocId;
 use waystation_protocol::kind::{self, KINDS, Kind, header};
 use waystation_protocol::site::SiteId;
@@ -119,7 +120,7 @@ pub(super) struct Telling<'a> {
 impl Telling<'_> {
     fn label(&self, key: &str) -> String {
         let of = |field: &Field| self.t.pick(field.zh, field.en).to_owned();
-        let named = view::field(self.kind, key).map(of);
+        let named = self.kind.and_then(|kind| kind.field_at(key)).map(of);
         match (Key::parse(key), named) {
             (Some(Key::Line { group, number, .. }), Some(label)) => {
                 let lines = self.kind.and_then(|kind| kind.lines.iter().find(|lines| lines.name == group));
@@ -131,11 +132,12 @@ impl Telling<'_> {
     }
 
     fn value(&self, key: &str, value: &Value) -> String {
-        view::display(view::field(self.kind, key).map(|field| field.ty), value, self.zone, self.t)
+        view::display(self.kind.and_then(|kind| kind.field_at(key)).map(|field| field.ty), value, self.zone, self.t)
     }
 
     pub(super) fn named(&self, key: &str, value: &Value) -> Named {
-        let is_link = matches!(view::field(self.kind, key).map(|field| field.ty), Some(Type::Link(_)));
+        let is_link =
+            matches!(self.kind.and_then(|kind| kind.field_at(key)).map(|field| field.ty), Some(Type::Link(_)));
         let target = value.as_text().and_then(|text| text.parse::<DocId>().ok()).filter(|_| is_link);
         let shown = if *value == Value::Null { self.t.cleared().to_owned() } else { self.value(key, value) };
         Named { label: self.label(key), value: shown, link: target.map(|id| format!("/documents/{id}")) }
@@ -168,7 +170,7 @@ impl Telling<'_> {
             own.unwrap_or(usize::MAX)
         };
         let is_alone = |key: &str| !matches!(Key::parse(key), Some(Key::Line { .. }));
-        let shown = |(key, _): &(&String, &Value)| is_alone(key) && view::is_shown(self.kind, key, self.state);
+        let shown = |(key, _): &(&String, &Value)| is_alone(key) && form::is_shown(self.kind, key, self.state);
         let mut fields: Vec<_> = document.fields.iter().filter(shown).collect();
         fields.sort_by_key(|(key, _)| place(key));
         fields
@@ -178,7 +180,7 @@ impl Telling<'_> {
         let mut rows: BTreeMap<u32, BTreeMap<&str, String>> = BTreeMap::new();
         for (key, value) in &document.fields {
             let Some(Key::Line { group, number, field }) = Key::parse(key) else { continue };
-            if group == lines.name && view::is_shown(self.kind, key, self.state) {
+            if group == lines.name && form::is_shown(self.kind, key, self.state) {
                 rows.entry(number).or_default().insert(field, self.value(key, value));
             }
         }
@@ -196,16 +198,16 @@ impl Telling<'_> {
 
     fn happening(&self, history: &HistoryEntry) -> Happening {
         let entry = &history.entry;
-        let shown = entry.set.iter().filter(|(key, _)| view::is_shown(self.kind, key, self.state));
+        let shown = entry.set.iter().filter(|(key, _)| form::is_shown(self.kind, key, self.state));
         Happening {
             act: self.act_word(&entry.act),
             author: entry.author.clone(),
-            at: view::minute(entry.occurred_at, self.zone),
-            received: view::minute(history.received_at, self.zone),
+            at: local_minute(entry.occurred_at, self.zone),
+            received: local_minute(history.received_at, self.zone),
             place: format!("#{}", history.seq.0),
             set: shown.map(|(key, value)| self.named(key, value)).collect(),
             amended: history.amended.as_ref().map(|fix| {
-                format!("{} · {} · {} · {}", self.t.fixed(), fix.who, view::minute(fix.at, self.zone), fix.why)
+                format!("{} · {} · {} · {}", self.t.fixed(), fix.who, local_minute(fix.at, self.zone), fix.why)
             }),
         }
     }
@@ -255,8 +257,8 @@ pub(super) fn list_row(t: Lang, document: &Document, sites: &HashMap<&str, &Site
         kind: telling.kind.map_or(document.kind.as_str(), |kind| t.pick(kind.zh, kind.en)).to_owned(),
         site: site.map_or_else(|| document.site.to_string(), |site| site.name.clone()),
         state: telling.state_word(&document.state),
-        opened: view::minute(document.opened_at, &zone),
-        changed: view::minute(document.changed_at, &zone),
+        opened: local_minute(document.opened_at, &zone),
+        changed: local_minute(document.changed_at, &zone),
         glance: glance.collect::<Vec<_>>().join(" · "),
     }
 }
@@ -360,9 +362,9 @@ fn facts(t: Lang, document: &Document, history: &[HistoryEntry], sites: &[SiteRo
         fact(t.site(), name(&document.site)),
         fact(t.pen(), pen),
         fact(t.opened_by(), document.opened_by.clone()),
-        fact(t.opened(), view::minute(document.opened_at, zone)),
-        fact(t.changed(), view::minute(document.changed_at, zone)),
-        fact(t.received(), received.map_or_else(|| t.none().to_owned(), |at| view::minute(at, zone))),
+        fact(t.opened(), local_minute(document.opened_at, zone)),
+        fact(t.changed(), local_minute(document.changed_at, zone)),
+        fact(t.received(), received.map_or_else(|| t.none().to_owned(), |at| local_minute(at, zone))),
         fact(t.identity(), document.id.to_string()),
         fact(t.digest(), view::digest(document)),
     ]
@@ -371,7 +373,7 @@ fn facts(t: Lang, document: &Document, history: &[HistoryEntry], sites: &[SiteRo
 fn remarks(telling: &Telling<'_>, document: &Document) -> Vec<Remark> {
     let remark = |note: &waystation_protocol::document::Note| Remark {
         author: note.author.clone(),
-        at: view::minute(note.occurred_at, telling.zone),
+        at: local_minute(note.occurred_at, telling.zone),
         text: note.set.iter().map(|(key, value)| telling.value(key, value)).collect::<Vec<_>>().join(" · "),
     };
     document.notes.values().map(remark).collect()

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::tz::TimeZone;
 use waystation_protocol::chain::{Seq, SeqRange};
+use waystation_protocol::form::local_minute;
 
 use super::text::grouped;
 use super::{Lang, Shell, Trouble, Visitor};
@@ -12,7 +13,6 @@ use crate::api::App;
 use crate::api::problem::Problem;
 use crate::board;
 use crate::store::{AgentRow, ClockStepRow, JournalRow, Store};
-use crate::view::minute;
 
 #[derive(Template)]
 #[template(path = "journals.html")]
@@ -88,7 +88,7 @@ fn row(agent: &AgentRow, journal: &JournalRow) -> Row {
 
 /// `3 · 2026-11-28 09:30 UTC +3600.0 s`: how many steps, and the last.
 fn clock_text(count: u64, step: ClockStepRow) -> String {
-    format!("{count} · {} UTC {:+.1} s", minute(step.received_at, &TimeZone::UTC), step.by_ms as f64 / 1000.0)
+    format!("{count} · {} UTC {:+.1} s", local_minute(step.received_at, &TimeZone::UTC), step.by_ms as f64 / 1000.0)
 }
 
 fn number(seq: Seq) -> String {

@@ -1,24 +1,22 @@
 //! `/quarantine` and `/quarantine/{id}`: what is set aside, and the forms by which a person resolves it.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 use waystation_protocol::document::Document;
+use waystation_protocol::form::local_minute;
 use waystation_protocol::kind;
-use waystation_protocol::value::Value;
 
 use super::documents::{Choice, Named, Telling, site_choices};
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::api::problem::Problem;
-use crate::api::quarantine::{QuarantineQuery, Told, find, request};
+use crate::api::quarantine::{Fix, QuarantineQuery, Told, find, request};
 use crate::apply::reason::{BEHIND, BRANCH, CAUSE, RESTS_ON_WAIVED, SAME_ID, SUPERSEDED};
 use crate::store::{Action, Ask, Case, Change, QuarantineRow, ReasonText, ResolutionRow, SiteRow};
-use crate::view;
 
 /// The reasons one can filter by, in the order of how often they call for a person: code, Chinese, English.
 const CODES: &[(&str, &str, &str)] = &[
@@ -142,7 +140,7 @@ impl Words<'_> {
             word,
             class,
             reason: said(t, &row.reason),
-            since: view::minute(row.since, zone),
+            since: local_minute(row.since, zone),
         }
     }
 
@@ -158,7 +156,7 @@ impl Words<'_> {
         let mut facts = vec![
             fact(t.reason_code(), row.reason.code.clone()),
             fact(t.site(), self.site(row)),
-            fact(t.received(), view::minute(row.since, zone)),
+            fact(t.received(), local_minute(row.since, zone)),
             fact(t.entry_place(), row.place().to_string()),
             fact(t.agent(), row.agent.to_string()),
         ];
@@ -168,10 +166,10 @@ impl Words<'_> {
         }
         if let Some(entry) = &row.entry {
             facts.push(fact(t.author(), entry.author.clone()));
-            facts.push(fact(t.captured_at(), view::minute(entry.occurred_at, zone)));
+            facts.push(fact(t.captured_at(), local_minute(entry.occurred_at, zone)));
         }
         if let Some((at, word)) = &row.resolved {
-            facts.push(fact(resolution_word(t, word), view::minute(*at, zone)));
+            facts.push(fact(resolution_word(t, word), local_minute(*at, zone)));
         }
         facts
     }
@@ -186,7 +184,7 @@ impl Words<'_> {
             what: format!("{}{act} → {outcome}", action_word(t, &row.action)),
             who: row.who.clone(),
             why: row.why.clone(),
-            at: view::minute(row.at, self.told.zone(of)),
+            at: local_minute(row.at, self.told.zone(of)),
             before: said(t, &row.before),
             after: row.after.as_ref().map_or_else(|| outcome.to_owned(), |reason| said(t, reason)),
             set: set.unwrap_or_default(),
@@ -295,8 +293,8 @@ pub async fn resolve(
 fn ask(store: &crate::store::Store, id: &str, form: &ResolveForm) -> Result<(), Problem> {
     let action = match form.action.as_str() {
         "fix" => {
-            let (case, _) = find(store, id)?;
-            Action::Fix(change(&case, form)?)
+            let (case, told) = find(store, id)?;
+            Action::Fix(change(&case, &told, form)?)
         }
         "replay" => Action::Replay,
         "waive" => Action::Waive,
@@ -306,14 +304,13 @@ fn ask(store: &crate::store::Store, id: &str, form: &ResolveForm) -> Result<(), 
 }
 
 /// The form shows all fields, so what is missing there was taken out.
-fn change(case: &Case, form: &ResolveForm) -> Result<Change, Problem> {
+fn change(case: &Case, told: &Told, form: &ResolveForm) -> Result<Change, Problem> {
     let Some(entry) = &case.row.entry else { return Ok(Change::default()) };
-    let set: BTreeMap<String, Value> = serde_json::from_str(&form.set)
-        .map_err(|error| Problem::bad_request(format!("the fields are no JSON object of values: {error}")))?;
+    let set: Map<String, Json> = serde_json::from_str(&form.set)
+        .map_err(|error| Problem::bad_request(format!("the fields are no JSON object: {error}")))?;
     let drop = entry.set.keys().filter(|key| !set.contains_key(*key)).cloned().collect();
-    let set = set.into_iter().filter(|(key, value)| entry.set.get(key) != Some(value)).collect();
     let act = Some(form.act.trim().to_owned()).filter(|act| !act.is_empty() && *act != entry.act);
-    Ok(Change { act, set, drop })
+    told.change(&case.row, Fix { set, drop, act })
 }
 
 async fn show(
@@ -337,7 +334,7 @@ async fn show(
     let fields = row.entry.iter().flat_map(|entry| &entry.set).map(|(key, value)| telling.named(key, value));
     let captured = row.entry.as_ref().map_or_else(ResolveForm::default, |entry| ResolveForm {
         act: entry.act.clone(),
-        set: serde_json::to_string_pretty(&entry.set).unwrap_or_default(),
+        set: serde_json::to_string_pretty(&told.set(row, &entry.set)).unwrap_or_default(),
         ..ResolveForm::default()
     });
     let (status, form, trouble) = match refused {

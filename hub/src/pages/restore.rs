@@ -5,13 +5,13 @@ use axum::extract::State;
 use axum::response::Response;
 use jiff::tz::TimeZone;
 use waystation_protocol::chain::SeqRange;
+use waystation_protocol::form::local_minute;
 use waystation_protocol::site::Sites;
 
 use super::text::grouped;
 use super::{Lang, Shell, Trouble, Visitor};
 use crate::api::App;
 use crate::store::{AwaitedAgent, AwaitedStream, Cause, Owed, RestoreReport};
-use crate::view;
 
 #[derive(Template)]
 #[template(path = "restore.html")]
@@ -59,7 +59,7 @@ pub(super) fn state(t: Lang, report: Option<&RestoreReport>) -> Option<&'static 
 }
 
 fn told(t: Lang, report: &RestoreReport) -> Told {
-    let minute = |at| view::minute(at, &TimeZone::UTC) + " UTC";
+    let minute = |at| local_minute(at, &TimeZone::UTC) + " UTC";
     let cause = match report.cause {
         Cause::Restored => t.cause_restored(),
         Cause::Copied => t.cause_copied(),

@@ -80,12 +80,12 @@ pub enum Refusal {
     #[error("unknown field '{0}'")]
     UnknownField(String),
     /// A value is not of its field's type.
-    #[error("field '{field}': {expected}")]
+    #[error("field '{field}': expected {}", .expected.expectation())]
     WrongType {
         /// The field's key.
         field: String,
-        /// What its type wants.
-        expected: String,
+        /// Its type.
+        expected: Type,
     },
     /// A document must name a site its writer stands for.
     #[error("no site, or one its writer does not stand for")]
@@ -287,7 +287,9 @@ fn check_values(kind: &Kind, entry: &Entry) -> Result<(), Refusal> {
             continue;
         }
         let ty: Type = kind.field_at(key).map(|field| field.ty).ok_or_else(|| Refusal::UnknownField(key.clone()))?;
-        ty.check(value).map_err(|bad| Refusal::WrongType { field: key.clone(), expected: bad.expected })?;
+        if !ty.fits(value) {
+            return Err(Refusal::WrongType { field: key.clone(), expected: ty });
+        }
     }
     Ok(())
 }

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use waystation_agent::form;
 use waystation_protocol::codec;
 use waystation_protocol::document::Document;
 use waystation_protocol::document::capture::{Books, Moment, Wish, capture};
@@ -13,6 +12,7 @@ use waystation_protocol::document::field::{Field, Key};
 use waystation_protocol::document::fold::{Writer, fold};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::fact::{self, Fact};
+use waystation_protocol::form;
 use waystation_protocol::id::EntryId;
 use waystation_protocol::kind::{self, KINDS, Kind, header};
 use waystation_protocol::site::Sites;
@@ -192,13 +192,13 @@ fn holds(kind: &'static Kind, before: Option<&Document>, document: &Document, zo
             && before.kind == document.kind)
     );
     for (key, value) in &document.fields {
-        let field = form::field_of(kind, key);
+        let field = kind.field_at(key);
         let is_custom = matches!(Key::parse(key), Some(Key::Custom(_)));
-        assert!(is_custom || field.is_some_and(|field| field.ty.check(value).is_ok()), "{key} is of its type");
+        assert!(is_custom || field.is_some_and(|field| field.ty.fits(value)), "{key} is of its type");
     }
     let stored: Document = codec::decode_own(&codec::encode(document)).expect("a document is stored and read");
     assert_eq!((&stored, stored.digest()), (document, document.digest()));
-    let _ = form::fields_json(Some(kind), document, zone);
+    let _ = form::fields_json(Some(kind), &document.state, &document.fields, zone);
     facts_add_up(before, document, zone);
 }
 

@@ -77,9 +77,9 @@ fn uses(map: &Map, kind: &'static Kind, columns: Vec<String>, mut cells: Vec<Str
                 assert!(row.key == identity.key && row.occurrence == identity.occurrence && row.kind == kind.name);
                 assert!(kind.state(&row.state).is_some() && row.site.parse().is_ok_and(|site| sites.include(&site)));
                 for (key, value) in &row.set {
-                    let field = waystation_agent::form::field_of(kind, key);
+                    let field = kind.field_at(key);
                     let is_custom = matches!(Key::parse(key), Some(Key::Custom(_)));
-                    assert!(is_custom || field.is_some_and(|field| field.ty.check(value).is_ok()), "{key}: {value:?}");
+                    assert!(is_custom || field.is_some_and(|field| field.ty.fits(value)), "{key}: {value:?}");
                 }
             }
         }

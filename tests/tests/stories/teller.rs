@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::ToSpan;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 use waystation_protocol::kind::{self, Kind};
@@ -70,7 +69,7 @@ impl<'a> Telling<'a> {
         let kind = act.kind.map_or_else(|| self.papers[act.name].kind.clone(), str::to_owned);
         let declared = kind::find(&kind).expect("a kind");
         let mut set: Map<String, Value> =
-            act.set.iter().map(|(key, text)| ((*key).to_owned(), self.value(act.who, declared, key, text))).collect();
+            act.set.iter().map(|(key, text)| ((*key).to_owned(), self.value(declared, key, text))).collect();
         let (path, body) = match self.papers.get(act.name) {
             Some(paper) => {
                 let path = format!("/api/v1/documents/{}/acts/{}", paper.id, act.act);
@@ -92,11 +91,10 @@ impl<'a> Telling<'a> {
         (kind, act.act.to_owned(), from, to)
     }
 
-    /// A value as whoever acts states it: the hub as on the wire, an outlet as people write it.
-    fn value(&self, who: &str, kind: &Kind, key: &str, text: &str) -> Value {
+    /// A value as people write it.
+    fn value(&self, kind: &Kind, key: &str, text: &str) -> Value {
         let ty = kind.field_at(key).map(|field| field.ty);
         let today = jiff::Timestamp::now().to_zoned(TimeZone::get(ZONE).expect("the zone is known")).date();
-        let day = |date: Date| (date - Date::new(1970, 1, 1).expect("a date")).get_days();
         match said(text) {
             // each story has outlets and suppliers of its own, so that none settles with another's
             Said::Text(name) if ["site", "source", "pen_site"].contains(&key) => site(name, self.number).into(),
@@ -106,11 +104,8 @@ impl<'a> Telling<'a> {
             Said::Nothing => Value::Null,
             Said::Measured(amount, unit) => json!([amount, unit]),
             Said::Document(name) => self.papers[name].id.clone().into(),
-            Said::Day(days) if who == "hub" => (day(today) + i32::try_from(days).expect("few days")).into(),
             Said::Day(days) => today.saturating_add(days.days()).to_string().into(),
-            Said::Now if who == "hub" => jiff::Timestamp::now().as_millisecond().into(),
             Said::Now => jiff::Timestamp::now().to_string().into(),
-            Said::Whole(number) if who == "hub" => number.into(),
             Said::Whole(number) => match ty {
                 Some(Type::Time | Type::Due) => {
                     jiff::Timestamp::from_millisecond(number).expect("a time").to_string().into()

@@ -7,8 +7,8 @@ use waystation_protocol::vin::{self, VinCheck};
 use super::dates::{self, Dates, Order};
 use super::look::Column;
 use super::{private, words};
-use crate::form::{self, Reading};
 use crate::import::mapping::points_for_commas;
+use waystation_protocol::form::{self, Reading};
 
 /// Texts proposed as `null` for one column, and values told of one, at most: more are a table of their own.
 const LISTED: usize = 8;

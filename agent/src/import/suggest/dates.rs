@@ -5,7 +5,7 @@
 use jiff::tz::TimeZone;
 use waystation_protocol::value::{Type, Value};
 
-use crate::form::{self, Reading};
+use waystation_protocol::form::{self, Reading};
 
 /// Days, in the order in which they are preferred where several read the same values.
 const DAYS: &[&str] = &[

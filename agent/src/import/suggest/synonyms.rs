@@ -270,7 +270,6 @@ mod tests {
     use waystation_protocol::value::Type;
 
     use super::*;
-    use crate::form;
 
     #[test]
     fn the_table_names_only_fields_that_exist() {
@@ -279,7 +278,7 @@ mod tests {
                 let path = field.trim_start_matches('~');
                 let known = match path.split_once('.') {
                     None => ["site", "state", "number", "occurred_at", "note_text"].contains(&path),
-                    Some((kind, key)) => kind::find(kind).is_some_and(|kind| form::field_of(kind, key).is_some()),
+                    Some((kind, key)) => kind::find(kind).is_some_and(|kind| kind.field_at(key).is_some()),
                 };
                 assert!(known, "{field}");
             }

@@ -1,7 +1,8 @@
 //! Between what people and programs write and what documents hold: JSON and text to values and back, by declared type.
 //!
-//! The API, lists, exports and the import mapping all go through here, so a date or an amount is read in one way. What
-//! is read without a zone, currency or unit takes those of its [`Reading`]. No floating point is involved.
+//! The APIs of both sides, lists, exports and the import mapping all go through here, so a date or an amount is read in
+//! one way, and what is shown can be given back. What is read without a zone, currency or unit takes those of its
+//! [`Reading`]. No floating point is involved.
 
 mod decimal;
 #[cfg(test)]
@@ -10,16 +11,15 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::document::capture::Problem;
+use crate::document::field::Key;
+use crate::kind::Kind;
+use crate::time::{Day, Timestamp};
+use crate::value::{Type, Value};
 use jiff::civil;
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
-use waystation_protocol::document::Document;
-use waystation_protocol::document::capture::Problem;
-use waystation_protocol::document::field::{Field, Key};
-use waystation_protocol::kind::Kind;
-use waystation_protocol::time::{Day, Timestamp};
-use waystation_protocol::value::{Type, Value};
 
 /// The currency of an amount that names none.
 pub const DEFAULT_CURRENCY: &str = "CNY";
@@ -37,16 +37,6 @@ pub struct Reading<'a> {
     pub formats: &'a [String],
 }
 
-/// A language of the outlet's screens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lang {
-    /// Chinese as written in China.
-    #[default]
-    Zh,
-    /// English.
-    En,
-}
-
 /// What was given is not of the field's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
@@ -60,16 +50,6 @@ impl<'a> Reading<'a> {
     /// ISO dates in `zone`, the usual currency and unit.
     pub const fn plain(zone: &'a TimeZone) -> Reading<'a> {
         Reading { zone, unit: None, formats: &[] }
-    }
-}
-
-impl Lang {
-    /// One of two wordings.
-    pub const fn pick<'a>(self, zh: &'a str, en: &'a str) -> &'a str {
-        match self {
-            Lang::Zh => zh,
-            Lang::En => en,
-        }
     }
 }
 
@@ -99,20 +79,11 @@ fn value_from_json(kind: &Kind, key: &str, json: &Json, zone: &TimeZone) -> Resu
             en: format!("expected null, a flag, a whole number, text or a list of these: {error}"),
         });
     }
-    let field = field_of(kind, key).ok_or_else(|| Mismatch {
+    let field = kind.field_at(key).ok_or_else(|| Mismatch {
         zh: format!("{}没有这个字段", kind.zh),
         en: format!("{} has no such field", kind.name),
     })?;
     from_json(field.ty, json, &Reading::plain(zone))
-}
-
-/// The declaration of the field a key names: of the document, of a line, or one every kind has.
-pub fn field_of(kind: &Kind, key: &str) -> Option<&'static Field> {
-    match Key::parse(key)? {
-        Key::Field(name) => kind.field(name),
-        Key::Line { group, field, .. } => kind.line_field(group, field),
-        Key::Custom(_) => None,
-    }
 }
 
 /// Reads one JSON value as a value of `ty`.
@@ -195,7 +166,7 @@ fn without<'a>(text: &'a str, units: &[&str]) -> &'a str {
 }
 
 fn checked(ty: Type, value: Value) -> Option<Value> {
-    ty.check(&value).is_ok().then_some(value)
+    ty.fits(&value).then_some(value)
 }
 
 /// Digits, signs and letters as a Chinese input method writes them, in ASCII.
@@ -323,11 +294,11 @@ pub fn to_text(ty: Type, value: &Value, zone: &TimeZone) -> String {
             i32::try_from(*day).map_or_else(|_| day.to_string(), |day| Day(day).to_string())
         }
         (Type::Time | Type::Due, Value::Int(ms)) => exact_rfc3339(Timestamp(*ms), zone),
-        (Type::Money, value) => value.as_measured().map_or_else(
+        (Type::Money, Value::List(_)) => value.as_measured().map_or_else(
             || raw_json(value).to_string(),
             |(minor, currency)| format!("{} {currency}", decimal::print(minor, 2)),
         ),
-        (Type::Quantity, value) => value.as_measured().map_or_else(
+        (Type::Quantity, Value::List(_)) => value.as_measured().map_or_else(
             || raw_json(value).to_string(),
             |(milli, unit)| format!("{} {unit}", decimal::print_short(milli, 3)).trim_end().to_owned(),
         ),
@@ -352,39 +323,39 @@ pub fn custom_to_text(value: &Value) -> String {
     }
 }
 
-/// A value as people read it: labels for choices, local time to the minute.
-pub fn display(ty: Type, value: &Value, zone: &TimeZone, lang: Lang) -> String {
-    match (ty, value) {
-        (Type::Choice(choices), Value::Text(name)) => {
-            let choice = choices.iter().find(|choice| choice.name == name);
-            choice.map_or_else(|| name.clone(), |choice| lang.pick(choice.zh, choice.en).to_owned())
-        }
-        (Type::Flag, Value::Flag(flag)) => {
-            if *flag { lang.pick("是", "yes") } else { lang.pick("否", "no") }.to_owned()
-        }
-        (Type::Time | Type::Due, Value::Int(ms)) => local_minute(Timestamp(*ms), zone),
-        _ => to_text(ty, value, zone),
-    }
-}
-
 /// `2026-11-23 08:30` in `zone`.
 pub fn local_minute(at: Timestamp, zone: &TimeZone) -> String {
     at.civil(zone).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-/// The fields of a document as JSON. Fields hidden until a later state are left out.
-pub fn fields_json(kind: Option<&Kind>, document: &Document, zone: &TimeZone) -> serde_json::Map<String, Json> {
-    let shown = |(key, value): (&String, &Value)| {
-        let field = kind.and_then(|kind| field_of(kind, key));
-        match (kind, field) {
-            (Some(kind), Some(field)) => {
-                let is_hidden = field.hidden_until.is_some_and(|until| !kind.has_reached(&document.state, until));
-                (!is_hidden).then(|| (key.clone(), to_json(field.ty, value, zone)))
-            }
-            _ => Some((key.clone(), raw_json(value))),
-        }
-    };
-    document.fields.iter().filter_map(shown).collect()
+/// Whether a field may be shown in a state: what is expected of a count is hidden until it is locked.
+#[must_use]
+pub fn is_shown(kind: Option<&Kind>, key: &str, state: &str) -> bool {
+    match (kind, kind.and_then(|kind| kind.field_at(key)?.hidden_until)) {
+        (Some(kind), Some(until)) => kind.has_reached(state, until),
+        _ => true,
+    }
+}
+
+/// Fields as a JSON object, without those hidden in `state`.
+#[must_use]
+pub fn fields_json(
+    kind: Option<&Kind>,
+    state: &str,
+    set: &BTreeMap<String, Value>,
+    zone: &TimeZone,
+) -> serde_json::Map<String, Json> {
+    let shown = set.iter().filter(|(key, _)| is_shown(kind, key, state));
+    shown.map(|(key, value)| (key.clone(), field_json(kind, key, value, zone))).collect()
+}
+
+/// The value of the field a key names as JSON; as it came where the kind declares no such field.
+#[must_use]
+pub fn field_json(kind: Option<&Kind>, key: &str, value: &Value, zone: &TimeZone) -> Json {
+    match kind.and_then(|kind| kind.field_at(key)) {
+        Some(field) => to_json(field.ty, value, zone),
+        None => raw_json(value),
+    }
 }
 
 /// RFC 3339, with milliseconds where there are any: a due at the end of a day must not lose its last second.
@@ -402,34 +373,7 @@ fn exact_rfc3339(at: Timestamp, zone: &TimeZone) -> String {
 pub fn mismatch(ty: Type, given: &str) -> Mismatch {
     let given: String = given.chars().take(60).collect();
     Mismatch {
-        zh: format!("“{given}”不符：须为{}", expectation(ty, Lang::Zh)),
-        en: format!("'{given}' does not fit: expected {}", expectation(ty, Lang::En)),
-    }
-}
-
-/// What text of a type looks like, in words.
-pub fn expectation(ty: Type, lang: Lang) -> String {
-    match lang {
-        Lang::En => ty.expectation(),
-        Lang::Zh => expectation_zh(ty),
-    }
-}
-
-fn expectation_zh(ty: Type) -> String {
-    match ty {
-        Type::Text => "文字".into(),
-        Type::Integer => "整数".into(),
-        Type::Km => "不小于 0 的整数公里".into(),
-        Type::Quantity => "数量，最多三位小数，如 2.5".into(),
-        Type::Money => "金额，最多两位小数，如 19.99".into(),
-        Type::Labour => "工时，最多两位小数，如 1.25".into(),
-        Type::Date => "日期，如 2026-11-23".into(),
-        Type::Time | Type::Due => "时间，如 2026-11-23 08:30，或日期".into(),
-        Type::Flag => "是或否".into(),
-        Type::Choice(choices) => {
-            let labels: Vec<&str> = choices.iter().map(|choice| choice.zh).collect();
-            format!("以下之一：{}", labels.join("、"))
-        }
-        Type::Link(kind) => format!("一张 {kind} 单据的标识"),
+        zh: format!("“{given}”不符：须为{}", ty.expectation_zh()),
+        en: format!("'{given}' does not fit: expected {}", ty.expectation()),
     }
 }

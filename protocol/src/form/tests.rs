@@ -1,14 +1,14 @@
 //! Forms as tables: what is given, by which type, and what becomes of it.
 
-use waystation_protocol::kind;
-use waystation_protocol::value::{Choice, choice};
+use crate::kind;
+use crate::value::{Choice, choice};
 
 use super::*;
 
 const COLOURS: &[Choice] = &[choice("red", "红", "Red"), choice("blue", "蓝", "Blue")];
 
 fn shanghai() -> TimeZone {
-    waystation_protocol::time::zone("").unwrap()
+    crate::time::zone("").unwrap()
 }
 
 fn text(ty: Type, given: &str, formats: &[&str]) -> Option<Value> {
@@ -23,7 +23,7 @@ fn at(text: &str) -> Option<Value> {
 
 #[test]
 fn a_choice_is_read_by_its_label_whatever_the_width_of_its_characters() {
-    use waystation_protocol::kind::part_transfer::MODES;
+    use crate::kind::part_transfer::MODES;
     let zone = TimeZone::UTC;
     for text in ["station", "代发货（服务站）", "代发货(服务站)", "another STATION for it"] {
         let read = from_text(Type::Choice(MODES), text, &Reading::plain(&zone));
@@ -137,15 +137,6 @@ fn what_is_written_reads_back() {
 }
 
 #[test]
-fn people_read_labels_and_local_time() {
-    let zone = shanghai();
-    let shown = |ty, value: &Value, lang| display(ty, value, &zone, lang);
-    assert_eq!(shown(Type::Choice(COLOURS), &Value::from("red"), Lang::Zh), "红");
-    assert_eq!(shown(Type::Flag, &Value::Flag(false), Lang::En), "no");
-    assert_eq!(shown(Type::Due, &at("2026-11-23T00:30:00Z").unwrap(), Lang::En), "2026-11-23 08:30");
-}
-
-#[test]
 fn all_that_is_wrong_with_a_set_is_said_at_once() {
     let kind = kind::find("repair_order").unwrap();
     let set = json!({ "odometer": "far", "colour": "red", "part#1.price": "1.999", "vin": "x", "custom.a": 1 });
@@ -159,7 +150,7 @@ fn all_that_is_wrong_with_a_set_is_said_at_once() {
 
 #[test]
 fn what_is_no_unit_is_no_quantity() {
-    let zone = waystation_protocol::time::zone("").unwrap();
+    let zone = crate::time::zone("").unwrap();
     let stated = Reading { unit: Some("包"), ..Reading::plain(&zone) };
     let read = |text: &str, reading: &Reading<'_>| from_text(Type::Quantity, text, reading).ok();
     for text in ["1e3", "1.5E3", "0x10", "5%", "12 x", "3 件"] {
@@ -173,4 +164,17 @@ fn what_is_no_unit_is_no_quantity() {
     let blank = Reading { unit: Some(" "), ..Reading::plain(&zone) };
     assert_eq!(read("5", &blank), Some(Value::measured(5_000, "件")));
     assert_eq!(read("2.5 件", &Reading::plain(&zone)), Some(Value::measured(2_500, "件")));
+}
+
+#[test]
+fn a_count_in_progress_does_not_tell_what_is_expected() {
+    let set: BTreeMap<String, Value> = ["item#1.counted", "item#1.expected", "custom.colour", "later"]
+        .map(|key| (key.to_owned(), Value::measured(1_000, "件")))
+        .into();
+    let keys = |state| {
+        let shown = fields_json(kind::find("count_sheet"), state, &set, &shanghai());
+        shown.keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(keys("open"), "custom.colour item#1.counted later");
+    assert_eq!(keys("locked"), "custom.colour item#1.counted item#1.expected later");
 }
