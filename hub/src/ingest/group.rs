@@ -175,8 +175,9 @@ impl<'a> Group<'a> {
             }
             Admission::Challenged(challenge) => {
                 presence::speaks_of(self.conn, agent, hello.stream, false)?;
-                tracing::warn!(agent = %hello.agent, session = %hello.session,
-                    "another session of this agent has its downward journal; this one is challenged");
+                // what every restart of an agent brings; two that live show as doubled
+                tracing::info!(agent = %hello.agent, session = %hello.session,
+                    "an earlier session of this agent had its downward journal; this one is asked to prove itself");
                 Some(challenge)
             }
         };
