@@ -314,6 +314,13 @@ fn settle(world: &mut World) -> Result<(), Violation> {
         let Some(left) = left else { return Ok(()) };
         if is_patient && world.now > end - SETTLE_MS / 2 && world.has_restores {
             is_patient = false;
+            let has_deleted = |device: &Device| {
+                promises::has_deleted(device) || device.store.as_ref().is_some_and(|store| store.pruned().0 > 0)
+            };
+            if !world.has_branches && !world.stations.iter().any(|station| has_deleted(&station.device)) {
+                let why = "nobody has deleted anything or lost it, and yet the restore does not end by itself";
+                return Err(broken("liveness", why));
+            }
             let wall = world.wall();
             if world.hub.release(wall) {
                 world.was_released = true;

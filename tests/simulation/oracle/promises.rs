@@ -53,7 +53,7 @@ pub(crate) fn decisions(
 }
 
 /// Whether a device has deleted something of its downward journal: that it cannot bring back.
-pub(super) fn has_deleted(device: &Device) -> bool {
+pub(crate) fn has_deleted(device: &Device) -> bool {
     let down = device.store.as_ref().and_then(waystation_agent::store::Store::down);
     down.is_some_and(|down| down.pruned.0 > 0)
 }
