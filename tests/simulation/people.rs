@@ -135,6 +135,14 @@ pub(crate) fn is_restoring(world: &mut World) -> Result<bool, Violation> {
     world.oracle.books(&folder)?.query_row(query, [], |row| row.get(0)).map_err(sql)
 }
 
+/// Whether an open restore waits for strangers: they never bring anything back, so that only ops ends it.
+pub(crate) fn are_strangers_awaited(world: &mut World) -> Result<bool, Violation> {
+    let folder = world.hub.folder().to_owned();
+    let query = "SELECT EXISTS (SELECT 1 FROM restore_agent JOIN restore ON restore.id = restore_agent.restore
+                 WHERE ended_at IS NULL AND agent = ?1)";
+    world.oracle.books(&folder)?.query_row(query, [&STRANGERS[0][..]], |row| row.get(0)).map_err(sql)
+}
+
 /// Gives the agent of a device a command.
 pub(crate) fn command(world: &mut World, index: usize, is_late: bool, chance: &mut Chance) -> Result<(), Violation> {
     let (Some(agent), wall) = (world.stations[index].agent(), world.wall()) else { return Ok(()) };
