@@ -227,7 +227,10 @@ impl<'a> Mapper<'a> {
             }
             Key::Own { source_key, source_occurrence, id, number } => {
                 let filled = |index: &Option<usize>| filled(cells, *index);
-                if let Some(key) = filled(source_key).map(unguarded) {
+                // a key as it stands: `u5` and `u5 ` are two
+                let is_keyed = filled(source_key).is_some();
+                if let Some(key) = source_key.and_then(|index| cells.get(index)).filter(|_| is_keyed) {
+                    let key = unguarded(key);
                     let occurrence = filled(source_occurrence).map_or(Ok(1), str::parse);
                     let occurrence = occurrence.map_err(|_| BadCell {
                         column: "source_occurrence".to_owned(),
@@ -457,10 +460,12 @@ fn key_of(map: &Map, columns: &[String]) -> Result<Key, MappingError> {
 }
 
 fn index_of(columns: &[String], name: &str) -> Result<usize, MappingError> {
-    columns
-        .iter()
-        .position(|column| column.trim() == name.trim())
-        .ok_or_else(|| MappingError::MissingColumn { column: name.to_owned(), columns: columns.join(", ") })
+    columns.iter().position(|column| column.trim() == name.trim()).ok_or_else(|| {
+        // one column whose name holds delimiters is a table split at the wrong one
+        let is_whole = columns.len() == 1 && columns[0].contains([',', '\t', ';']);
+        let hint = if is_whole { "; if that is a whole header, correct the map's delimiter" } else { "" };
+        MappingError::MissingColumn { column: name.to_owned(), columns: columns.join(", ") + hint }
+    })
 }
 
 #[cfg(test)]

@@ -214,10 +214,31 @@ fn a_table_of_ours_that_a_chinese_excel_saved_keeps_its_dates() {
 }
 
 #[test]
+fn the_identity_of_a_table_of_ours_is_read_as_it_stands() {
+    let columns = ["state", "source_key"].map(str::to_owned);
+    let kind = kind_named("survey").unwrap();
+    let map = crate::layout::map_of(kind, &columns).unwrap();
+    let zone = waystation_protocol::time::zone("").unwrap();
+    let sites = Sites::Only(vec!["3702".parse().unwrap()]);
+    let mapper = Mapper::new(&map, kind, &columns, &sites, &zone).unwrap();
+    for key in ["u5", "u5 ", " u5"] {
+        match mapper.row_key(&["answered", key].map(str::to_owned)) {
+            Ok(RowKey::Known(identity)) => assert_eq!(identity.key, key),
+            _ => panic!("'{key}' is known"),
+        }
+    }
+}
+
+#[test]
 fn all_that_the_manual_says_of_a_map_is_accepted_as_it_stands() {
     let manual = include_str!("../../../docs/import.md");
     let (_, after) = manual.split_once("All that a map may say:\n\n```toml\n").unwrap();
     let (text, _) = after.split_once("```").unwrap();
+    let text = &["encoding", "delimiter", "sheet"].iter().fold(text.to_owned(), |text, line| {
+        let live = text.replace(&format!("# {line} = "), &format!("{line} = "));
+        assert_ne!(live, text, "{line}");
+        live
+    });
     let map = Map::parse(text, Path::new("manual.toml")).unwrap();
     let columns: Vec<String> = map.columns().map(str::to_owned).collect();
     let zone = waystation_protocol::time::zone("").unwrap();

@@ -416,10 +416,10 @@ Summe:;;4,0;;;
     ];
     check(&suggestion, "stock_movement", &expected);
 
-    let fees =
-        "工单号,车架号,故障描述,工时费,应送达\nR1,LJCPCBLCX11000237,漏油,350.00,\nR2,,异响,120.00,\n合计,,,470.00,\n";
+    let fees = "工单号,车架号,故障描述,工时费,应送达\nR1,LJCPCBLCX11000237,漏油,350.00,\nR2,,异响,120.00,\n合计,,,470.00,\n,,,,\n";
     let suggestion = of("维修.csv", fees.as_bytes());
     assert!(!suggestion.map.contains("labour#1.hours"), "{}", suggestion.map);
+    assert!(suggestion.map.contains("key = [\"工单号\"]"), "a blank row is no row: {}", suggestion.map);
     assert!(suggestion.map.contains("values = [\"合计\"]"), "{}", suggestion.map);
 }
 

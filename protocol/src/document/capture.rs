@@ -174,6 +174,9 @@ pub fn capture(
         problems.extend(currency_problems(kind, &document));
         problems.extend(kind.checks.iter().flat_map(|check| check(&change)));
     }
+    if entry.act != header::NOTE {
+        problems.extend(kind.bounds.iter().flat_map(|check| check(&change)));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }

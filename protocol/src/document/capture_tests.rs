@@ -150,4 +150,6 @@ fn movements_and_answers_stand_for_themselves() {
     check("stock_movement", "post item=P1 location=A quantity=q:0 reason=reversal", "quantity reverses");
     check("survey", "answer form=F score=92", "answered");
     check("survey", "answer form=F score=101 weight=0", "score weight");
+    check("survey", "imported state=answered score=101 weight=0", "score weight");
+    check("survey", "imported state=answered score=100", "answered");
 }

@@ -129,6 +129,8 @@ pub struct Kind {
     pub fill: Option<Fill>,
     /// What is checked at capture beyond types, flow, pen and required fields.
     pub checks: &'static [Check],
+    /// The same, of what no history may break either: an import is checked for it too.
+    pub bounds: &'static [Check],
     /// What an act brings about on other documents.
     pub effects: Option<fn(&Change<'_>) -> Vec<Effect>>,
     /// What the hub compares across documents and sites.
@@ -188,6 +190,7 @@ impl Kind {
         flow: &[],
         fill: None,
         checks: &[],
+        bounds: &[],
         effects: None,
         cross: &[],
         rules: &[],

@@ -45,7 +45,7 @@ pub static SURVEY: Kind = Kind {
     fields: FIELDS,
     lines: &[Lines { name: "answer", zh: "回答", en: "Answers", fields: answer::FIELDS }],
     flow: &[open("answer", "提交", "Answer", ANSWERED)],
-    checks: &[in_range],
+    bounds: &[in_range],
     measures: &[&SATISFACTION],
     facts,
     ..Kind::PLAIN

@@ -100,6 +100,7 @@ fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
                 break;
             }
             Ok(Some(record)) => match record.row {
+                Ok(row) if row.cells.iter().all(|cell| cell.trim().is_empty()) => {}
                 Ok(row) => {
                     bytes += row.cells.iter().map(String::len).sum::<usize>();
                     match row.cells.iter().position(|cell| words::names_a_total(cell)) {
