@@ -162,10 +162,15 @@ fn commands_resolve_beside_a_running_hub_and_without_one() {
     let torn = fix(1);
     let error = String::from_utf8_lossy(&torn.stderr).into_owned();
     assert!(!torn.status.success() && error.contains("fix.json") && error.contains("line 1 column"), "{error}");
-    write(r#"{"set": {"score": "eighty"}}"#);
-    let refused = fix(1);
-    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && error.contains("does not pass: field 'score'"), "{error}");
+    for (asked, told) in [
+        (r#"{"set": {"score": "eighty"}}"#, "score: 'eighty' does not fit"),
+        (r#"{"act": "fly", "set": {"score": 80}}"#, "does not pass: "),
+    ] {
+        write(asked);
+        let refused = fix(1);
+        let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && error.contains(told), "{error}");
+    }
     write(r#"{"set": {"score": 80}}"#);
     let fixed = fix(1);
     assert!(fixed.status.success(), "{}", String::from_utf8_lossy(&fixed.stderr));

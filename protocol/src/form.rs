@@ -88,7 +88,7 @@ fn value_from_json(kind: &Kind, key: &str, json: &Json, zone: &TimeZone) -> Resu
 
 /// Reads one JSON value as a value of `ty`.
 pub fn from_json(ty: Type, json: &Json, reading: &Reading<'_>) -> Result<Value, Mismatch> {
-    let refuse = || mismatch(ty, &json.to_string());
+    let refuse = || mismatch(ty, &json.as_str().map_or_else(|| json.to_string(), str::to_owned));
     match (ty, json) {
         (_, Json::Null) => Ok(Value::Null),
         (Type::Flag, Json::Bool(flag)) => Ok(Value::Flag(*flag)),
@@ -234,10 +234,14 @@ fn date(text: &str, reading: &Reading<'_>) -> Option<Day> {
     parsed.map(Day::from_civil)
 }
 
-/// What a format reads of a text. A year below 1000 is one of too few digits, which jiff's `%Y` takes as well: `4/1/24`
-/// is not of the year 24.
+/// What a format reads of a text; `%p` takes 上午 and 下午 too. A year below 1000 is one of too few digits, which jiff's
+/// `%Y` takes as well: `4/1/24` is not of the year 24.
 fn parsed(format: &str, text: &str) -> Option<BrokenDownTime> {
-    let parsed = strtime::parse(format, text).ok()?;
+    let text = match text.contains('午') {
+        true => Cow::Owned(text.replace("上午", "AM").replace("下午", "PM")),
+        false => Cow::Borrowed(text),
+    };
+    let parsed = strtime::parse(format, text.as_ref()).ok()?;
     let year = parsed.year().or(parsed.iso_week_year());
     year.is_none_or(|year| year >= 1000).then_some(parsed)
 }

@@ -6,7 +6,7 @@ use calamine::{DataRef, ExcelDateTime};
 use jiff::civil;
 use jiff::{SignedDuration, Span};
 
-use super::limits::FIELD_BYTES;
+use super::limits::ROW_BYTES;
 
 /// Milliseconds of a day.
 const DAY_MS: f64 = 86_400_000.0;
@@ -33,8 +33,8 @@ pub(super) fn text(value: &DataRef<'_>, is_1904: bool) -> Result<String, (String
             return Err((format!("holds {text}: mend its formula, or fill in the value"), text));
         }
     };
-    if text.len() > FIELD_BYTES {
-        return Err(("is longer than 256 KiB: shorten it".to_owned(), String::new()));
+    if text.len() > ROW_BYTES {
+        return Err(("is longer than 1 MiB: shorten it".to_owned(), String::new()));
     }
     Ok(text)
 }
@@ -160,8 +160,8 @@ mod tests {
         check(DataRef::Bool(true), "true");
         check(DataRef::SharedString(" 站 "), " 站 ");
         check(DataRef::DateTimeIso("2026-11-23".into()), "2026-11-23");
-        check(DataRef::String("x".repeat(FIELD_BYTES)), &"x".repeat(FIELD_BYTES));
-        assert!(text(&DataRef::String("x".repeat(FIELD_BYTES + 1)), false).is_err());
+        check(DataRef::String("x".repeat(ROW_BYTES)), &"x".repeat(ROW_BYTES));
+        assert!(text(&DataRef::String("x".repeat(ROW_BYTES + 1)), false).is_err());
         let (reason, shown) = text(&DataRef::Error(CellErrorType::NA), false).unwrap_err();
         assert_eq!((reason.as_str(), shown.as_str()), ("holds #N/A: mend its formula, or fill in the value", "#N/A"));
     }

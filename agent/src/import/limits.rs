@@ -6,10 +6,8 @@ pub const SAMPLE_BYTES: usize = 64 * 1024;
 /// Bytes asked of a file at a time. Larger reads gain nothing measurable.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// Longest quoted field. A document's text holds 64 KiB; a longer field is a quote that never closed.
-pub const FIELD_BYTES: usize = 256 * 1024;
-
-/// Longest row. 1,000 columns of 1 KB fit. The buffer holds one such row and one read more.
+/// Longest row. 1,000 columns of 1 KB fit, and a field that is too long for a document (64 KiB) is still seen as one. The
+/// buffer holds one such row and one read more.
 pub const ROW_BYTES: usize = 1024 * 1024;
 
 /// How much of a bad row is kept for the rejects file; what is cut off is marked, and such a row is never taken back.

@@ -4,7 +4,7 @@
 //! it is flawless, because a quote that never closed looks just like it: with the wrong number of cells or a stray
 //! quote, only its opening line is set aside. That also bounds the work on a file whose every line opens a quote.
 
-use super::limits::{FIELD_BYTES, ROW_BYTES};
+use super::limits::ROW_BYTES;
 
 /// How the search for a row's end came out. Offsets count from the row's first byte.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,8 +36,8 @@ impl Why {
         match self {
             Why::Open => "this quote never closes: close it, or double it if it belongs to the text",
             Why::Large => {
-                "this quoted text ends beyond what a field (256 KiB) or a row (1 MiB) may hold, or never: close its quote, \
-                 double it if it belongs to the text, or shorten the text"
+                "this quoted text ends beyond what a row may hold (1 MiB), or never: close its quote, double it if it \
+                 belongs to the text, or shorten the text"
             }
             Why::Junk => {
                 "text follows a closing quote: put the delimiter after the quote, or double the quotes inside the text"
@@ -104,9 +104,8 @@ fn close(bytes: &[u8], open: usize, delimiter: u8, at_end: bool) -> Result<(usiz
     loop {
         match bytes.get(at) {
             None if at_end => return Err(bad(Why::Open)),
-            None if at - open > FIELD_BYTES || at > ROW_BYTES => return Err(bad(Why::Large)),
+            None if at > ROW_BYTES => return Err(bad(Why::Large)),
             None => return Err(Scan::More),
-            Some(b'"') if at - open > FIELD_BYTES => return Err(bad(Why::Large)),
             Some(b'"') => match bytes.get(at + 1) {
                 Some(b'"') => at += 2,
                 Some(byte) if *byte == delimiter || is_line_end(*byte) => return Ok((at + 1, has_line_end)),
@@ -182,13 +181,13 @@ mod tests {
         let long = "x".repeat(ROW_BYTES);
         check(&long, false, Scan::More);
         check(&format!("{long}x"), false, Scan::Bad { at: 0, opened: 0, why: Why::Long });
-        let field = format!("\"{}", "x".repeat(FIELD_BYTES - 1));
-        check(&format!("{field}\",,\n"), false, Scan::Row { end: FIELD_BYTES + 3, next: FIELD_BYTES + 4 });
+        let field = format!("\"{}", "x".repeat(ROW_BYTES - 4));
+        check(&format!("{field}\",,\n"), false, Scan::Row { end: ROW_BYTES, next: ROW_BYTES + 1 });
         let large = |opened| Scan::Bad { at: opened, opened, why: Why::Large };
-        check(&format!("{field}x\",,\n"), false, large(0));
-        check(&format!("{field}xx"), false, large(0));
-        check(&format!("{field}xx"), true, Scan::Bad { at: 0, opened: 0, why: Why::Open });
+        check(&format!("{field}xxx"), false, Scan::More);
+        check(&format!("{field}xxxx"), false, large(0));
+        check(&format!("{field}xxxx"), true, Scan::Bad { at: 0, opened: 0, why: Why::Open });
         check(&format!("a,\"\n\",{long}"), false, large(2));
-        assert!(Why::Large.reason().contains("a field (256 KiB) or a row (1 MiB)"));
+        assert!(Why::Large.reason().contains("what a row may hold (1 MiB)"));
     }
 }

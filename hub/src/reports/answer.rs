@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_what_would() {
-        let keys = "'colour' is no key of report delivery; it takes site, day, month, route, class";
+        let keys = "'colour' is no key of report delivery; it takes site, day, month, route, class, reason";
         check("delivery", &[("by", "site,colour")], Err(keys));
         check("sync", &[("by", "site")], Err("'site' is no key of report sync; it takes none"));
         check("delivery", &[("from", "2026-13-01")], Err("'2026-13-01' is no day such as 2026-11-23"));

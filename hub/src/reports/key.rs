@@ -88,7 +88,9 @@ impl Key {
     pub fn choices(self, measure: &Measure) -> &'static [Choice] {
         let Key::Of(name) = self else { return &[] };
         let kind = KINDS.iter().find(|kind| kind.measures.iter().any(|own| own.name == measure.name));
-        match kind.and_then(|kind| kind.field(name)).map(|field| field.ty) {
+        let Some(kind) = kind else { return &[] };
+        let mut of_lines = kind.lines.iter().flat_map(|lines| lines.fields);
+        match kind.field(name).or_else(|| of_lines.find(|field| field.name == name)).map(|field| field.ty) {
             Some(Type::Choice(choices)) => choices,
             _ => &[],
         }

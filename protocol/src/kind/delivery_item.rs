@@ -87,10 +87,10 @@ pub mod attempt {
     }
 }
 
-/// Items by the day they are due.
+/// Items by the day they are due; the reason is that of the last attempt that failed.
 pub static DELIVERY: Measure = Measure {
     name: "delivery",
-    keys: &["route", "class"],
+    keys: &["route", "class", "reason"],
     values: &[
         "items",
         "delivered",
@@ -161,7 +161,9 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let (Some(due), false) = (document.get(DUE_AT), document.state == CANCELLED.name) else { return Vec::new() };
     let delivered = document.get(DELIVERED_AT);
     let late_days = delivered.map_or(0, |at| i64::from((at.day(zone).0 - due.day(zone).0).max(0)));
-    let attempts = document.lines(ATTEMPTS).len();
+    let attempts = document.lines(ATTEMPTS);
+    let failed = attempts.iter().rev().find_map(|line| line.get(attempt::REASON));
+    let attempts = attempts.len();
     let receipt_due = document.get(RECEIPT_REQUIRED).unwrap_or(false);
     let returned = document.get(RECEIPT_RETURNED_AT);
     let back_in_time = returned.is_some_and(|at| document.get(RECEIPT_DUE_AT).is_none_or(|due| at <= due));
@@ -169,7 +171,7 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     vec![Fact {
         measure: &DELIVERY,
         day: due.day(zone),
-        keys: vec![key(document.get(ROUTE)), key(document.get(CLASS))],
+        keys: vec![key(document.get(ROUTE)), key(document.get(CLASS)), key(failed)],
         values: vec![
             1,
             i64::from(delivered.is_some()),

@@ -130,7 +130,7 @@ pub static REPAIR: Measure = Measure {
 
 /// Faults by the day their order was opened.
 pub static FAULTS: Measure =
-    Measure { name: "fault", keys: &["fault", "part", "supplier"], values: &["count"], is_ledger: false };
+    Measure { name: "fault", keys: &["fault", "part", "supplier", "category"], values: &["count"], is_ledger: false };
 
 /// Orders by the day they were released: how long each took from check-in, in minutes as [`fact::bucket`] counts them,
 /// and whether the promise was kept.
@@ -281,21 +281,18 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let day = document.occurred_at().day(zone);
     let outcome = document.get(OUTCOME);
     let is = |name: &str| i64::from(outcome == Some(name));
+    let category = text(document.get(CATEGORY).or(document.get(MODEL)));
     let mut facts = vec![Fact {
         measure: &REPAIR,
         day,
-        keys: vec![
-            text(document.get(CATEGORY).or(document.get(MODEL))),
-            text(document.get(REASON)),
-            text(document.get(FAULT)),
-        ],
+        keys: vec![category.clone(), text(document.get(REASON)), text(document.get(FAULT))],
         values: vec![1, is("fixed"), is("repairable"), is("end_of_life"), is("unknown")],
     }];
     if let Some(fault) = document.get(FAULT) {
         facts.push(Fact {
             measure: &FAULTS,
             day,
-            keys: vec![fault.to_owned(), text(document.get(CAUSAL_PART)), text(document.get(SUPPLIER))],
+            keys: vec![fault.to_owned(), text(document.get(CAUSAL_PART)), text(document.get(SUPPLIER)), category],
             values: vec![1],
         });
     }

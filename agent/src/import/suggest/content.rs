@@ -264,6 +264,16 @@ fn unit(ty: Type, name: &str) -> Option<String> {
     }
 }
 
+/// The column that states the units of quantities, or the currencies of amounts.
+pub(super) fn unit_column(ty: Type, columns: &[Column]) -> Option<String> {
+    let column = columns.iter().find(|column| words::names_units(&column.name, ty))?;
+    let is_unit = |cell: &str| {
+        let reading = Reading { zone: &jiff::tz::TimeZone::UTC, unit: Some(cell), formats: &[] };
+        form::from_text(ty, "1", &reading).is_ok()
+    };
+    (column.filled() > 0 && column.values().all(|(cell, _)| is_unit(cell))).then(|| column.name.clone())
+}
+
 /// The one currency that headers of a table state.
 pub(super) fn stated_currency(columns: &[Column]) -> Option<String> {
     let mut stated: Vec<String> = columns.iter().filter_map(|column| unit(Type::Money, &column.name)).collect();
@@ -393,6 +403,8 @@ mod tests {
         assert_eq!(unit(Type::Money, "Betrag EUR").as_deref(), Some("EUR"));
         assert_eq!(unit(Type::Money, "Amount"), None);
         assert_eq!(unit(Type::Quantity, "数量(箱)").as_deref(), Some("箱"));
+        assert!(words::names_units("计量单位", Type::Quantity) && !words::names_units("收件单位", Type::Quantity));
+        assert!(words::names_units("Currency", Type::Money) && !words::names_units("Currency", Type::Quantity));
     }
 
     #[test]

@@ -35,7 +35,18 @@ const DAYS: &[&str] = &[
 ];
 
 /// Times of the day after it.
-const TIMES: &[&str] = &["", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S", ", %H:%M", "%H时%M分"];
+const TIMES: &[&str] = &[
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    " %p %I:%M",
+    " %p %I:%M:%S",
+    "T%H:%M:%S",
+    ", %H:%M",
+    "%H时%M分",
+];
 
 /// Formats proposed for one column at most; more are a sign that it holds no dates.
 const FORMATS: usize = 3;
@@ -183,6 +194,7 @@ mod tests {
         check("31.12.25", "1 of 1: %d.%m.%y");
         check("02-Jun-06|14-Nov-06", "2 of 2: %d-%b-%y");
         check("12/31/2025 1:05 PM", "1 of 1: %m/%d/%Y %I:%M %p");
+        check("2025/12/31 下午 1:05:00|2025/12/31 上午11:05:00", "2 of 2: %Y/%m/%d %p %I:%M:%S");
         check("20251231", "1 of 1: ");
     }
 

@@ -210,9 +210,8 @@ fn field_points(field: &Field, target: &Target, column: &Column, named: Points, 
     if named < LIKELY && !is_choice && !is_own && !is_only_date {
         return None;
     }
-    // A fee is no number of hours or pieces, however much its name begins like one.
-    let is_count = matches!(field.ty, Type::Labour | Type::Quantity | Type::Integer | Type::Km);
-    if is_count && words::names_money(&column.name) {
+    // A fee is no number of hours, and no name of a part, however much its name begins like one.
+    if field.ty != Type::Money && named < 100 && words::names_money(&column.name) {
         return None;
     }
     let fit = content::read(field.ty, column);

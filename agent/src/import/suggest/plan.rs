@@ -30,6 +30,7 @@ pub(super) struct Entry {
     pub(super) date: Vec<String>,
     pub(super) is_comma: bool,
     pub(super) unit: Option<String>,
+    pub(super) unit_column: Option<String>,
     pub(super) notes: Vec<Note>,
     /// Whether it stands there as a comment only.
     pub(super) is_off: bool,
@@ -111,7 +112,9 @@ impl Plan {
 
     fn left(&self, seen: &Seen) -> Vec<(String, String)> {
         let used = |name: &str| {
-            self.key.iter().any(|key| key == name) || self.entries().any(|entry| entry.column.as_deref() == Some(name))
+            let reads =
+                |entry: &Entry| [&entry.column, &entry.unit_column].iter().any(|of| of.as_deref() == Some(name));
+            self.key.iter().any(|key| key == name) || self.entries().any(reads)
         };
         let left = seen.columns.iter().filter(|column| !used(&column.name));
         left.map(|column| (column.name.clone(), described(column))).collect()
@@ -246,7 +249,9 @@ fn field(kind: &Kind, found: &Match, seen: &Seen) -> Option<Entry> {
     let states_unit =
         column.values().any(|(value, _)| value.contains(|c: char| c.is_alphabetic() || "¥￥".contains(c)));
     if entry.unit.is_none() && !states_unit {
+        entry.unit_column = content::unit_column(field.ty, &seen.columns);
         match field.ty {
+            _ if entry.unit_column.is_some() => {}
             Type::Money => {
                 entry.unit = content::stated_currency(&seen.columns);
                 entry.notes.push(match &entry.unit {

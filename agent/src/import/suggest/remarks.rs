@@ -13,6 +13,9 @@ pub(super) fn of(kind: &str, key: &str, is_hint: bool) -> Option<Note> {
         }
         ("stock_movement", "unit_cost") if is_hint => Some(open("a selling price is no cost: drop it then")),
         ("stock_movement", "number") => Some(note("the document's own number; several rows may share one")),
+        ("repair_order", "other#1.amount") if is_hint => {
+            Some(open("a total of labour and parts is no other charge: drop it then"))
+        }
         ("delivery_item", "sender") if is_hint => Some(note("the supplier, as who sends it")),
         _ => None,
     }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use waystation_protocol::value::Type;
+
 use super::synonyms::{CONCEPTS, MEANINGS, PERSONAL};
 
 /// A header's likeness to a field, 0 to 100; below [`LIKELY`] it counts for nothing.
@@ -95,6 +97,18 @@ pub(super) fn names_money(name: &str) -> bool {
     let last = name.split(' ').next_back().unwrap_or_default();
     ["费", "费用", "金额", "价", "款"].iter().any(|end| name.ends_with(end))
         || ["fee", "cost", "amount", "price", "betrag", "kosten", "preis"].contains(&last)
+}
+
+/// Whether a column's name says that it holds the units of quantities, or the currencies of amounts.
+pub(super) fn names_units(name: &str, ty: Type) -> bool {
+    let words: &[&str] = match ty {
+        Type::Quantity => {
+            &["unit", "uom", "unit of measure", "单位", "计量单位", "数量单位", "einheit", "unite", "unidad"]
+        }
+        Type::Money => &["currency", "币种", "币别", "货币", "wahrung", "devise", "moneda"],
+        _ => &[],
+    };
+    words.contains(&normal(name).as_str())
 }
 
 /// Whether a column's name says that it numbers the lines of a document.

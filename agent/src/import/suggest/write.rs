@@ -225,5 +225,6 @@ fn pairs(entry: &Entry) -> Vec<String> {
     }
     pairs.extend(entry.is_comma.then(|| "decimal = \",\"".to_owned()));
     pairs.extend(entry.unit.as_ref().map(|unit| format!("unit = {}", string(unit))));
+    pairs.extend(entry.unit_column.as_ref().map(|column| format!("unit_column = {}", string(column))));
     pairs
 }
