@@ -2,7 +2,11 @@
 //!
 //! The receiver recomputes the chain over the bytes as they came and never encodes an entry again.
 
+use std::cell::RefCell;
 use std::io::Read;
+
+use zstd::stream::read::Decoder;
+use zstd::zstd_safe::DCtx;
 
 use crate::chain::{Mark, Seq};
 use crate::limits;
@@ -154,12 +158,21 @@ impl Unpacked {
     }
 }
 
+thread_local! {
+    /// What unpacking works with, kept: making it anew costs more than a small batch.
+    static UNPACKING: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
 fn unpack(payload: &[u8]) -> Result<Vec<u8>, BatchError> {
     let limit = limits::BATCH_RAW_BYTES.max(limits::ENTRY_BYTES) + 16;
     let mut raw = Vec::with_capacity((payload.len() * 4).min(limit));
-    let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(BatchError::Unpack)?.single_frame();
-    decoder.window_log_max(20).map_err(BatchError::Unpack)?;
-    decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut raw).map_err(BatchError::Unpack)?;
+    UNPACKING
+        .with_borrow_mut(|context| {
+            let mut decoder = Decoder::with_context(payload, context).single_frame();
+            decoder.window_log_max(20)?;
+            decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut raw)
+        })
+        .map_err(BatchError::Unpack)?;
     if raw.len() > limit { Err(BatchError::TooLarge { limit }) } else { Ok(raw) }
 }
 
