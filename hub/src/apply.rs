@@ -11,6 +11,7 @@ mod judge;
 mod mailbox;
 pub(crate) mod reason;
 mod receipt;
+pub(crate) mod recount;
 mod resolve;
 #[cfg(test)]
 mod resolve_tests;

@@ -135,8 +135,7 @@ pub(crate) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<
     }
     let sites = sites(conn, slice)?;
     write_documents(conn, slice, &sites)?;
-    write_facts(conn, slice, &sites)?;
-    write_rollups(conn, slice, &sites)?;
+    write_counted(conn, slice, &sites)?;
     for row in &slice.documents {
         row.traits.iter().try_for_each(|(cross, found)| traits::put(conn, cross, row.n, found.as_ref()))?;
     }
@@ -226,6 +225,12 @@ fn write_documents(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<()
         conn.prepare_cached(stands_for)?.execute(params![stream, site])?;
     }
     Ok(())
+}
+
+/// Writes what the slice's documents count for; `sites`: the rows of their sites.
+pub(super) fn write_counted(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), StoreError> {
+    write_facts(conn, slice, sites)?;
+    write_rollups(conn, slice, sites)
 }
 
 fn write_facts(conn: &Connection, slice: &Slice, sites: &[i64]) -> Result<(), StoreError> {

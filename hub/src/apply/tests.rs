@@ -177,6 +177,24 @@ fn six_kinds_become_equal_documents_and_their_sums() {
 }
 
 #[test]
+fn a_database_counted_by_other_measures_is_counted_anew_even_if_that_was_cut_off() {
+    let mut agent = Agent::new(1, &["3702"]);
+    six_kinds(&mut agent);
+    let mut hub = Hub::open();
+    hub.take_all(&agent);
+    let [counted, ..] = sums(&hub);
+    let earlier_build = "UPDATE meta SET value = x'00' WHERE name = 'measures'; UPDATE rollup SET k1 = 'x', v1 = 7";
+    let cut_off = "DELETE FROM fact; DELETE FROM rollup;
+                   INSERT INTO meta (name, value) VALUES ('counted_through', x'0000000000000000')";
+    for state in [earlier_build, cut_off] {
+        crate::store::open_writer(hub.dir.path()).unwrap().execute_batch(state).unwrap();
+        hub = hub.reopen();
+        let [rollups, facts, computed] = sums(&hub);
+        assert_eq!((&rollups, &facts, &computed), (&counted, &counted, &counted));
+    }
+}
+
+#[test]
 fn sums_follow_documents_that_change_after_they_were_counted() {
     let mut agent = Agent::new(1, &["3702"]);
     let mut hub = Hub::open();

@@ -167,6 +167,7 @@ impl Store {
             life::wake(&mut conn, dir, &options.fresh_id, clock::now())?
         };
         if !options.is_visitor {
+            apply::recount::recount(&mut conn)?;
             let keys = Keys::new(pinned_keys(&conn)?);
             envelope::take_up(&mut conn, &keys, options.retention)?;
         }

@@ -68,6 +68,9 @@ impl Stepped {
         } else {
             life::wake(&mut conn, dir, &options.fresh_id, now)?
         };
+        if !options.is_visitor {
+            apply::recount::recount(&mut conn)?;
+        }
         let keys = Keys::new(pinned_keys(&conn)?);
         let (sender, replies) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
