@@ -145,7 +145,8 @@ fn report(wanted: &Wanted, summary: &Summary, error: Option<&anyhow::Error>) -> 
     if summary.rejected > 0 {
         let place = match &summary.rejects_file {
             Some(path) => format!("they are in {}: correct them there and import that file", path.display()),
-            None => "a real run writes them to a rejects file".to_owned(),
+            None if summary.dry_run => "a real run writes them to a rejects file".to_owned(),
+            None => "their rejects file could not be written".to_owned(),
         };
         let _ = writeln!(std::io::stderr().lock(), "error: {} rows were not taken; {place}", summary.rejected);
     }

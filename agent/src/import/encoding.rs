@@ -21,6 +21,16 @@ pub fn guess(sample: &[u8]) -> &'static Encoding {
     if bad > good && is_plausible_gbk(sample) { GB18030 } else { UTF_8 }
 }
 
+/// Whether a file that is said to be in `encoding` is UTF-8: all of its sample reads so, and there is more than ASCII. Of
+/// GBK's double bytes some are UTF-8 too, but not of three bytes each.
+pub fn is_told_wrongly(sample: &[u8], encoding: &'static Encoding) -> bool {
+    let is_single_byte = encoding.is_single_byte();
+    let is_double_byte = [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding);
+    let (good, bad) = utf8_characters(sample);
+    let has_long = || String::from_utf8_lossy(sample).chars().any(|c| c.len_utf8() == 3 && c != '\u{fffd}');
+    bad == 0 && good > 0 && (is_single_byte || is_double_byte && has_long())
+}
+
 /// Characters beyond ASCII that are UTF-8, and places that are not. The sample may end within a character.
 fn utf8_characters(sample: &[u8]) -> (usize, usize) {
     let (mut good, mut bad) = (0, 0);
@@ -85,6 +95,20 @@ mod tests {
         check(&gbk("a,单"), "gb18030");
         check(b"Gen\xe8ve,g\xe9n\xe9ral\n", "UTF-8");
         check(b"caf\xe9\n", "UTF-8");
+    }
+
+    #[test]
+    fn utf_8_is_noticed_where_a_map_says_otherwise() {
+        let check = |sample: &[u8], name: &str, expected: bool| {
+            assert_eq!(is_told_wrongly(sample, named(name).unwrap()), expected, "{name} {sample:?}");
+        };
+        check("Zündkerze".as_bytes(), "latin-1", true);
+        check(b"Z\xfcndkerze", "latin-1", false);
+        check(b"plain", "latin-1", false);
+        check("滤芯".as_bytes(), "gbk", true);
+        check(&encoding_rs::GBK.encode("滤芯").0, "gbk", false);
+        check("滤芯".as_bytes(), "utf-8", false);
+        check(&encoding_rs::GBK.encode("模").0, "gbk", false);
     }
 
     #[test]

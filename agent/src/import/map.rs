@@ -14,6 +14,7 @@ use toml::de::DeTable;
 use waystation_protocol::kind::Kind;
 
 use super::encoding;
+use super::source::SourceError;
 use crate::layout::unguarded;
 
 /// A map file's contents.
@@ -229,6 +230,9 @@ impl Map {
         if self.delimiter.is_some_and(|delimiter| !is_usable(delimiter)) {
             let reason = "one ASCII character other than the quote, line ends and NUL";
             return Some(("delimiter".to_owned(), reason.to_owned()));
+        }
+        if let Some(name) = self.encoding.as_ref().filter(|name| encoding::named(name).is_none()) {
+            return Some(("encoding".to_owned(), SourceError::Encoding(name.clone()).to_string()));
         }
         let places = self.fields.iter().map(|(name, mapping)| (format!("fields.{name}"), mapping));
         let places = places.chain([("state".to_owned(), &self.state)]);

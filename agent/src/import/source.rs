@@ -65,13 +65,23 @@ pub enum SourceError {
     /// It holds NUL bytes.
     #[error(
         "{path} is not a text file (NUL at byte {byte}): if it is UTF-16 without a byte-order mark, name that in the \
-         map: encoding = \"utf-16le\""
+         map: encoding = \"{}\"", if .byte % 2 == 0 { "utf-16le" } else { "utf-16be" }
     )]
     Binary {
         /// The file.
         path: PathBuf,
         /// Where the NUL stands, from 1.
         byte: usize,
+    },
+    /// The map names an encoding that would garble it.
+    #[error(
+        "{path} is UTF-8 and not {named}, as the map says: its text would come in garbled; take `encoding` out of the map"
+    )]
+    Utf8 {
+        /// The file.
+        path: PathBuf,
+        /// The map's encoding.
+        named: String,
     },
     /// The map names an encoding nobody knows.
     #[error("unknown encoding '{0}': use utf-8, gbk, gb18030, utf-16le, utf-16be or latin-1")]
@@ -122,6 +132,9 @@ impl Source {
         let (sample, mut reader) = peek(plain, SAMPLE_BYTES).map_err(io)?;
         refuse_workbook(&sample, path)?;
         let encoding = choose(&sample, named)?;
+        if let Some(named) = named.filter(|_| encoding::is_told_wrongly(&sample, encoding)) {
+            return Err(SourceError::Utf8 { path: path.to_owned(), named: named.to_owned() });
+        }
         let bom = Encoding::for_bom(&sample).map_or(0, |(_, length)| length);
         if sample.len() == bom {
             return Err(SourceError::Empty(path.to_owned()));
@@ -322,6 +335,8 @@ mod tests {
         gz.write_all(b"PK\x03\x04rest").unwrap();
         assert!(matches!(text(&gz.finish().unwrap(), None), Err(SourceError::Archive(_))));
         assert!(matches!(text(b"a\0b\0", None), Err(SourceError::Binary { byte: 2, .. })));
+        assert!(matches!(text(b"\0a\0b", None), Err(error) if error.to_string().contains("utf-16be")));
+        assert!(matches!(text("1,滤芯".as_bytes(), Some("gbk")), Err(SourceError::Utf8 { .. })));
         assert!(matches!(text(b"x", Some("klingon")), Err(SourceError::Encoding(_))));
         assert!(matches!(Source::open(Path::new("/tmp"), None), Err(SourceError::Folder(_))));
         assert!(matches!(Source::open(Path::new("/no/such"), None), Err(SourceError::Io { .. })));

@@ -33,6 +33,9 @@ use look::Seen;
 use plan::Plan;
 use words::Dictionary;
 
+/// Sheets of a workbook that are looked at beside the first.
+const OTHER_SHEETS: usize = 8;
+
 /// Why nothing can be proposed.
 #[derive(Debug, thiserror::Error)]
 pub enum SuggestError {
@@ -97,8 +100,7 @@ pub struct Suggestion {
 pub fn suggest(file: &Path, kind: Option<&str>) -> Result<Suggestion, SuggestError> {
     let asked = kind.map(|name| kind::find(name).ok_or_else(|| unknown_kind(name))).transpose()?;
     let dictionary = Dictionary::new();
-    let seen = look::look(file, &dictionary)?;
-    let candidates = fit::candidates(&seen, asked, &dictionary);
+    let (seen, candidates) = best_sheet(file, asked, &dictionary)?;
     let best =
         candidates.first().filter(|best| asked.is_some() || best.is_enough()).ok_or_else(|| no_fit(file, &seen))?;
     let name = file.file_name().map_or_else(|| "table".into(), |name| name.to_string_lossy());
@@ -110,6 +112,33 @@ pub fn suggest(file: &Path, kind: Option<&str>) -> Result<Suggestion, SuggestErr
     let map = write::map(&plan, &seen, &name);
     let report = report(&candidates, &plan, &seen, &name);
     Ok(Suggestion { map, kind: best.kind.name, report })
+}
+
+/// What is seen of the file, and what fits it; of a workbook, of the sheet that fits some kind best. A cover sheet often
+/// stands before the one that is meant.
+fn best_sheet(
+    file: &Path,
+    asked: Option<&'static Kind>,
+    dictionary: &Dictionary,
+) -> Result<(Seen, Vec<Candidate>), SuggestError> {
+    let fitted = |seen: Seen| {
+        let candidates = fit::candidates(&seen, asked, dictionary);
+        (seen, candidates)
+    };
+    let score = |(_, candidates): &(Seen, Vec<Candidate>)| candidates.first().map_or(0, |best| best.score);
+    let first = fitted(look::look(file, None, dictionary)?);
+    let sheets: Vec<String> = first.0.sheet.iter().chain(&first.0.other_sheets).cloned().collect();
+    let mut best = first;
+    for name in sheets.iter().skip(1).take(OTHER_SHEETS) {
+        // one that is no table is not meant
+        let Ok(seen) = look::look(file, Some(name), dictionary) else { continue };
+        let other = fitted(seen);
+        if score(&other) > score(&best) {
+            best = other;
+        }
+    }
+    best.0.other_sheets = sheets.into_iter().filter(|name| Some(name) != best.0.sheet.as_ref()).collect();
+    Ok(best)
 }
 
 fn unknown_kind(name: &str) -> SuggestError {
@@ -172,6 +201,8 @@ fn report(candidates: &[Candidate], plan: &Plan, seen: &Seen, name: &str) -> Vec
         (Some(encoding), _) => format!("{encoding}, {delimiter}"),
         (None, sheet) => format!("sheet {}", write::quoted(sheet.as_deref().unwrap_or_default())),
     };
+    let others: Vec<String> = seen.other_sheets.iter().map(|sheet| write::quoted(&private::visible(sheet))).collect();
+    let form = if others.is_empty() { form } else { format!("{form}, not {}", others.join(", ")) };
     let name = private::visible(name);
     let mut lines = vec![
         format!("{name}: {form}, {header}, {columns} columns; looked at {rows} rows{all}"),

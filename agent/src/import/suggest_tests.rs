@@ -16,7 +16,8 @@ fn proposed(path: &Path, kind: Option<&str>) -> Suggestion {
     let map = Map::parse(&suggestion.map, path).unwrap_or_else(|error| panic!("{error}\n{}", suggestion.map));
     let kind = kind_of(&map, Some(suggestion.kind)).expect("the map is for its kind");
     let mut table = match is_workbook(path) {
-        true => Table::of_sheet(Sheet::open(path, None).expect("a workbook"), path, &map).expect("it is a table"),
+        true => Table::of_sheet(Sheet::open(path, map.sheet.as_deref()).expect("a workbook"), path, &map)
+            .expect("it is a table"),
         false => Table::open(Source::open(path, None).expect("a file"), path, &map).expect("it is a table"),
     };
     let sites = match map.site {
@@ -428,6 +429,8 @@ fn a_workbook_is_looked_at_like_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("库存.xlsx");
     let mut book = rust_xlsxwriter::Workbook::new();
+    let cover = book.add_worksheet().set_name("说明").expect("a name");
+    cover.write(0, 0, "本表由系统导出").expect("a cell");
     let sheet = book.add_worksheet().set_name("出入库").expect("a name");
     for (column, header) in (0u16..).zip(["单据号", "料号", "数量", "日期", "门店"]) {
         sheet.write(0, column, header).expect("a cell");
@@ -451,4 +454,5 @@ fn a_workbook_is_looked_at_like_text() {
         "quantity = { column = \"数量\" }",
     ];
     check(&suggestion, "stock_movement", &expected);
+    assert!(suggestion.report[0].contains("sheet \"出入库\", not \"说明\""), "{:?}", suggestion.report);
 }

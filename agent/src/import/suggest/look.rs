@@ -29,6 +29,8 @@ pub(super) struct Seen {
     pub(super) delimiter: u8,
     /// The sheet of a workbook.
     pub(super) sheet: Option<String>,
+    /// The other visible sheets that hold something.
+    pub(super) other_sheets: Vec<String>,
     /// Whether its encoding is a guess that the map must name.
     pub(super) is_latin: bool,
     /// Rows that are totals, not documents, and are left out of `rows`: a column's place, and the cell that says so.
@@ -75,21 +77,21 @@ impl Column {
     }
 }
 
-/// Looks at the beginning of a file.
-pub(super) fn look(path: &Path, dictionary: &Dictionary) -> Result<Seen, SuggestError> {
+/// Looks at the beginning of a file: of a workbook, at the sheet named, or the first that holds anything.
+pub(super) fn look(path: &Path, sheet: Option<&str>, dictionary: &Dictionary) -> Result<Seen, SuggestError> {
     let is_pipe = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     if is_pipe {
         return Err(SuggestError::Pipe(path.to_owned()));
     }
-    let bare = read(path, false)?;
-    if has_header(&bare, dictionary) { read(path, true) } else { Ok(bare) }
+    let bare = read(path, sheet, false)?;
+    if has_header(&bare, dictionary) { read(path, sheet, true) } else { Ok(bare) }
 }
 
-fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
+fn read(path: &Path, sheet: Option<&str>, header: bool) -> Result<Seen, SuggestError> {
     // What a map says of the file itself is all that reading needs of one.
     let form = format!("kind = \"\"\nheader = {header}\nstate = {{ constant = \"\" }}");
     let form = Map::parse(&form, path).expect("this map is sound");
-    let Opened { mut table, encoding, sheet, is_latin } = open(path, &form)?;
+    let Opened { mut table, encoding, sheet, other_sheets, is_latin } = open(path, sheet, &form)?;
     let mut totals = Vec::new();
     let (mut rows, mut torn, mut bytes) = (Vec::new(), 0, 0);
     let (mut is_first_torn, mut is_whole) = (false, false);
@@ -123,7 +125,20 @@ fn read(path: &Path, header: bool) -> Result<Seen, SuggestError> {
     let header = header || table.columns().first().is_some_and(|name| name != "#1");
     let columns = columns(table.columns(), &rows);
     let delimiter = table.delimiter();
-    Ok(Seen { encoding, delimiter, sheet, is_latin, totals, header, columns, rows, torn, is_first_torn, is_whole })
+    Ok(Seen {
+        encoding,
+        delimiter,
+        sheet,
+        other_sheets,
+        is_latin,
+        totals,
+        header,
+        columns,
+        rows,
+        torn,
+        is_first_torn,
+        is_whole,
+    })
 }
 
 /// A table, and what it was opened from.
@@ -131,19 +146,16 @@ struct Opened {
     table: Table<Source>,
     encoding: Option<&'static str>,
     sheet: Option<String>,
+    other_sheets: Vec<String>,
     is_latin: bool,
 }
 
-fn open(path: &Path, form: &Map) -> Result<Opened, SuggestError> {
+fn open(path: &Path, sheet: Option<&str>, form: &Map) -> Result<Opened, SuggestError> {
     if is_workbook(path) {
-        let sheet = Sheet::open(path, None)?;
-        let name = sheet.name.clone();
-        return Ok(Opened {
-            table: Table::of_sheet(sheet, path, form)?,
-            encoding: None,
-            sheet: Some(name),
-            is_latin: false,
-        });
+        let mut sheet = Sheet::open(path, sheet)?;
+        let (name, other_sheets) = (sheet.name.clone(), std::mem::take(&mut sheet.others));
+        let table = Table::of_sheet(sheet, path, form)?;
+        return Ok(Opened { table, encoding: None, sheet: Some(name), other_sheets, is_latin: false });
     }
     let mut source = Source::open(path, None)?;
     let is_latin = source.encoding == "UTF-8" && has_only_foreign_bytes(&source.sample);
@@ -154,7 +166,7 @@ fn open(path: &Path, form: &Map) -> Result<Opened, SuggestError> {
         return Err(SuggestError::NoLines(path.to_owned()));
     }
     let encoding = Some(source.encoding);
-    Ok(Opened { table: Table::open(source, path, form)?, encoding, sheet: None, is_latin })
+    Ok(Opened { table: Table::open(source, path, form)?, encoding, sheet: None, other_sheets: Vec::new(), is_latin })
 }
 
 /// Whether text read as UTF-8 has bytes that are none, and nothing beyond ASCII that is.
