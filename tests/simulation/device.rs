@@ -46,6 +46,10 @@ pub(crate) struct Device {
     pub site: String,
     /// Whether its disk was put back: what it wrote last may not be on it.
     pub(crate) was_put_back: bool,
+    /// Whether it has ever deleted something of a downward journal.
+    pub(crate) has_deleted: bool,
+    /// Whether it is not connected when all is judged, as one of two copies is.
+    pub(crate) is_away: bool,
     folder: PathBuf,
     starts: u32,
     chance: Chance,
@@ -96,6 +100,8 @@ impl Device {
             gone: BTreeSet::new(),
             has_jumped: false,
             was_put_back: false,
+            has_deleted: false,
+            is_away: false,
             site: site.to_owned(),
             folder: folder.to_owned(),
             starts: 0,

@@ -404,6 +404,7 @@ fn judge(world: &mut World) -> Result<(), Violation> {
     for index in 0..world.stations.len() {
         world.judge_deleted(index)?;
         world.stations[index].device.judge_kept()?;
+        world.stations[index].device.is_away = world.stations[index].session.is_none();
         // what came down since is seen now
         world.stations[index].device.compare()?;
     }

@@ -393,9 +393,11 @@ impl World {
         self.look_at_power(index);
     }
 
-    /// What a device has deleted, it may.
-    pub(crate) fn judge_deleted(&self, index: usize) -> Result<(), Violation> {
-        let Some(store) = &self.stations[index].device.store else { return Ok(()) };
+    /// What a device has deleted, it may; that it has deleted of a downward journal, is remembered.
+    pub(crate) fn judge_deleted(&mut self, index: usize) -> Result<(), Violation> {
+        let device = &mut self.stations[index].device;
+        device.has_deleted |= promises::has_deleted(device);
+        let Some(store) = &device.store else { return Ok(()) };
         self.oracle.down.judge_deleted(store)
     }
 

@@ -223,7 +223,7 @@ impl Applier {
             Some(Reason::newer_protocol(place.protocol))
         } else if let Some(waived) = self.waiting.rests_on(id, entry.after, entry.cause) {
             Some(Reason::rests_on_waived(waived))
-        } else if self.waiting.is_behind(id, place.stream, place.seq) {
+        } else if !entry.is_opening() && self.waiting.is_behind(id, place.stream, place.seq) {
             Some(Reason::behind())
         } else if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) {
             Some(Reason::cause())

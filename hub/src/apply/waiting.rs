@@ -1,7 +1,8 @@
 //! Entries that were set aside: in quarantine until a person looks, or parked until something arrives.
 //!
 //! An index in memory over the open rows of quarantine. Later entries of the same document from the same journal wait
-//! behind them; entries of other journals are judged by what they follow.
+//! behind them, but for its opening, which follows nothing: where a hub came back older, what an agent was told comes
+//! back in the order in which that agent heard it. Entries of other journals are judged by what they follow.
 
 use std::collections::HashMap;
 
@@ -207,7 +208,7 @@ impl Waiting {
         let items = self.by_document.get(&document)?;
         let mut stream = None;
         for item in items {
-            let is_first_of_its_stream = stream != Some(item.stream);
+            let is_first_of_its_stream = stream != Some(item.stream) || item.entry == document.opening();
             stream = Some(item.stream);
             let fits = which == Try::All || item.after.is_none() || item.after == head;
             let is_caused = item.cause.is_some_and(|cause| self.holds(cause));

@@ -128,6 +128,9 @@ fn owe(conn: &Connection, hello: &Hello, stream: &Stream, held: Seq, now: Timest
 
 /// The agent's downward journal is known to be back, whole: what waited is told.
 pub(super) fn settle(conn: &Connection, id: AgentId, agent: i64, now: Timestamp) -> Result<(), StoreError> {
+    if restore::awaits_another(conn, id)? {
+        return Ok(());
+    }
     let sql = "UPDATE down_stream SET is_awaited = 0, held_seq = 0 WHERE agent = ?1";
     conn.prepare_cached(sql)?.execute([agent])?;
     journal::flush(conn, agent, now)?;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_meeting.sql"),
     include_str!("migrations/0005_down.sql"),
     include_str!("migrations/0006_loop.sql"),
+    include_str!("migrations/0007_told.sql"),
 ];
 
 /// Idle readers kept; more are opened under load and closed again.

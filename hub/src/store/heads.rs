@@ -29,17 +29,36 @@ pub(crate) struct Head {
     pub(crate) stored: Mark,
     /// The highest seq stored or announced.
     pub(crate) had: Mark,
+    /// Whether it is the journal down to that agent: then the marks are what the agent acknowledged, without hashes.
+    #[serde(default)]
+    pub(crate) is_down: bool,
 }
 
 /// Every journal the books know of, those of an unfinished restore included.
 pub(crate) fn gather(conn: &Connection) -> Result<Vec<Head>, StoreError> {
     let mut heads = in_books(conn)?;
-    // the column of the newest migration stands for all of its tables
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'restore_stream'";
-    if conn.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0 {
+    // a database of an earlier build lacks what came later
+    let has = |table: &str| {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ?1";
+        conn.query_row(sql, [table], |row| row.get::<_, i64>(0)).map(|count| count > 0)
+    };
+    if has("restore_stream")? {
         heads = union(heads, awaited(conn)?);
     }
+    if has("restore_told")? {
+        heads = union(heads, told(conn)?);
+    }
     Ok(heads)
+}
+
+/// What agents acknowledged of their downward journals, or had when an unfinished restore began.
+fn told(conn: &Connection) -> Result<Vec<Head>, StoreError> {
+    let sql = "SELECT down_stream.stream, agent.agent, stands_for, stored_seq, zeroblob(32), 0, zeroblob(32)
+               FROM down_stream JOIN agent ON agent.id = down_stream.agent WHERE is_current = 1 AND stored_seq > 0
+               UNION ALL
+               SELECT stream, agent, sites, had_seq, zeroblob(32), 0, zeroblob(32)
+               FROM restore_told JOIN restore ON restore.id = restore WHERE ended_at IS NULL";
+    Ok(read(conn, sql)?.into_iter().map(|head| Head { is_down: true, ..head }).collect())
 }
 
 fn in_books(conn: &Connection) -> Result<Vec<Head>, StoreError> {
@@ -81,6 +100,7 @@ fn read(conn: &Connection, sql: &str) -> Result<Vec<Head>, StoreError> {
             sites: sites.map_err(|error| StoreError::damaged(error.to_string()))?,
             stored,
             had: higher(stored, announced),
+            is_down: false,
         });
     }
     Ok(heads)
@@ -140,6 +160,7 @@ mod tests {
             sites: Sites::All,
             stored: mark(stored),
             had: mark(had),
+            is_down: false,
         }
     }
 

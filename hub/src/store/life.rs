@@ -110,7 +110,8 @@ fn why_older(own: Own, file: Option<Stamp>, in_books: &[Head], known: &[Head]) -
         return Some(format!("the database is of turn {turn}, last run here was turn {}", file.turn));
     }
     let stored: BTreeMap<_, _> = in_books.iter().map(|own| (own.stream, own.stored.seq)).collect();
-    let behind = known.iter().find(|head| stored.get(&head.stream).copied().unwrap_or_default() < head.stored.seq)?;
+    let mut upward = known.iter().filter(|head| !head.is_down);
+    let behind = upward.find(|head| stored.get(&head.stream).copied().unwrap_or_default() < head.stored.seq)?;
     Some(format!("journal {} was stored up to {} here", behind.stream, behind.stored.seq))
 }
 

@@ -96,6 +96,12 @@ pub(crate) fn begin(conn: &Connection, begin: &Begin<'_>, heads: &[Head]) -> Res
     for head in heads.iter().filter(|head| !is_own(head)) {
         let sql = "INSERT OR IGNORE INTO restore_agent (restore, agent, sites) VALUES (?1, ?2, ?3)";
         conn.execute(sql, params![id, head.agent.as_bytes(), codec::encode(&head.sites)])?;
+        if head.is_down {
+            let sql = "INSERT INTO restore_told (restore, agent, stream, sites, had_seq) VALUES (?1, ?2, ?3, ?4, ?5)";
+            let (sites, had) = (codec::encode(&head.sites), int(head.had.seq));
+            conn.execute(sql, params![id, head.agent.as_bytes(), head.stream.as_bytes(), sites, had])?;
+            continue;
+        }
         let stored = stored(conn, head.stream)?;
         if head.had.seq > stored.seq {
             expect(conn, id, head, stored.seq)?;
@@ -146,6 +152,7 @@ pub(crate) fn greet(conn: &Connection, hello: &Hello, committed: Mark, now: Time
         sites: hello.sites.clone(),
         stored: committed,
         had: hello.stored,
+        is_down: false,
     };
     let latest = unrepaired(conn)?;
     let Some(Latest { id, .. }) = latest else {
@@ -197,6 +204,15 @@ pub(crate) fn doubt(conn: &Connection, agent: AgentId, detail: &str, now: Timest
     }
     tracing::error!(%agent, detail, "this database came back older; prunable marks are frozen");
     begin_now(conn, agent, detail, &super::heads::gather(conn)?, now)
+}
+
+/// Whether another device of the agent, which had acknowledged more of the downward journal than is here, is waited for:
+/// what an older copy of its disk holds does not say what the clerks have seen.
+pub(crate) fn awaits_another(conn: &Connection, agent: AgentId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM restore_told AS told JOIN restore ON restore.id = told.restore
+                              LEFT JOIN down_stream ON down_stream.stream = told.stream
+                              WHERE ended_at IS NULL AND told.agent = ?1 AND coalesce(head_seq, 0) < had_seq)";
+    Ok(conn.prepare_cached(sql)?.query_row([agent.as_bytes()], |row| row.get(0))?)
 }
 
 /// An agent's downward journal is back, as far as it can be; whole, unless some of it was named lost.

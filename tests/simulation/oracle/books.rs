@@ -142,7 +142,7 @@ pub(crate) fn check(
     found.named = Named::read(books, devices)?;
     let papers = found.each_once()?;
     found.nothing_lost(devices)?;
-    promises::decisions(people, devices, &found.applied(), given)?;
+    promises::decisions(people, devices, (&found.applied(), &found.waiting_entries()), given)?;
     promises::words(books, people, devices, &found.applied(), given)?;
     promises::receipts(books)?;
     found.nothing_aside()?;
@@ -391,6 +391,13 @@ impl Books {
         self.named.waiting(&arrived, &aside)
     }
 
+    /// Entries set aside whose documents wait so.
+    fn waiting_entries(&self) -> BTreeSet<Id> {
+        let waiting = self.waiting();
+        let acts = self.aside.keys().filter_map(|place| Act::read(self.raw.get(place)?));
+        acts.filter(|act| waiting.contains(&act.document)).map(|act| act.id).collect()
+    }
+
     /// Documents on which two branches acted, and those that came of such acts.
     fn contested(&self) -> BTreeSet<Id> {
         let acts: Vec<(i64, Act)> =
@@ -499,7 +506,8 @@ impl Books {
         // What the hub told, then forgot by a restore, its agent brings back unless the hub had let it delete that (R-OLDER-3,
         // R-PRUNE-2): after the retention period, where no backup covered it. Nobody has it then but as the document it came to.
         let is_forgotten = |head: &Id| {
-            let may_be_gone = self.has_restores && self.have_deleted.contains(&device.index);
+            // one of two copies of a disk is connected at a time: what the hub told the other, it may not know any more
+            let may_be_gone = self.has_restores && (device.is_away || self.have_deleted.contains(&device.index));
             may_be_gone && !arrived.contains(head) && !self.written.contains(head)
         };
         for (id, document) in &shown {

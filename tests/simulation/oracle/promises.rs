@@ -30,32 +30,33 @@ pub(crate) struct Circumstances {
 }
 
 /// A decision that some site has seen stands at the hub, and so does an act whose author was told; unless the hub came
-/// back older and nobody had heard of it. `applied`: the entries that made the hub's documents.
+/// back older and nobody had heard of it. `applied`: the entries that made the hub's documents; `waiting`: those that wait,
+/// visibly, for an entry of their document that is named lost.
 pub(crate) fn decisions(
     people: &People,
     devices: &[&Device],
-    applied: &BTreeSet<Id>,
+    (applied, waiting): (&BTreeSet<Id>, &BTreeSet<Id>),
     given: Circumstances,
 ) -> Result<(), Violation> {
     let seen: BTreeSet<Id> = devices.iter().flat_map(|device| &device.desk.seen).map(|seen| *seen.as_bytes()).collect();
     let may_be_gone = given.has_restores && (given.was_released || devices.iter().any(|device| has_deleted(device)));
-    if let Some(decision) = seen.iter().find(|decision| !applied.contains(*decision) && !may_be_gone) {
+    let stands = |entry: &Id| applied.contains(entry) || waiting.contains(entry);
+    if let Some(decision) = seen.iter().find(|decision| !stands(decision) && !may_be_gone) {
         return Err(broken("I8", format!("a site has seen decision {}, and the hub has another", hex(decision))));
     }
     let told = people.told.iter().map(|entry| *entry.as_bytes());
-    let lost = told
-        .filter(|entry| !applied.contains(entry))
-        .find(|entry| !given.has_restores || !may_be_gone && seen.contains(entry));
+    let lost =
+        told.filter(|entry| !stands(entry)).find(|entry| !given.has_restores || !may_be_gone && seen.contains(entry));
     match lost {
         Some(entry) => Err(broken("I1", format!("the author of act {} was told that it stands", hex(&entry)))),
         None => Ok(()),
     }
 }
 
-/// Whether a device has deleted something of its downward journal: that it cannot bring back.
+/// Whether a device has deleted something of this or an earlier downward journal: that it cannot bring back.
 pub(crate) fn has_deleted(device: &Device) -> bool {
     let down = device.store.as_ref().and_then(waystation_agent::store::Store::down);
-    down.is_some_and(|down| down.pruned.0 > 0)
+    device.has_deleted || down.is_some_and(|down| down.pruned.0 > 0)
 }
 
 /// Commands are carried out once and not too late; in the end each has its result, and every notice has arrived. `applied`: the entries
