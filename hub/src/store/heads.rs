@@ -51,13 +51,15 @@ pub(crate) fn gather(conn: &Connection) -> Result<Vec<Head>, StoreError> {
     Ok(heads)
 }
 
-/// What agents acknowledged of their downward journals, or had when an unfinished restore began.
+/// What agents acknowledged of their downward journals, or had when an unfinished restore began and have not brought back.
 fn told(conn: &Connection) -> Result<Vec<Head>, StoreError> {
     let sql = "SELECT down_stream.stream, agent.agent, stands_for, stored_seq, zeroblob(32), 0, zeroblob(32)
                FROM down_stream JOIN agent ON agent.id = down_stream.agent WHERE is_current = 1 AND stored_seq > 0
                UNION ALL
-               SELECT stream, agent, sites, had_seq, zeroblob(32), 0, zeroblob(32)
-               FROM restore_told JOIN restore ON restore.id = restore WHERE ended_at IS NULL";
+               SELECT told.stream, told.agent, sites, had_seq, zeroblob(32), 0, zeroblob(32)
+               FROM restore_told AS told JOIN restore ON restore.id = told.restore
+               LEFT JOIN down_stream ON down_stream.stream = told.stream
+               WHERE ended_at IS NULL AND coalesce(head_seq, 0) < had_seq";
     Ok(read(conn, sql)?.into_iter().map(|head| Head { is_down: true, ..head }).collect())
 }
 

@@ -207,11 +207,13 @@ pub(crate) fn doubt(conn: &Connection, agent: AgentId, detail: &str, now: Timest
 }
 
 /// Whether another device of the agent, which had acknowledged more of the downward journal than is here, is waited for:
-/// what an older copy of its disk holds does not say what the clerks have seen.
+/// what an older copy of its disk holds does not say what the clerks have seen. An agent holds one such journal at a time:
+/// where two are known of, as of one that it was told to leave, either is enough.
 pub(crate) fn awaits_another(conn: &Connection, agent: AgentId) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM restore_told AS told JOIN restore ON restore.id = told.restore
-                              LEFT JOIN down_stream ON down_stream.stream = told.stream
-                              WHERE ended_at IS NULL AND told.agent = ?1 AND coalesce(head_seq, 0) < had_seq)";
+    let sql = "SELECT count(*) > 0 AND count(*) = total(coalesce(head_seq, 0) < had_seq)
+               FROM restore_told AS told JOIN restore ON restore.id = told.restore
+               LEFT JOIN down_stream ON down_stream.stream = told.stream
+               WHERE ended_at IS NULL AND told.agent = ?1";
     Ok(conn.prepare_cached(sql)?.query_row([agent.as_bytes()], |row| row.get(0))?)
 }
 

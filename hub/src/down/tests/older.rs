@@ -25,6 +25,26 @@ impl Since {
     }
 }
 
+/// Proves R-OLDER-2.
+#[test]
+fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_more() {
+    let Since { copies, mut hub, agent, told, sheet } = Since::rejected();
+    hub.meet(&agent, &told);
+    let mut hub = hub.put_back(&copies.path().join(DATABASE));
+    hub.meet(&agent, &Told::default());
+    hub.barrier();
+    let owed = |hub: &Hub| hub.store.restore_report().unwrap().unwrap().agents[0].owed();
+    assert_eq!(owed(&hub), Some(Owed::Downward));
+    assert!(matches!(hub.decide(sheet, "approve", &[]), Err(ActError::Frozen(_))));
+
+    hub.meet(&agent, &told);
+    let returned = agent.seal(&told.batch(1));
+    hub.send(&agent, &returned);
+    hub.wait("the sheet as it was decided", |hub| hub.store.document(sheet).unwrap().unwrap().state == "rejected");
+    assert_eq!(owed(&hub), None);
+    assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
+}
+
 /// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
