@@ -43,11 +43,23 @@ pub(crate) fn run(schedule: &Schedule, folder: &Path, trace: Option<&mut Vec<Str
     let mut world = World::new(schedule, folder)?;
     world.trace = trace.is_some().then(Vec::new);
     let ran = play(&mut world, schedule);
+    if ran.is_err() && world.trace.is_some() {
+        tell_aside(&mut world)?;
+    }
     if let (Some(trace), Some(lines)) = (trace, world.trace.take()) {
         *trace = lines;
     }
     ran?;
     Ok(Tally { virtual_ms: world.now, faults: world.faults })
+}
+
+/// Writes what is set aside at the hub into the trace.
+fn tell_aside(world: &mut World) -> Result<(), Violation> {
+    let folder = world.hub.folder().to_owned();
+    for line in books::aside(world.oracle.books(&folder)?)? {
+        world.note(|| line);
+    }
+    Ok(())
 }
 
 fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {

@@ -205,6 +205,9 @@ impl Applier {
         is_again: bool,
     ) -> Result<Verdict, StoreError> {
         let (id, entry) = (read.entry.document(), &read.entry);
+        if matches!(writer, Writer::Accepted) {
+            self.waiting.note_told(place.stream);
+        }
         let standing = self.standings.find(&read.key);
         if let Some(waived) = standing.filter(|standing| matches!(standing.decision, Decision::Waived)) {
             return Ok(if waived.is_at(place) { Verdict::Waived } else { Verdict::Repeated });
@@ -223,7 +226,7 @@ impl Applier {
             Some(Reason::newer_protocol(place.protocol))
         } else if let Some(waived) = self.waiting.rests_on(id, entry.after, entry.cause) {
             Some(Reason::rests_on_waived(waived))
-        } else if !entry.is_opening() && self.waiting.is_behind(id, place.stream, place.seq) {
+        } else if self.waiting.is_behind(id, place.stream, place.seq) {
             Some(Reason::behind())
         } else if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) {
             Some(Reason::cause())

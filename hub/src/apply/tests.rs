@@ -176,22 +176,6 @@ fn six_kinds_become_equal_documents_and_their_sums() {
     assert!(history.iter().all(|step| step.agent == agent.id && step.stream == agent.stream));
 }
 
-/// As in a journal that an agent brings back to an older hub.
-#[test]
-fn an_opening_that_comes_after_what_stands_on_it_waits_behind_nothing() {
-    let mut author = Agent::new(1, &["3702"]);
-    let survey = author.survey(80);
-    author.act(Some(survey), "survey", "void", &[("void_reason", "误录".into())]);
-    let mut agent = Agent::new(2, &["3702"]);
-    agent.push(author.entry(2));
-    agent.push(author.entry(1));
-    let mut hub = Hub::open();
-    hub.take_all(&agent);
-    let totals = hub.store.totals().unwrap();
-    assert_eq!((totals.documents, totals.quarantined, totals.parked), (1, 0, 0));
-    assert_eq!(hub.store.document(survey).unwrap().unwrap().state, "void");
-}
-
 #[test]
 fn a_database_counted_by_other_measures_is_counted_anew_even_if_that_was_cut_off() {
     let mut agent = Agent::new(1, &["3702"]);

@@ -1,10 +1,10 @@
 //! Entries that were set aside: in quarantine until a person looks, or parked until something arrives.
 //!
 //! An index in memory over the open rows of quarantine. Later entries of the same document from the same journal wait
-//! behind them, but for its opening, which follows nothing: where a hub came back older, what an agent was told comes
-//! back in the order in which that agent heard it. Entries of other journals are judged by what they follow.
+//! behind them; entries of other journals are judged by what they follow. So are those of a journal that an agent
+//! brought back to a hub that came back older: it heard them in any order, a decision before what that stands on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 use waystation_protocol::chain::Seq;
@@ -43,6 +43,8 @@ pub(super) struct Waiting {
     sites: HashMap<DocId, SiteId>,
     /// Entries of branches that no journal holds, by their bytes' digest: where they are kept.
     branches: HashMap<Key, (i64, Seq)>,
+    /// Journals of what agents were told and brought back.
+    told: HashSet<i64>,
     /// Entries that will never be applied, each with the waived one it rests on; a waived one rests on itself.
     lost: HashMap<EntryId, EntryId>,
 }
@@ -91,6 +93,8 @@ impl Waiting {
             waiting.put(SetAside::new(stream, seq, &entry, short_hash(&bytes), is_parked), &entry);
         }
         waiting.find_lost(lost);
+        let mut told = conn.prepare("SELECT id FROM stream WHERE is_down = 1")?;
+        waiting.told = told.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok((waiting, worth_a_try))
     }
 
@@ -146,12 +150,18 @@ impl Waiting {
         }
     }
 
+    /// A journal holds what an agent was told.
+    pub(super) fn note_told(&mut self, stream: i64) {
+        self.told.insert(stream);
+    }
+
     /// Whether an entry of `stream` at `seq` must wait behind an earlier one on its document.
     pub(super) fn is_behind(&self, document: DocId, stream: i64, seq: Seq) -> bool {
-        self.by_document.get(&document).is_some_and(|items| {
-            let at = items.partition_point(|item| item.place() < (stream, seq));
-            at > 0 && items[at - 1].stream == stream
-        })
+        !self.told.contains(&stream)
+            && self.by_document.get(&document).is_some_and(|items| {
+                let at = items.partition_point(|item| item.place() < (stream, seq));
+                at > 0 && items[at - 1].stream == stream
+            })
     }
 
     /// Whether the entry at this place is set aside.
@@ -208,12 +218,12 @@ impl Waiting {
         let items = self.by_document.get(&document)?;
         let mut stream = None;
         for item in items {
-            let is_first_of_its_stream = stream != Some(item.stream) || item.entry == document.opening();
+            let is_behind = stream == Some(item.stream) && !self.told.contains(&item.stream);
             stream = Some(item.stream);
             let fits = which == Try::All || item.after.is_none() || item.after == head;
             let is_caused = item.cause.is_some_and(|cause| self.holds(cause));
             let is_new = !tried.contains(&item.place());
-            if item.is_parked && is_first_of_its_stream && fits && !is_caused && is_new {
+            if item.is_parked && !is_behind && fits && !is_caused && is_new {
                 return Some(*item);
             }
         }

@@ -85,6 +85,19 @@ pub(crate) fn unprocessed(books: &Connection, strangers: &[Id]) -> Result<i64, V
     query.query_row([&strangers[0][..]], |row| row.get(0)).map_err(sql)
 }
 
+/// What is set aside, line by line for people: journal, place, why, and which act on which document.
+pub(crate) fn aside(books: &Connection) -> Result<Vec<String>, Violation> {
+    let query = "SELECT stream, seq, code, entry FROM quarantine WHERE resolved_at IS NULL ORDER BY stream, seq";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let rows = query.query_map([], |row| {
+        let (stream, seq, code): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let act = Act::read(&row.get::<_, Vec<u8>>(3)?);
+        let act = act.map(|act| format!("{} on {}", act.act, DocId::from_bytes(act.document)));
+        Ok(format!("set aside: {stream}/{seq}: {code}: {}", act.unwrap_or_default()))
+    });
+    rows.map_err(sql)?.collect::<Result<_, _>>().map_err(sql)
+}
+
 /// What an agent is to be told.
 #[derive(Debug)]
 pub(crate) struct Untold {

@@ -45,6 +45,44 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
     assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
 }
 
+/// Proves R-OLDER-3.
+#[test]
+fn what_comes_back_in_another_order_than_it_was_done_in_stands_all_the_same() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (mut agent, other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
+    let (mut told, mut others) = (Told::default(), Told::default());
+    hub.tell(&agent, &mut told);
+    hub.tell(&other, &mut others);
+    let mut hub = hub.copy(&copy);
+    let sheet = sheet(&mut agent);
+    hub.take_all(&agent);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+    hub.tell(&other, &mut others);
+    assert_eq!(others.words(), "count_sheet open, count_sheet count, count_sheet lock, count_sheet reject");
+
+    let mut hub = hub.put_back(&copy);
+    others.entries.rotate_right(1);
+    let chain = others.entries.iter().scan(Mark::ZERO, |mark, entry| {
+        *mark = mark.extend(entry);
+        Some(*mark)
+    });
+    others.marks = chain.collect();
+    hub.meet(&other, &others);
+    let returned = other.seal(&others.batch(1));
+    hub.send(&other, &returned);
+    hub.meet(&agent, &told);
+    let returned = agent.seal(&told.batch(1));
+    hub.send(&agent, &returned);
+    let rest = agent.batch(1, 3);
+    hub.send(&agent, &rest);
+    hub.wait("the sheet as it was decided", |hub| {
+        hub.store.document(sheet).unwrap().is_some_and(|sheet| sheet.state == "rejected")
+    });
+    assert!(hub.store.quarantine(9).unwrap().is_empty());
+}
+
 /// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
