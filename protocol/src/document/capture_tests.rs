@@ -136,6 +136,21 @@ fn mail_goes_out_and_its_receipt_comes_back() {
 }
 
 #[test]
+fn what_was_tried_in_vain_is_not_delivered_at_the_first_attempt() {
+    let counts = |acts: &str| {
+        let document = play("delivery_item", &format!("{RECEIVE}\nload\n{acts}")).unwrap().document;
+        let fact = crate::fact::of(&document, &crate::time::zone("").unwrap()).remove(0);
+        (fact.keys[2].clone(), fact.values[5])
+    };
+    let (failed, deliver) = (
+        "fail attempt#1.tried_at=1760000000000 attempt#1.result=failed attempt#1.reason=absent",
+        "deliver delivered_at=1760000000000",
+    );
+    assert_eq!(counts(deliver), (String::new(), 1));
+    assert_eq!(counts(&format!("{failed}\nload\n{deliver}")), ("absent".to_owned(), 0));
+}
+
+#[test]
 fn a_run_accounts_for_every_item() {
     let plan = "plan date=20000 route=三段 carrier=杨磊 item#1.barcode=X1 item#2.barcode=X2\n";
     let out = format!("{plan}load item#1.loaded_at=1760000000000 item#2.loaded_at=1760000000000\nleave\n");

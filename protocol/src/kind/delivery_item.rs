@@ -163,6 +163,7 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let late_days = delivered.map_or(0, |at| i64::from((at.day(zone).0 - due.day(zone).0).max(0)));
     let attempts = document.lines(ATTEMPTS);
     let failed = attempts.iter().rev().find_map(|line| line.get(attempt::REASON));
+    let has_failed = failed.is_some() || attempts.iter().any(|line| line.get(attempt::RESULT) == Some("failed"));
     let attempts = attempts.len();
     let receipt_due = document.get(RECEIPT_REQUIRED).unwrap_or(false);
     let returned = document.get(RECEIPT_RETURNED_AT);
@@ -178,7 +179,7 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
             i64::from(delivered.is_some_and(|at| at <= due)),
             late_days,
             i64::from(delivered.is_some() || attempts > 0),
-            i64::from(delivered.is_some() && attempts <= 1),
+            i64::from(delivered.is_some() && attempts <= 1 && !has_failed),
             i64::from(receipt_due),
             i64::from(receipt_due && back_in_time),
         ],

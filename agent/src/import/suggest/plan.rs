@@ -9,7 +9,7 @@ use super::dates::Doubt;
 use super::fit::{self, Candidate, Match, Place};
 use super::look::{Column, Seen};
 use super::write::{listed, quoted};
-use super::{key, private, remarks};
+use super::{key, private, remarks, words};
 
 /// Something to be said beside an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +88,12 @@ impl Plan {
             missing: missing(candidate),
             left: Vec::new(),
         };
+        if plan.site.is_off && name.split('.').next() != Some(plan.source.as_str()) {
+            plan.site.notes.push(open(
+                "the source leaves out what numbers the file's name, so that later exports of one table share it: give the \
+                 table of another outlet another source, or rows of one number count as one",
+            ));
+        }
         plan.left = plan.left(seen);
         plan
     }
@@ -256,6 +262,13 @@ fn field(kind: &Kind, found: &Match, seen: &Seen) -> Option<Entry> {
                 entry.unit = content::stated_currency(&seen.columns);
                 entry.notes.push(match &entry.unit {
                     Some(unit) => open(format!("in {unit}, as the header says of other columns: is that so?")),
+                    None if let Some(column) = seen.columns.iter().find(|column| words::names_a_currency(&column.name)) => {
+                        open(format!(
+                            "counted as CNY, although column {} seems to name currencies: say unit_column with it where its cells \
+                             are codes such as USD, or unit",
+                            quoted(&column.name)
+                        ))
+                    }
                     None if seen.columns.iter().any(|column| has_hanzi(&column.name)) => note("counted in CNY"),
                     None => open("amounts count as CNY: add unit = \"EUR\" or what they are in"),
                 });

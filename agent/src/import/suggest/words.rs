@@ -111,6 +111,13 @@ pub(super) fn names_units(name: &str, ty: Type) -> bool {
     words.contains(&normal(name).as_str())
 }
 
+/// Whether a column's name has to do with currencies.
+pub(super) fn names_a_currency(name: &str) -> bool {
+    let name = normal(name);
+    ["币种", "币别", "货币"].iter().any(|word| name.contains(word))
+        || name.split(' ').any(|word| ["curr", "currency", "wahrung", "devise", "moneda"].contains(&word))
+}
+
 /// Whether a column's name says that it numbers the lines of a document.
 pub(super) fn names_a_line(name: &str) -> bool {
     let name = normal(name);
