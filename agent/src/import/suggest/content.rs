@@ -404,6 +404,11 @@ mod tests {
         assert_eq!(unit(Type::Money, "Amount"), None);
         assert_eq!(unit(Type::Quantity, "数量(箱)").as_deref(), Some("箱"));
         assert!(words::names_units("计量单位", Type::Quantity) && !words::names_units("收件单位", Type::Quantity));
+        assert!(
+            words::names_a_currency("付款币种")
+                && words::names_a_currency("Curr.")
+                && !words::names_a_currency("Current")
+        );
         assert!(words::names_units("Currency", Type::Money) && !words::names_units("Currency", Type::Quantity));
     }
 

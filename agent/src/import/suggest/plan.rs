@@ -88,7 +88,7 @@ impl Plan {
             missing: missing(candidate),
             left: Vec::new(),
         };
-        if plan.site.is_off && name.split('.').next() != Some(plan.source.as_str()) {
+        if plan.site.is_off && stem(name) != name.split('.').next().unwrap_or_default() {
             plan.site.notes.push(open(
                 "the source leaves out what numbers the file's name, so that later exports of one table share it: give the \
                  table of another outlet another source, or rows of one number count as one",
@@ -137,11 +137,15 @@ fn described(column: &Column) -> String {
     }
 }
 
+/// A file's name without its ending, and without what numbers it.
+fn stem(name: &str) -> &str {
+    let stem = name.split('.').next().unwrap_or_default();
+    stem.trim_end_matches(|character: char| character.is_ascii_digit() || " _-()".contains(character))
+}
+
 /// The file's name up to its date or number: later exports of the same table share it.
 fn source(name: &str, kind: &Kind) -> String {
-    let stem = name.split('.').next().unwrap_or_default();
-    let stem = stem.trim_end_matches(|character: char| character.is_ascii_digit() || " _-()".contains(character));
-    let stem: String = private::visible(stem).chars().take(40).collect();
+    let stem: String = private::visible(stem(name)).chars().take(40).collect();
     if stem.is_empty() { kind.name.to_owned() } else { stem }
 }
 

@@ -99,13 +99,16 @@ pub(super) fn names_money(name: &str) -> bool {
         || ["fee", "cost", "amount", "price", "betrag", "kosten", "preis"].contains(&last)
 }
 
+/// What columns of currencies are called.
+const CURRENCIES: &[&str] = &["currency", "币种", "币别", "货币", "wahrung", "devise", "moneda"];
+
 /// Whether a column's name says that it holds the units of quantities, or the currencies of amounts.
 pub(super) fn names_units(name: &str, ty: Type) -> bool {
     let words: &[&str] = match ty {
         Type::Quantity => {
             &["unit", "uom", "unit of measure", "单位", "计量单位", "数量单位", "einheit", "unite", "unidad"]
         }
-        Type::Money => &["currency", "币种", "币别", "货币", "wahrung", "devise", "moneda"],
+        Type::Money => CURRENCIES,
         _ => &[],
     };
     words.contains(&normal(name).as_str())
@@ -114,8 +117,9 @@ pub(super) fn names_units(name: &str, ty: Type) -> bool {
 /// Whether a column's name has to do with currencies.
 pub(super) fn names_a_currency(name: &str) -> bool {
     let name = normal(name);
-    ["币种", "币别", "货币"].iter().any(|word| name.contains(word))
-        || name.split(' ').any(|word| ["curr", "currency", "wahrung", "devise", "moneda"].contains(&word))
+    let holds =
+        |word: &&str| if word.is_ascii() { padded(&name).contains(&padded(word)) } else { name.contains(*word) };
+    CURRENCIES.iter().chain(&["curr"]).any(|word| holds(&word))
 }
 
 /// Whether a column's name says that it numbers the lines of a document.

@@ -25,6 +25,12 @@ impl Since {
     }
 }
 
+/// A hub, room for copies of its database, two devices of one outlet, and nothing that they were told.
+fn two_devices() -> (tempfile::TempDir, Hub, [Agent; 2], [Told; 2]) {
+    let agents = [1, 2].map(|n| Agent::new(n, &["3702"]));
+    (tempfile::tempdir().unwrap(), Hub::open(), agents, Default::default())
+}
+
 /// Proves R-OLDER-2.
 #[test]
 fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_more() {
@@ -48,10 +54,8 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
 /// Proves R-OLDER-3.
 #[test]
 fn what_comes_back_in_another_order_than_it_was_done_in_stands_all_the_same() {
-    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let (copies, mut hub, [mut agent, other], [mut told, mut others]) = two_devices();
     let copy = copies.path().join("copy");
-    let (mut agent, other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
-    let (mut told, mut others) = (Told::default(), Told::default());
     hub.tell(&agent, &mut told);
     hub.tell(&other, &mut others);
     let mut hub = hub.copy(&copy);
@@ -86,10 +90,8 @@ fn what_comes_back_in_another_order_than_it_was_done_in_stands_all_the_same() {
 /// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn a_hub_that_came_back_older_never_decides_what_an_agent_has_seen_decided() {
-    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let (copies, mut hub, [mut agent, other], [mut told, mut others]) = two_devices();
     let copy = copies.path().join("copy");
-    let (mut agent, other) = (Agent::new(1, &["3702"]), Agent::new(2, &["3702"]));
-    let (mut told, mut others) = (Told::default(), Told::default());
     let sheet = sheet(&mut agent);
     hub.take_all(&agent);
     hub.tell(&agent, &mut told);
