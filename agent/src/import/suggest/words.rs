@@ -119,7 +119,7 @@ pub(super) fn names_a_currency(name: &str) -> bool {
     let name = normal(name);
     let holds =
         |word: &&str| if word.is_ascii() { padded(&name).contains(&padded(word)) } else { name.contains(*word) };
-    CURRENCIES.iter().chain(&["curr"]).any(|word| holds(&word))
+    CURRENCIES.iter().chain(&["curr"]).any(holds)
 }
 
 /// Whether a column's name says that it numbers the lines of a document.
