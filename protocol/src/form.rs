@@ -202,20 +202,43 @@ fn unit_named(text: &str) -> Option<&str> {
     (is_unit && !text.is_empty()).then_some(text)
 }
 
-/// `19.99`, `19.99 CNY`, `CNY 19.99`, `¥19.99`.
+/// `19.99`, `19.99 CNY`, `CNY 19.99`, `¥19.99`, `€19.99`; `$19.99` only where the reading says whose dollar it is.
 fn money(text: &str, reading: &Reading<'_>) -> Option<Value> {
-    let yuan = text.strip_prefix(['¥', '￥']).map(|rest| (rest.trim(), "CNY"));
+    let told = reading.unit.map(currency);
+    let symbol = || {
+        let symbol = text.chars().next().filter(|first| matches!(first, '¥' | '￥' | '€' | '£' | '$'))?;
+        let (sign, number) = text.split_at(symbol.len_utf8());
+        let is_told = sign == "$" || told.as_deref() == Some("JPY");
+        Some((number.trim(), if is_told { told.as_deref()? } else { sign }))
+    };
     let code = || {
         let (before, after) = text.split_once(' ')?;
         before.bytes().all(|byte| byte.is_ascii_uppercase()).then_some((after.trim(), before))
     };
-    let (number, currency) = yuan.or_else(code).unwrap_or_else(|| decimal::split_unit(text));
-    let currency = match currency {
-        "" => reading.unit.unwrap_or(DEFAULT_CURRENCY),
-        "元" => "CNY",
-        currency => currency,
+    let (number, named) = symbol().or_else(code).unwrap_or_else(|| decimal::split_unit(text));
+    let currency = match named {
+        "" => told.unwrap_or(DEFAULT_CURRENCY.into()),
+        named => currency(named),
     };
-    decimal::parse(number, 2).map(|minor| Value::measured(minor, currency))
+    decimal::parse(number, 2).map(|minor| Value::measured(minor, &currency))
+}
+
+/// A currency's code, by whichever usual name: `RMB`, `元` and `人民币` are `CNY`. Other texts stay as they are, in capitals
+/// where they could be codes.
+pub fn currency(name: &str) -> Cow<'_, str> {
+    let name = name.trim();
+    Cow::Borrowed(match name {
+        "元" | "圆" | "人民币" | "人民币元" | "¥" | "￥" | "RMB" | "rmb" => "CNY",
+        "美元" | "US$" => "USD",
+        "欧元" | "€" => "EUR",
+        "英镑" | "£" => "GBP",
+        "日元" | "日圆" => "JPY",
+        "港元" | "港币" | "HK$" => "HKD",
+        code if code.len() == 3 && code.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            return Cow::Owned(code.to_ascii_uppercase());
+        }
+        other => other,
+    })
 }
 
 fn flag(text: &str) -> Option<bool> {

@@ -148,7 +148,8 @@ fn report(wanted: &Wanted, summary: &Summary, error: Option<&anyhow::Error>) -> 
             None if summary.dry_run => "a real run writes them to a rejects file".to_owned(),
             None => "their rejects file could not be written".to_owned(),
         };
-        let _ = writeln!(std::io::stderr().lock(), "error: {} rows were not taken; {place}", summary.rejected);
+        let (rejected, columns) = (summary.rejected, summary.rejected_in_short());
+        let _ = writeln!(std::io::stderr().lock(), "error: {rejected} rows were not taken: {columns}; {place}");
     }
     if wanted.json {
         let mut json = serde_json::to_value(summary)?;

@@ -90,6 +90,11 @@ impl<'a> Clerk<'a> {
 
     fn reject(&mut self, item: &Item, bad: &BadCell) -> Result<(), ImportError> {
         self.summary.rejected += 1;
+        let column = if bad.column.starts_with(CHARACTER) { "" } else { &bad.column };
+        match self.summary.rejected_by.get_mut(column) {
+            Some(count) => *count += 1,
+            None => drop(self.summary.rejected_by.insert(column.to_owned(), 1)),
+        }
         if self.summary.rejected <= TOLD {
             let (file, line) = (self.order.file.display(), item.line);
             let column = bad.column.strip_prefix(CHARACTER).map_or_else(|| format!("'{}'", bad.column), str::to_owned);

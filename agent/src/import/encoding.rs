@@ -21,15 +21,30 @@ pub fn guess(sample: &[u8]) -> &'static Encoding {
     if bad > good && is_plausible_gbk(sample) { GB18030 } else { UTF_8 }
 }
 
-/// Whether a file that is said to be in `encoding` is UTF-8: all of its sample reads so, and there is more than ASCII. Of
-/// GBK's double bytes some are UTF-8 too, but not of three bytes each.
-pub fn is_told_wrongly(sample: &[u8], encoding: &'static Encoding) -> bool {
-    let is_single_byte = encoding.is_single_byte();
-    let is_double_byte = [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding);
+/// What a file is that is said to be in `encoding` and is in another; none where `encoding` may be right.
+///
+/// A few damaged rows change nothing. Some of GBK's double bytes are UTF-8 of two bytes too, but hardly ever all of them,
+/// and hardly one in two is part of three. Latin-1 has its accented letters one by one, between ASCII letters.
+pub fn told_wrongly(sample: &[u8], encoding: &'static Encoding) -> Option<&'static str> {
     let (good, bad) = utf8_characters(sample);
-    let has_long = || String::from_utf8_lossy(sample).chars().any(|c| c.len_utf8() == 3 && c != '\u{fffd}');
-    bad == 0 && good > 0 && (is_single_byte || is_double_byte && has_long())
+    if [encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding) {
+        // Delimiters and line ends have a NUL there.
+        return (!sample.contains(&0)).then(|| if bad > good { "no UTF-16" } else { "UTF-8" });
+    }
+    if encoding.is_single_byte() && good > bad {
+        return Some("UTF-8");
+    }
+    if [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding) && good > bad {
+        let text = String::from_utf8_lossy(sample);
+        let long = text.chars().filter(|c| c.len_utf8() == 3 && *c != char::REPLACEMENT_CHARACTER).count();
+        return (long > bad || bad == 0 && good >= FEW_CHARACTERS).then_some("UTF-8");
+    }
+    let is_latin = encoding == encoding_rs::WINDOWS_1252;
+    (is_latin && bad >= FEW_CHARACTERS && is_plausible_gbk(sample)).then_some("GBK")
 }
+
+/// Fewer characters beyond ASCII than these may be anything.
+const FEW_CHARACTERS: usize = 6;
 
 /// Characters beyond ASCII that are UTF-8, and places that are not. The sample may end within a character.
 fn utf8_characters(sample: &[u8]) -> (usize, usize) {
@@ -98,17 +113,28 @@ mod tests {
     }
 
     #[test]
-    fn utf_8_is_noticed_where_a_map_says_otherwise() {
-        let check = |sample: &[u8], name: &str, expected: bool| {
-            assert_eq!(is_told_wrongly(sample, named(name).unwrap()), expected, "{name} {sample:?}");
+    fn what_a_map_says_wrongly_is_noticed() {
+        let check = |sample: &[u8], name: &str, expected: Option<&str>| {
+            assert_eq!(told_wrongly(sample, named(name).unwrap()), expected, "{name} {sample:?}");
         };
-        check("Zündkerze".as_bytes(), "latin-1", true);
-        check(b"Z\xfcndkerze", "latin-1", false);
-        check(b"plain", "latin-1", false);
-        check("滤芯".as_bytes(), "gbk", true);
-        check(&encoding_rs::GBK.encode("滤芯").0, "gbk", false);
-        check("滤芯".as_bytes(), "utf-8", false);
-        check(&encoding_rs::GBK.encode("模").0, "gbk", false);
+        let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
+        let utf_8 = Some("UTF-8");
+        check("Zündkerze".as_bytes(), "latin-1", utf_8);
+        check(b"Z\xfcndkerze", "latin-1", None);
+        check(b"plain", "latin-1", None);
+        check(&gbk("漏油,复查"), "latin-1", None);
+        check(&gbk("漏油,复查,漏油"), "latin-1", Some("GBK"));
+        check("滤芯".as_bytes(), "gbk", utf_8);
+        check(&["滤芯,机油".as_bytes(), b",\xff"].concat(), "gbk", utf_8);
+        check(&[&gbk("城东站漏油"), "滤".as_bytes()].concat(), "gbk", None);
+        check("Société générale à Genève, Zürich".as_bytes(), "gbk", utf_8);
+        check("Привет".as_bytes(), "gbk", utf_8);
+        check(&gbk("滤芯"), "gbk", None);
+        check(&gbk("模"), "gbk", None);
+        check("滤芯".as_bytes(), "utf-8", None);
+        check(b"a,b\n", "utf-16le", utf_8);
+        check(b"a\0,\0b\0", "utf-16le", None);
+        check(&gbk("城东站"), "utf-16le", Some("no UTF-16"));
     }
 
     #[test]

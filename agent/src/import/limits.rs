@@ -3,6 +3,9 @@
 /// How much of a file is looked at to tell its encoding, delimiter and width. Real headers and 100 rows fit.
 pub const SAMPLE_BYTES: usize = 64 * 1024;
 
+/// How far a file that begins in ASCII is searched for other text, to tell its encoding: a second of reading, at most.
+pub const SEARCH_BYTES: usize = 256 * 1024 * 1024;
+
 /// Bytes asked of a file at a time. Larger reads gain nothing measurable.
 pub const READ_BYTES: usize = 64 * 1024;
 

@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, GB18030};
 use jiff::civil;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::de::DeTable;
 use waystation_protocol::kind::Kind;
 
@@ -29,9 +29,10 @@ pub struct Map {
     pub sheet: Option<String>,
     /// One character; detected among comma, tab and semicolon where absent.
     pub delimiter: Option<char>,
-    /// Whether the first row names the columns. Without a header they are called `#1`, `#2` …
-    #[serde(default = "yes")]
-    pub header: bool,
+    /// The line of the row that names the columns, which may also be given as `true` for the first row that is not blank;
+    /// what stands above it is passed over. 0, or `false`, is a table without a header: its columns are called `#1`, `#2` …
+    #[serde(default = "first_line", deserialize_with = "header_line")]
+    pub header: usize,
     /// The IANA time zone of dates and times; the site's where absent.
     pub time_zone: Option<String>,
     /// The namespace of row identities; the kind where absent. Rows of two sources never count as duplicates.
@@ -210,7 +211,7 @@ impl Map {
             encoding: None,
             delimiter: None,
             sheet: None,
-            header: true,
+            header: 1,
             time_zone: None,
             source: None,
             key: Vec::new(),
@@ -342,8 +343,21 @@ fn decoded(bytes: Vec<u8>, path: &Path) -> Result<String, MapError> {
     })
 }
 
-fn yes() -> bool {
-    true
+fn first_line() -> usize {
+    1
+}
+
+fn header_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "header is true, false, or the number of the line that names the columns")]
+    enum Header {
+        Is(bool),
+        Line(usize),
+    }
+    Ok(match Header::deserialize(deserializer)? {
+        Header::Is(is) => usize::from(is),
+        Header::Line(line) => line,
+    })
 }
 
 /// What is wrong with a date format. What it prints of a date it must read again, the date at least.

@@ -3,6 +3,7 @@
 //! Rows travel in chunks, one commit each. Good rows are captured whatever else the file holds; what is not taken
 //! goes to the rejects file. How chunks are captured is the caller's: in this process, or through a running agent.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub struct Summary {
     pub skipped: u64,
     /// Rows not taken.
     pub rejected: u64,
+    /// How many of them for which column; the empty name is the row as a whole.
+    pub rejected_by: BTreeMap<String, u64>,
     /// Where they are.
     pub rejects_file: Option<PathBuf>,
     /// How long it took.
@@ -154,6 +157,15 @@ impl Summary {
         let Summary { rows, captured, duplicate, skipped, rejected, .. } = self;
         let verb = if self.dry_run { "would be captured" } else { "captured" };
         format!("{rows} rows: {captured} {verb}, {duplicate} imported before, {skipped} skipped, {rejected} rejected")
+    }
+
+    /// For which columns rows were rejected and how often, the most frequent first.
+    pub fn rejected_in_short(&self) -> String {
+        let mut columns: Vec<(&String, &u64)> = self.rejected_by.iter().collect();
+        columns.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let named =
+            |name: &str| if name.is_empty() { "the row as a whole".to_owned() } else { format!("column '{name}'") };
+        columns.iter().map(|(name, count)| format!("{count} for {}", named(name))).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -200,6 +200,7 @@ fn a_dry_run_captures_nothing_and_writes_nothing() {
     let file = bench.file("scores.csv", "ID,Site,Score\n1,a,7\n2,a,x\n");
     let summary = bench.import(&file, MAP, true).unwrap();
     assert!(summary.dry_run);
+    assert_eq!(summary.rejected_in_short(), "1 for column 'Score'");
     assert_eq!((summary.captured, summary.rejected, summary.rejects_file), (1, 1, None));
     assert!(bench.seen.is_empty() && !bench.folder.path().join("scores.rejects.csv").exists());
 }

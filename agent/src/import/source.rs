@@ -4,7 +4,7 @@
 //! Other encodings are transcoded; what cannot be read becomes U+FFFD, which `rows` finds in the same way.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,8 @@ use encoding_rs::{CoderResult, Decoder, Encoding};
 use flate2::read::MultiGzDecoder;
 
 use super::encoding;
-use super::limits::READ_BYTES;
 pub use super::limits::SAMPLE_BYTES;
+use super::limits::{READ_BYTES, SEARCH_BYTES};
 use super::packed::MAGIC;
 use super::sheet::has_magic;
 
@@ -75,11 +75,13 @@ pub enum SourceError {
     },
     /// The map names an encoding that would garble it.
     #[error(
-        "{path} is UTF-8 and not {named}, as the map says: its text would come in garbled; take `encoding` out of the map"
+        "{path} is {found} and not {named}, as the map says: its text would come in garbled; take `encoding` out of the map"
     )]
-    Utf8 {
+    ToldWrongly {
         /// The file.
         path: PathBuf,
+        /// What it is.
+        found: &'static str,
         /// The map's encoding.
         named: String,
     },
@@ -115,7 +117,8 @@ impl Source {
         }
         let bytes_read = Arc::new(AtomicU64::new(0));
         let file = Counted { inner: File::open(path).map_err(io)?, read: Arc::clone(&bytes_read) };
-        let mut source = Source::decode(BufReader::with_capacity(SAMPLE_BYTES, file), named, path)?;
+        let file = BufReader::with_capacity(SAMPLE_BYTES, file);
+        let mut source = Source::begin(file, named, path, metadata.is_file())?;
         source.bytes_total = metadata.len();
         source.bytes_read = bytes_read;
         Ok(source)
@@ -123,6 +126,16 @@ impl Source {
 
     /// Decodes any reader; `path` only names it in errors.
     pub fn decode(reader: impl Read + Send + 'static, named: Option<&str>, path: &Path) -> Result<Source, SourceError> {
+        Source::begin(reader, named, path, false)
+    }
+
+    /// Begins to read; where `path` can be read once more, all of it may be looked at for its encoding.
+    fn begin(
+        reader: impl Read + Send + 'static,
+        named: Option<&str>,
+        path: &Path,
+        is_file: bool,
+    ) -> Result<Source, SourceError> {
         let io = |source| SourceError::Io { path: path.to_owned(), source };
         let (magic, reader) = peek(reader, 4).map_err(io)?;
         refuse_workbook(&magic, path)?;
@@ -131,9 +144,12 @@ impl Source {
             if is_packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
         let (sample, mut reader) = peek(plain, SAMPLE_BYTES).map_err(io)?;
         refuse_workbook(&sample, path)?;
-        let encoding = choose(&sample, named)?;
-        if let Some(named) = named.filter(|_| encoding::is_told_wrongly(&sample, encoding)) {
-            return Err(SourceError::Utf8 { path: path.to_owned(), named: named.to_owned() });
+        let is_telling = !is_file || !sample.is_ascii() || sample.len() < SAMPLE_BYTES;
+        let later = if is_telling { None } else { first_foreign(path, is_packed).map_err(io)? };
+        let telling = later.as_deref().unwrap_or(&sample);
+        let encoding = choose(telling, named)?;
+        if let (Some(named), Some(found)) = (named, encoding::told_wrongly(telling, encoding)) {
+            return Err(SourceError::ToldWrongly { path: path.to_owned(), found, named: named.to_owned() });
         }
         let bom = Encoding::for_bom(&sample).map_or(0, |(_, length)| length);
         if sample.len() == bom {
@@ -182,6 +198,29 @@ fn choose(sample: &[u8], named: Option<&str>) -> Result<&'static Encoding, Sourc
     let Some(name) = named else { return Ok(encoding::guess(sample)) };
     let encoding = encoding::named(name).ok_or_else(|| SourceError::Encoding(name.to_owned()))?;
     Ok(Encoding::for_bom(sample).map_or(encoding, |(marked, _)| marked))
+}
+
+/// A sample of the first text beyond ASCII, where a file begins with much that is ASCII in every encoding.
+fn first_foreign(path: &Path, is_packed: bool) -> io::Result<Option<Vec<u8>>> {
+    let file = BufReader::with_capacity(READ_BYTES, File::open(path)?);
+    let mut reader: Box<dyn BufRead> =
+        if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
+    let mut passed = 0;
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() || passed > SEARCH_BYTES {
+            return Ok(None);
+        }
+        let foreign = bytes.iter().position(|byte| !byte.is_ascii());
+        let ascii = foreign.unwrap_or(bytes.len());
+        passed += ascii;
+        reader.consume(ascii);
+        if foreign.is_some() {
+            let mut sample = Vec::new();
+            reader.take(SAMPLE_BYTES as u64).read_to_end(&mut sample)?;
+            return Ok(Some(sample));
+        }
+    }
 }
 
 /// A reader whose first bytes were looked at and are given again.
@@ -326,6 +365,36 @@ mod tests {
     }
 
     #[test]
+    fn a_files_encoding_is_told_by_its_first_text_that_is_not_ascii() {
+        let folder = tempfile::tempdir().unwrap();
+        let ascii = b"plain,ascii\n".repeat(SAMPLE_BYTES / 6);
+        let (gbk, _, _) = encoding_rs::GBK.encode("漏油,复查,城东站\n");
+        for (name, rest, named, expected) in [
+            ("a.csv", gbk.as_ref(), None, Ok("gb18030")),
+            ("b.csv", "漏油,复查\n".as_bytes(), None, Ok("UTF-8")),
+            ("c.csv", "漏油,复查\n".as_bytes(), Some("gbk"), Err("UTF-8 and not gbk")),
+            ("d.csv", gbk.as_ref(), Some("latin-1"), Err("GBK and not latin-1")),
+            ("e.csv", b"plain\n".as_slice(), Some("gbk"), Ok("GBK")),
+        ] {
+            let path = folder.path().join(name);
+            let bytes = [ascii.as_slice(), rest].concat();
+            std::fs::write(&path, &bytes).unwrap();
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gz.write_all(&bytes).unwrap();
+            let packed = folder.path().join(format!("{name}.gz"));
+            std::fs::write(&packed, gz.finish().unwrap()).unwrap();
+            for path in [path, packed] {
+                let opened =
+                    Source::open(&path, named).map(|source| source.encoding).map_err(|error| error.to_string());
+                match expected {
+                    Ok(encoding) => assert_eq!(opened.as_deref(), Ok(encoding), "{name}"),
+                    Err(part) => assert!(opened.as_ref().is_err_and(|error| error.contains(part)), "{opened:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_says_what_to_do() {
         assert!(matches!(text(b"", None), Err(SourceError::Empty(_))));
         assert!(matches!(text(b"\xef\xbb\xbf", None), Err(SourceError::Empty(_))));
@@ -336,7 +405,7 @@ mod tests {
         assert!(matches!(text(&gz.finish().unwrap(), None), Err(SourceError::Archive(_))));
         assert!(matches!(text(b"a\0b\0", None), Err(SourceError::Binary { byte: 2, .. })));
         assert!(matches!(text(b"\0a\0b", None), Err(error) if error.to_string().contains("utf-16be")));
-        assert!(matches!(text("1,滤芯".as_bytes(), Some("gbk")), Err(SourceError::Utf8 { .. })));
+        assert!(matches!(text("1,滤芯".as_bytes(), Some("gbk")), Err(SourceError::ToldWrongly { .. })));
         assert!(matches!(text(b"x", Some("klingon")), Err(SourceError::Encoding(_))));
         assert!(matches!(Source::open(Path::new("/tmp"), None), Err(SourceError::Folder(_))));
         assert!(matches!(Source::open(Path::new("/no/such"), None), Err(SourceError::Io { .. })));

@@ -64,8 +64,8 @@ pub enum SuggestError {
     },
     /// Nothing fits.
     #[error(
-        "{file}: its columns fit no kind of document ({columns}): if a title stands above its header, take that away; \
-         else name the kind that is meant with --kind: {known}"
+        "{file}: its columns fit no kind of document ({columns}): if a title stands above its header, take that away, or \
+         say in a map on which line the header stands (header = 3); else name the kind that is meant with --kind: {known}"
     )]
     NoFit {
         /// The file.
@@ -194,7 +194,11 @@ fn report(candidates: &[Candidate], plan: &Plan, seen: &Seen, name: &str) -> Vec
         b';' => "semicolons",
         _ => "another delimiter",
     };
-    let header = if seen.header { "a header" } else { "no header" };
+    let header = match (seen.header, seen.header_line) {
+        (false, _) => "no header".to_owned(),
+        (true, 1) => "a header".to_owned(),
+        (true, line) => format!("a header on line {line}"),
+    };
     let (columns, rows) = (seen.columns.len(), seen.rows.len() + seen.torn);
     let all = if seen.is_whole { ", all there are" } else { "" };
     let form = match (seen.encoding, &seen.sheet) {
@@ -223,7 +227,11 @@ fn decisions(plan: &Plan, seen: &Seen) -> Vec<String> {
     let rows = seen.rows.len() + seen.torn;
     let mut lines = Vec::new();
     if seen.torn > 0 {
-        let cure = if seen.torn * 2 > rows { ": take away a title above it, or mend the quotes" } else { "" };
+        let cure = if seen.torn * 2 > rows {
+            ": say on which line the header stands (header = 3), or mend the quotes"
+        } else {
+            ""
+        };
         lines.push(format!(
             "  {} of {rows} rows do not have as many cells as the header and go to the rejects{cure}",
             seen.torn

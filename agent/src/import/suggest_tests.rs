@@ -229,6 +229,32 @@ A-3\t1G4AH59H45G118341\t2025-03-02\tFixed\t7
 }
 
 #[test]
+fn a_title_above_the_header_is_passed_over() {
+    let table = "单号,网点,数量,配件,出库日期\nC1,城东,2,P7,2024-05-01\nC2,城东,1,P8,2024-05-02\n";
+    for title in ["2024年出库明细\n", "2024年出库明细,,,,\n,,,,\n"] {
+        let suggestion = of("t.csv", format!("{title}{table}").as_bytes());
+        let line = 1 + title.lines().count();
+        let header = format!("header = {line} # what stands above it is passed over");
+        check(&suggestion, "stock_movement", &[&header, "item = { column = \"配件\" }"]);
+        assert!(suggestion.report[0].contains(&format!("a header on line {line}")), "{:?}", suggestion.report);
+    }
+    check(&of("t.csv", table.as_bytes()), "stock_movement", &["item = { column = \"配件\" }"]);
+}
+
+#[test]
+fn a_column_that_tells_rows_apart_is_offered_whatever_it_is_called() {
+    let mut text = String::from("Sendungsnr.,Inhalt,Anzahl,Warenwert,Bemerkung\n");
+    for number in 0..30 {
+        text += &format!("S{number},Brief,{},12.50,\n", number % 3);
+    }
+    check(&of("t.csv", text.as_bytes()), "delivery_item", &["key = [\"Sendungsnr.\"]"]);
+    let text = text.replace("Sendungsnr.", "Schlüssel");
+    let offer = "# ! key = [\"Schlüssel\"] if that is the document's own number: no value twice";
+    let due = "# ! no column says when it was due: none would count as on time or late";
+    check(&of("t.csv", text.as_bytes()), "delivery_item", &[offer, due]);
+}
+
+#[test]
 fn what_fits_no_kind_is_refused_unless_a_kind_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("climate.csv");

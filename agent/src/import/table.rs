@@ -34,7 +34,7 @@ pub enum TableError {
         source: io::Error,
     },
     /// There is nothing but blank lines.
-    #[error("{0} holds only blank lines: check that the export that made it was finished")]
+    #[error("{0} holds only blank lines, or none from its header on: check that the export that made it was finished")]
     Blank(PathBuf),
     /// The header itself is a bad row.
     #[error("{path}, line {line}, column {column}, in the header: {reason}")]
@@ -50,12 +50,14 @@ pub enum TableError {
     },
     /// Two columns have one name.
     #[error(
-        "{path}, line 1: columns {first} and {second} are both named '{name}': rename one, or set header = false and \
-         remove the first line"
+        "{path}, line {line}: columns {first} and {second} are both named '{name}': rename one, or set header = false and \
+         remove this line"
     )]
     Duplicate {
         /// The file.
         path: PathBuf,
+        /// The header's line.
+        line: u64,
         /// Their name.
         name: String,
         /// The first column's number, from 1.
@@ -144,11 +146,12 @@ impl Table<Source> {
 
     /// Reads the header of a sheet. Its rejects have the map's delimiter, with which they are read again.
     pub fn of_sheet(mut rest: Sheet, path: &Path, map: &Map) -> Result<Table<Source>, TableError> {
-        let sample = if map.header { 1 } else { SAMPLE_ROWS };
+        let sample = if map.header > 0 { 1 } else { SAMPLE_ROWS };
         let broken = |line, source| TableError::Read { path: path.to_owned(), line, source };
         let mut seen = Vec::new();
         while seen.len() < sample {
             match rest.next_row() {
+                Ok(Some(row)) if (row.line as usize) < map.header => {}
                 Ok(Some(row)) => seen.push(row),
                 Ok(None) => break,
                 Err(source) => return Err(broken(rest.line(), source)),
@@ -172,7 +175,7 @@ impl Table<Source> {
             is_rejects: false,
             pending: None,
         };
-        if map.header {
+        if map.header > 0 {
             table.name_by_sheet()?;
         }
         if let Lines::Sheet { places, .. } = &mut table.rows {
@@ -183,32 +186,37 @@ impl Table<Source> {
 }
 
 impl<R: Read> Table<R> {
-    /// Begins with the first row; without a header, rows are `width` cells wide.
+    /// Begins with the row on line `header`; without one, with the first row, and rows are `width` cells wide.
     fn begin(
         mut rows: Rows<R>,
         path: &Path,
         delimiter: u8,
-        header: bool,
+        header: usize,
         width: usize,
     ) -> Result<Table<R>, TableError> {
-        if !header {
+        if header == 0 {
             rows.expect_columns(width);
         }
-        let first = match rows.next_row() {
-            Ok(first) => first.ok_or_else(|| TableError::Blank(path.to_owned()))?,
-            Err(source) => return Err(TableError::Read { path: path.to_owned(), line: rows.line(), source }),
+        let mut next = || match rows.next_row() {
+            Ok(row) => row.ok_or_else(|| TableError::Blank(path.to_owned())),
+            Err(source) => Err(TableError::Read { path: path.to_owned(), line: rows.line(), source }),
         };
+        let line = |row: &Result<Row, BadRow>| row.as_ref().map_or_else(|bad| bad.row_line, |row| row.line);
+        let mut first = next()?;
         let is_rejects = matches!(&first, Ok(row) if row.cells.ends_with(&ADDED.map(str::to_owned)));
+        while !is_rejects && line(&first) < header as u64 {
+            first = next()?;
+        }
         let rows = Lines::Text(rows);
         let mut table =
             Table { rows, path: path.to_owned(), columns: Vec::new(), delimiter, is_rejects, pending: None };
-        if !header && !is_rejects {
+        if header == 0 && !is_rejects {
             table.columns = numbered(width);
             table.pending = Some(first);
             return Ok(table);
         }
         match first {
-            Ok(row) => table.name_columns(row.cells)?,
+            Ok(row) => table.name_columns(row.line, row.cells)?,
             Err(BadRow { line, column, reason, .. }) => {
                 return Err(TableError::Header { path: table.path, line, column, reason });
             }
@@ -216,7 +224,7 @@ impl<R: Read> Table<R> {
         Ok(table)
     }
 
-    fn name_columns(&mut self, cells: Vec<String>) -> Result<(), TableError> {
+    fn name_columns(&mut self, line: u64, cells: Vec<String>) -> Result<(), TableError> {
         if let Lines::Text(rows) = &mut self.rows {
             rows.expect_columns(cells.len());
         }
@@ -229,7 +237,7 @@ impl<R: Read> Table<R> {
             };
             if let Some(first) = self.index(&name) {
                 let (first, second) = (first + 1, index + 1);
-                return Err(TableError::Duplicate { path: self.path.clone(), name, first, second });
+                return Err(TableError::Duplicate { path: self.path.clone(), line, name, first, second });
             }
             self.columns.push(name);
         }
@@ -247,7 +255,7 @@ impl<R: Read> Table<R> {
             let reason = format!("cell {}{line} {reason}", letters(column));
             return Err(TableError::Header { path: self.path.clone(), line, column: column as u64 + 1, reason });
         }
-        self.name_columns(cells)
+        self.name_columns(line, cells)
     }
 
     /// The columns' names; `#1`, `#2` … where there is no header or a blank one.
@@ -376,7 +384,7 @@ fn letters(column: usize) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str, header: bool) -> Result<Vec<String>, TableError> {
+    fn read(text: &str, header: impl std::fmt::Display) -> Result<Vec<String>, TableError> {
         let path = Path::new("f.csv");
         let map = format!("kind = \"x\"\nheader = {header}\nstate = {{ constant = \"s\" }}");
         let map = Map::parse(&map, Path::new("m.toml")).unwrap();
@@ -402,6 +410,15 @@ mod tests {
         assert_eq!(read("a, b ,\n1,2,3\n", true).unwrap(), ["a|b|#3", "1|2|3"]);
         assert_eq!(read("1,2\n3,4\n", false).unwrap(), ["#1|#2", "1|2", "3|4"]);
         assert_eq!(read("a\n1\n", true).unwrap(), ["a", "1"]);
+    }
+
+    #[test]
+    fn a_title_above_the_header_is_passed_over() {
+        let text = "Repairs of 2024\n,\n\na,b\n1,2\n";
+        assert_eq!(read(text, 4).unwrap(), ["a|b", "1|2"]);
+        assert_eq!(read("a,b\n1,2\n", 1).unwrap(), ["a|b", "1|2"]);
+        assert_eq!(read(text, 3).unwrap()[0], "a|b", "a blank line is no header");
+        assert!(matches!(read(text, 6), Err(TableError::Blank(_))));
     }
 
     #[test]

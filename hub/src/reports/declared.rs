@@ -126,8 +126,8 @@ static STOCK: Report = Report {
     name: "stock",
     zh: "库存",
     en: "Stock",
-    about_zh: "截至期末的结存：自最早一笔起全部出入库之和；起始日期不影响结存。按日或按月时为该日、该月末结存。",
-    about_en: "On hand at the period's end: the sum of all movements from the first on, whatever the period's start. By day or month: at its end.",
+    about_zh: "截至期末的结存：自最早一笔起全部出入库之和；起始日期不影响结存。按日或按月时为该日、该月末结存。单位不换算：同一物料应始终用同一单位。",
+    about_en: "On hand at the period's end: the sum of all movements from the first on, whatever the period's start. By day or month: at its end. Units are not converted: an item should keep one.",
     source: Source::Measure(&stock_movement::STOCK),
     keys: &[Key::Site, Key::Of("item")],
     columns: &[Column {

@@ -90,6 +90,27 @@ fn named_formats_replace_the_iso_one() {
 }
 
 #[test]
+fn currencies_are_known_by_their_usual_names() {
+    let zone = shanghai();
+    let check = |text: &str, unit: Option<&str>, expected: Option<(i64, &str)>| {
+        let read = from_text(Type::Money, text, &Reading { zone: &zone, unit, formats: &[] }).ok();
+        assert_eq!(read, expected.map(|(minor, currency)| Value::measured(minor, currency)), "{text} {unit:?}");
+    };
+    for name in ["RMB", "人民币", "元", "¥", "cny"] {
+        check("19.99", Some(name), Some((1999, "CNY")));
+    }
+    check("19.99", Some("美元"), Some((1999, "USD")));
+    check("19.99 usd", None, Some((1999, "USD")));
+    check("RMB 19.99", None, Some((1999, "CNY")));
+    check("€ 19.99", Some("USD"), Some((1999, "EUR")));
+    check("$19.99", Some("hkd"), Some((1999, "HKD")));
+    check("$19.99", None, None);
+    check("¥1999", Some("JPY"), Some((199_900, "JPY")));
+    check("¥1999", Some("USD"), Some((199_900, "CNY")));
+    check("19.99", Some("dollars"), None);
+}
+
+#[test]
 fn json_is_read_by_type() {
     let zone = shanghai();
     for (ty, given, expected) in [

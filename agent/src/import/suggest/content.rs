@@ -268,8 +268,10 @@ fn unit(ty: Type, name: &str) -> Option<String> {
 pub(super) fn unit_column(ty: Type, columns: &[Column]) -> Option<String> {
     let column = columns.iter().find(|column| words::names_units(&column.name, ty))?;
     let is_unit = |cell: &str| {
+        // 单位 is an organisation too.
+        let is_short = ty != Type::Quantity || cell.chars().count() <= if cell.is_ascii() { 8 } else { 4 };
         let reading = Reading { zone: &jiff::tz::TimeZone::UTC, unit: Some(cell), formats: &[] };
-        form::from_text(ty, "1", &reading).is_ok()
+        is_short && form::from_text(ty, "1", &reading).is_ok()
     };
     (column.filled() > 0 && column.values().all(|(cell, _)| is_unit(cell))).then(|| column.name.clone())
 }
@@ -284,14 +286,7 @@ pub(super) fn stated_currency(columns: &[Column]) -> Option<String> {
 fn currency(text: &str) -> Option<String> {
     const KNOWN: &[&str] =
         &["CNY", "USD", "EUR", "GBP", "JPY", "CHF", "HKD", "TWD", "SGD", "KRW", "INR", "RUB", "BRL", "CAD", "AUD"];
-    let text = text.trim();
-    let code = match text {
-        "元" | "人民币" | "RMB" | "rmb" | "¥" => "CNY",
-        "€" => "EUR",
-        "£" => "GBP",
-        text => text,
-    };
-    let code = code.to_ascii_uppercase();
+    let code = form::currency(text).to_ascii_uppercase();
     KNOWN.contains(&code.as_str()).then_some(code)
 }
 

@@ -48,7 +48,7 @@ pub(super) fn of(candidate: &Candidate, seen: &Seen) -> (Vec<String>, Note) {
         return (key, note(format!("together no value twice in {rows} rows")));
     }
     let whole = "so all of a row identifies it, and a corrected row counts as a new one";
-    let text = match (named.first(), nameless(seen)) {
+    let text = match (named.first(), unnamed(seen)) {
         _ if rows == 0 => format!("there are no rows to tell apart, {whole}"),
         (Some((_, index)), _) => format!("{} repeats or is blank, {whole}", quoted(&seen.columns[*index].name)),
         (None, Some(column)) => {
@@ -77,10 +77,12 @@ fn is_unique(seen: &Seen, names: &[String]) -> bool {
         })
 }
 
-/// In a table without a header, a column that could be a number, and holds no people.
-fn nameless(seen: &Seen) -> Option<&Column> {
+/// A column that could be a number, whatever it is called, and holds no people.
+fn unnamed(seen: &Seen) -> Option<&Column> {
     let could_be = |column: &&Column| {
-        column.is_unique() && !column.looks.is_dates && !column.values().any(|(value, _)| private::is_personal(value))
+        let holds_people =
+            || words::is_personal(&column.name) || column.values().any(|(value, _)| private::is_personal(value));
+        column.is_unique() && !column.looks.is_dates && !holds_people()
     };
-    seen.columns.iter().filter(|_| !seen.header).find(could_be)
+    seen.columns.iter().find(could_be)
 }

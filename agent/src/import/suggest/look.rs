@@ -9,6 +9,7 @@ use super::SuggestError;
 use super::content::{self, Looks};
 use super::words::{self, Dictionary};
 use crate::import::map::Map;
+use crate::import::rows::{BadRow, Row};
 use crate::import::sheet::{Sheet, is_workbook};
 use crate::import::source::Source;
 use crate::import::table::Table;
@@ -18,6 +19,9 @@ pub(super) const ROWS: usize = 1000;
 
 /// What text is taken for that is no other: every byte is a character of it.
 pub(super) const LATIN: &str = "latin-1";
+
+/// Rows of a title above a header, at most.
+const MOST_TITLES: usize = 6;
 
 /// Text looked at, in bytes: a thousand rows may be a gigabyte.
 const BYTES: usize = 8 * 1024 * 1024;
@@ -35,8 +39,10 @@ pub(super) struct Seen {
     pub(super) is_latin: bool,
     /// Rows that are totals, not documents, and are left out of `rows`: a column's place, and the cell that says so.
     pub(super) totals: Vec<(usize, String)>,
-    /// Whether the first row names the columns.
+    /// Whether a row names the columns.
     pub(super) header: bool,
+    /// On which line it stands.
+    pub(super) header_line: usize,
     pub(super) columns: Vec<Column>,
     /// The rows that could be split.
     pub(super) rows: Vec<Vec<String>>,
@@ -44,6 +50,8 @@ pub(super) struct Seen {
     pub(super) torn: usize,
     /// Whether the very first could not.
     is_first_torn: bool,
+    /// The lines of the first rows, and the cells of each that say something; none of a row that could not be split.
+    heads: Vec<(u64, Vec<String>)>,
     /// Whether there were no more.
     pub(super) is_whole: bool,
 }
@@ -83,46 +91,66 @@ pub(super) fn look(path: &Path, sheet: Option<&str>, dictionary: &Dictionary) ->
     if is_pipe {
         return Err(SuggestError::Pipe(path.to_owned()));
     }
-    let bare = read(path, sheet, false)?;
-    if has_header(&bare, dictionary) { read(path, sheet, true) } else { Ok(bare) }
+    let bare = read(path, sheet, 0)?;
+    match titled_header(&bare, dictionary) {
+        Some(line) => read(path, sheet, line),
+        None if has_header(&bare, dictionary) => read(path, sheet, 1),
+        None => Ok(bare),
+    }
 }
 
-fn read(path: &Path, sheet: Option<&str>, header: bool) -> Result<Seen, SuggestError> {
+/// The line of a header that titles stand above: rows of one cell, or torn ones, and then one whose cells have the names of
+/// fields.
+fn titled_header(bare: &Seen, dictionary: &Dictionary) -> Option<usize> {
+    let titles = bare.heads.iter().take_while(|(_, cells)| cells.len() < 2).count();
+    let (line, cells) = bare.heads.get(titles).filter(|_| (1..=MOST_TITLES).contains(&titles))?;
+    let known = cells.iter().filter(|cell| words::is_known(cell, dictionary)).count();
+    let is_header = known > 1 && cells.len() * 2 > bare.columns.len();
+    usize::try_from(*line).ok().filter(|_| is_header)
+}
+
+fn read(path: &Path, sheet: Option<&str>, header: usize) -> Result<Seen, SuggestError> {
     // What a map says of the file itself is all that reading needs of one.
     let form = format!("kind = \"\"\nheader = {header}\nstate = {{ constant = \"\" }}");
     let form = Map::parse(&form, path).expect("this map is sound");
     let Opened { mut table, encoding, sheet, other_sheets, is_latin } = open(path, sheet, &form)?;
     let mut totals = Vec::new();
     let (mut rows, mut torn, mut bytes) = (Vec::new(), 0, 0);
-    let (mut is_first_torn, mut is_whole) = (false, false);
+    let (mut is_first_torn, mut is_whole, mut heads) = (false, false, Vec::new());
     while rows.len() + totals.len() + torn < ROWS && bytes < BYTES {
         match table.next_record() {
             Ok(None) => {
                 is_whole = true;
                 break;
             }
-            Ok(Some(record)) => match record.row {
-                Ok(row) if row.cells.iter().all(|cell| cell.trim().is_empty()) => {}
-                Ok(row) => {
-                    bytes += row.cells.iter().map(String::len).sum::<usize>();
-                    match row.cells.iter().position(|cell| words::names_a_total(cell)) {
-                        Some(place) if !rows.is_empty() => totals.push((place, row.cells[place].trim().to_owned())),
-                        _ => rows.push(row.cells),
+            Ok(Some(record)) => {
+                if heads.len() <= MOST_TITLES {
+                    heads.push(head(&record.row));
+                }
+                match record.row {
+                    Ok(row) if row.cells.iter().all(|cell| cell.trim().is_empty()) => {}
+                    Ok(row) => {
+                        bytes += row.cells.iter().map(String::len).sum::<usize>();
+                        match row.cells.iter().position(|cell| words::names_a_total(cell)) {
+                            Some(place) if !rows.is_empty() => totals.push((place, row.cells[place].trim().to_owned())),
+                            _ => rows.push(row.cells),
+                        }
+                    }
+                    Err(bad) => {
+                        is_first_torn |= rows.is_empty() && torn == 0;
+                        bytes += bad.raw.len();
+                        torn += 1;
                     }
                 }
-                Err(bad) => {
-                    is_first_torn |= rows.is_empty() && torn == 0;
-                    bytes += bad.raw.len();
-                    torn += 1;
-                }
-            },
+            }
             // A damage further on does not change what the rows before it say.
             Err(_) if !rows.is_empty() => break,
             Err(error) => return Err(error.into()),
         }
     }
     // A rejects file has its header whatever the map says.
-    let header = header || table.columns().first().is_some_and(|name| name != "#1");
+    let header_line = header.max(1);
+    let header = header > 0 || table.columns().first().is_some_and(|name| name != "#1");
     let columns = columns(table.columns(), &rows);
     let delimiter = table.delimiter();
     Ok(Seen {
@@ -133,12 +161,25 @@ fn read(path: &Path, sheet: Option<&str>, header: bool) -> Result<Seen, SuggestE
         is_latin,
         totals,
         header,
+        header_line,
         columns,
         rows,
         torn,
         is_first_torn,
+        heads,
         is_whole,
     })
+}
+
+/// A row's line, and its cells that say something.
+fn head(row: &Result<Row, BadRow>) -> (u64, Vec<String>) {
+    match row {
+        Ok(row) => {
+            let said = row.cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
+            (row.line, said.map(str::to_owned).collect())
+        }
+        Err(bad) => (bad.row_line, Vec::new()),
+    }
 }
 
 /// A table, and what it was opened from.

@@ -74,6 +74,7 @@ impl Plan {
             entry.notes.extend(remarks::directions(candidate, seen));
         }
         fields.extend(when(candidate, &fields, seen));
+        fields.extend(due(kind, &fields));
         fields.sort_by_key(|entry| fit::targets(kind).iter().position(|target| target.key == entry.key));
         let misfits = candidate.misfits.iter().filter(|(_, target, _)| !matches!(target.place, Place::State));
         fields.extend(misfits.map(|(column, target, fit)| misfit(&seen.columns[*column], &target.key, fit)));
@@ -344,6 +345,19 @@ fn when(candidate: &Candidate, fields: &[Entry], seen: &Seen) -> Option<Entry> {
         date: fit.date,
         null: fit.null,
         notes,
+        ..Entry::default()
+    })
+}
+
+/// `due_at` of a delivery, where no column says it.
+fn due(kind: &Kind, fields: &[Entry]) -> Option<Entry> {
+    let key = waystation_protocol::kind::delivery_item::DUE_AT.name();
+    let is_missing = kind.name == "delivery_item" && !fields.iter().any(|entry| entry.key == key);
+    is_missing.then(|| Entry {
+        key: key.to_owned(),
+        column: Some("…".to_owned()),
+        notes: vec![open("no column says when it was due: none would count as on time or late")],
+        is_off: true,
         ..Entry::default()
     })
 }

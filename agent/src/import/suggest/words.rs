@@ -3,6 +3,7 @@
 //! A word is compared whole first, then as the end of a header (its head noun in English and Chinese alike), then as
 //! any part of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use waystation_protocol::value::Type;
@@ -105,9 +106,22 @@ const CURRENCIES: &[&str] = &["currency", "币种", "币别", "货币", "wahrung
 /// Whether a column's name says that it holds the units of quantities, or the currencies of amounts.
 pub(super) fn names_units(name: &str, ty: Type) -> bool {
     let words: &[&str] = match ty {
-        Type::Quantity => {
-            &["unit", "uom", "unit of measure", "单位", "计量单位", "数量单位", "einheit", "unite", "unidad"]
-        }
+        Type::Quantity => &[
+            "unit",
+            "uom",
+            "um",
+            "u m",
+            "base unit",
+            "unit of measure",
+            "单位",
+            "基本单位",
+            "计量单位",
+            "数量单位",
+            "einheit",
+            "mengeneinheit",
+            "unite",
+            "unidad",
+        ],
         Type::Money => CURRENCIES,
         _ => &[],
     };
@@ -174,8 +188,16 @@ pub(super) fn normal(name: &str) -> String {
         }
         before = character;
     }
-    let word = |word| if ["number", "nr", "num", "numero"].contains(&word) { "no" } else { word };
-    words.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+    words.split_whitespace().map(spelled_out).collect::<Vec<_>>().join(" ")
+}
+
+/// A word with its usual shortening undone: `auftragsnr` is `auftragsnummer`, and any number alone is `no`.
+fn spelled_out(word: &str) -> Cow<'_, str> {
+    match word.strip_suffix("nr") {
+        _ if ["number", "nr", "num", "numero"].contains(&word) => Cow::Borrowed("no"),
+        Some(stem) if stem.len() > 2 => Cow::Owned(format!("{stem}nummer")),
+        _ => Cow::Borrowed(word),
+    }
 }
 
 /// What stands in a header's brackets, or nothing.
@@ -253,6 +275,7 @@ mod tests {
             ("里程（km）", "里程"),
             ("Freight Cost (USD)", "freight cost"),
             ("Empfänger-Nr.", "empfanger no"),
+            ("Auftragsnr.", "auftragsnummer"),
             ("客户ID", "客户 id"),
             ("ＱＴＹ", "qty"),
             ("🚗", ""),

@@ -89,8 +89,10 @@ impl Text {
         self.blank();
         self.line(&format!("kind = {} # {}, {}", string(plan.kind.name), plan.kind.zh, plan.kind.en));
         self.line(&format!("source = {} # keep it for later exports of this table", string(&plan.source)));
-        if !seen.header {
-            self.line("header = false");
+        match (seen.header, seen.header_line) {
+            (false, _) => self.line("header = false"),
+            (true, 1) => {}
+            (true, line) => self.line(&format!("header = {line} # what stands above it is passed over")),
         }
         if seen.is_latin {
             self.notes(&[open("the text is not UTF-8, and hardly GBK: are its accents right as Latin-1?")]);
