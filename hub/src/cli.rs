@@ -1,9 +1,10 @@
 //! The command line: `run`, `site add`, `rebuild`, `quarantine`, `backup`, `restore` and what belongs to them.
 //!
-//! `site add`, `quarantine` and `backup` open the store beside a running hub: SQLite lets a second process read and add
+//! `site add`, `quarantine`, `journals` and `backup` open the store beside a running hub: SQLite lets a second process read and add
 //! a row. `rebuild` and `restore` take the folder for themselves, so the hub must be stopped.
 
 mod backup;
+mod journals;
 mod quarantine;
 
 use std::io::Write as _;
@@ -62,6 +63,15 @@ enum Command {
     Quarantine {
         #[command(subcommand)]
         command: quarantine::QuarantineCommand,
+    },
+    /// Every journal of every agent: marks, where copies branched off, and ranges that are lost; also while the hub runs
+    Journals {
+        /// Of this agent
+        #[arg(long)]
+        agent: Option<AgentId>,
+        /// One JSON array, as GET /api/v1/journals
+        #[arg(long)]
+        json: bool,
     },
     /// Give its downward journal to a session of an agent that another session keeps out; also while the hub runs
     Admit {
@@ -146,6 +156,11 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
             say(format_args!("site {id} is known as {name}"))
         }
         Command::Rebuild => rebuild(&config),
+        Command::Journals { agent, json } => {
+            let mut rows = beside(&config)?.journals()?;
+            rows.retain(|row| agent.is_none_or(|agent| row.agent == agent));
+            say(format_args!("{}", journals::told(&rows, json)?))
+        }
         Command::Admit { agent, session } => match beside(&config)?.admit(agent, session)? {
             Some(session) => say(format_args!("session {session} has the downward journal from its next HELLO on")),
             None => anyhow::bail!("no session of agent {agent} is kept out: nothing to admit"),
@@ -283,6 +298,8 @@ mod tests {
             "restore-report --json",
             "release-restore --by 王芳 --why gone",
             "run --retention-days 30 --require-backup",
+            "journals --json",
+            "journals --agent ffffffff-ffff-8fff-bfff-000000000000",
             "admit --agent ffffffff-ffff-8fff-bfff-000000000000",
             "quarantine list --json --limit 5",
             "quarantine list --site 3702 --state resolved",

@@ -67,6 +67,21 @@ struct Arguments {
     threads: Option<usize>,
 }
 
+impl Arguments {
+    /// Whether something is asked for that can be done.
+    fn check(&self) -> Result<(), &'static str> {
+        let many = self.seeds.max(self.power_cuts);
+        match self.replay {
+            None if many == 0 => Err("nothing to run: name --seeds, --power-cuts, --replay or --list-plants"),
+            None if self.from.checked_add(many).is_none() => {
+                Err("there are no seeds beyond 2^64: begin --from earlier")
+            }
+            Some(_) if many > 0 => Err("--replay runs one schedule alone: leave --seeds and --power-cuts out"),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn find_plant(name: &str) -> Result<Plant, String> {
     Plant::find(name).ok_or_else(|| "no such plant; --list-plants names them".to_owned())
 }
@@ -77,11 +92,15 @@ fn main() -> ExitCode {
         Plant::ALL.iter().for_each(|plant| println!("{}", plant.name()));
         return ExitCode::SUCCESS;
     }
+    if let Err(wrong) = arguments.check() {
+        eprintln!("error: {wrong}");
+        return ExitCode::from(2);
+    }
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let order = |kind, seeds| Order { kind, from: arguments.from, seeds, plant: arguments.plant, threads };
     let mut done = report::Report::default();
     if let Some(seed) = arguments.replay {
-        return report::replay(seed, arguments.plant, true);
+        return report::replay(seed, arguments.plant, true, arguments.json);
     }
     if arguments.seeds > 0 {
         done.add(report::run_all(&order(Kind::Schedules, arguments.seeds)));

@@ -166,7 +166,7 @@ impl Report {
         }
         let first = self.violations.iter().find(|(kind, ..)| *kind == Kind::Schedules);
         if let (Some((_, seed, _)), None) = (first, plant) {
-            replay(*seed, plant, false);
+            replay(*seed, plant, false, false);
         }
         if is_json {
             println!("{}", self.json());
@@ -221,8 +221,8 @@ fn guarded(run: impl FnOnce() -> Result<Tally, Violation>) -> Result<Tally, Viol
 }
 
 /// Runs one seed's schedule again. Where it fails, prints the shortest schedule found that still does, step by step if
-/// `is_full`.
-pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool) -> ExitCode {
+/// `is_full`. With `is_json` the last line is an object as for many seeds.
+pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool, is_json: bool) -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let scratch = scratch();
     let folder = scratch.path();
@@ -232,11 +232,21 @@ pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool) -> ExitCode {
     }
     plant::plant(bug);
     let schedule = Schedule::of(seed);
-    let attempt = |schedule: &Schedule| guarded(|| run::run(schedule, folder, None)).err();
-    let Some(violation) = attempt(&schedule) else {
-        println!("seed {seed}: all invariants held");
-        return ExitCode::SUCCESS;
+    let began = Instant::now();
+    let ran = guarded(|| run::run(&schedule, folder, None));
+    let mut report = Report { seeds: 1, seconds: began.elapsed().as_secs_f64(), ..Report::default() };
+    let violation = match ran {
+        Ok(Tally { virtual_ms, faults }) => {
+            println!("seed {seed}: all invariants held");
+            (report.virtual_ms, report.faults) = (virtual_ms, faults);
+            if is_json {
+                println!("{}", report.json());
+            }
+            return ExitCode::SUCCESS;
+        }
+        Err(violation) => violation,
     };
+    let attempt = |schedule: &Schedule| guarded(|| run::run(schedule, folder, None)).err();
     let short = run::shrink(&schedule, &violation, &attempt);
     let mut trace = Vec::new();
     let last = guarded(|| run::run(&short, folder, Some(&mut trace))).err();
@@ -246,7 +256,11 @@ pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool) -> ExitCode {
     }
     println!("shortened from {} steps to {}, on {} devices:", schedule.steps.len(), short.steps.len(), short.devices);
     short.steps.iter().for_each(|step| println!("  {:?}", step.action));
-    println!("which ends with {}", last.unwrap_or(violation));
+    println!("which ends with {}", last.as_ref().unwrap_or(&violation));
+    if is_json {
+        report.violations.push((Kind::Schedules, seed, violation));
+        println!("{}", report.json());
+    }
     ExitCode::FAILURE
 }
 

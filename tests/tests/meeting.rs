@@ -220,7 +220,7 @@ fn what_was_deleted_before_the_hub_lost_it_is_named() {
     let data = rig.folder.path().join("hub");
     copy_folder(&data, &rig.folder.path().join("older"));
     rig.hub.restart();
-    work("lost", &agent, 3);
+    let lost = work("lost", &agent, 3);
     eventually(SETTLE, "the agent to delete what may be", || {
         let status = clerk::status(&agent.http())?;
         if status["pruned_seq"].as_u64() >= Some(12) { Ok(()) } else { Err(status.to_string()) }
@@ -246,4 +246,17 @@ fn what_was_deleted_before_the_hub_lost_it_is_named() {
         held if held == expected => Ok(()),
         held => Err(format!("{held:?}")),
     });
+    let note = json!({"author": "李娜", "set": {"note_text": "取机延后"}});
+    let noted = agent.http().try_post(&format!("/api/v1/documents/{}/acts/note", lost[0].id), &note);
+    assert_eq!(noted.expect("the agent answers").status, 200, "the agent holds the document");
+    eventually(SETTLE, "what rests on a lost opening to be set aside, for its site to see", || {
+        let open = api::quarantined(&hub)?;
+        match open.as_slice() {
+            [only] if only["site"] == SITE => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let told = process::run("waystation-hub", &["journals", "--data", data.to_str().expect("a plain path")]);
+    let told = String::from_utf8(told.stdout).expect("words");
+    assert!(told.contains("  lost 7..12: deleted at the agent and not here, named "), "{told}");
 }

@@ -135,21 +135,22 @@ impl Folder {
         fs::metadata(self.database()).map_or(0, |meta| meta.blocks() * 512)
     }
 
-    /// How much room there is.
-    pub(super) fn room(&self) -> Result<Room, StoreError> {
-        room(&self.dir)
+    /// Whether there is no room for captures. A reserve that was given up counts as occupied: it is not theirs.
+    pub(super) fn is_short(&self) -> Result<bool, StoreError> {
+        let missing = self.reserve_bytes.saturating_sub(self.held());
+        let Room { used, free } = room(&self.dir)?;
+        Ok(Room { used: used + missing, free: free.saturating_sub(missing) }.is_short())
+    }
+
+    /// Bytes of the reserve that are occupied.
+    fn held(&self) -> u64 {
+        fs::metadata(self.reserve()).map_or(0, |meta| meta.len())
     }
 
     /// Occupies the reserve, if it is not and the room for it is there.
     pub(super) fn occupy_reserve(&self) -> Result<(), StoreError> {
         let path = self.reserve();
-        let held = fs::metadata(&path).map_or(0, |meta| meta.len());
-        if held >= self.reserve_bytes {
-            return Ok(());
-        }
-        let room = self.room()?;
-        let left = Room { used: room.used + self.reserve_bytes, free: room.free.saturating_sub(self.reserve_bytes) };
-        if left.is_short() {
+        if self.held() >= self.reserve_bytes || self.is_short()? {
             return Ok(());
         }
         let written = self.write_reserve(&path);

@@ -188,7 +188,7 @@ impl Store {
         if let Err(error) = folder.occupy_reserve() {
             tracing::warn!(%error, "the reserve could not be taken");
         }
-        let is_short = folder.room()?.is_short();
+        let is_short = folder.is_short()?;
         let total = loaded.progress.head_total;
         let shared = Arc::new(Shared::new(folder.dir(), options, database, loaded, is_short)?);
         let (requests, received) = mpsc::sync_channel(QUEUE);

@@ -328,8 +328,8 @@ impl WriterThread {
             return;
         }
         (self.commits_unlooked, self.total_looked) = (0, total);
-        let is_short = match self.folder.room() {
-            Ok(room) => room.is_short(),
+        let is_short = match self.folder.is_short() {
+            Ok(is_short) => is_short,
             Err(error) => {
                 tracing::warn!(error = %describe(&error), "the disk's room is not known");
                 return;

@@ -2,11 +2,12 @@
 
 use rusqlite::{Connection, params};
 use waystation_protocol::chain::Seq;
+use waystation_protocol::codec;
 use waystation_protocol::down::Fate;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::DocId;
 use waystation_protocol::plant::{Plant, is_planted};
-use waystation_protocol::site::SiteId;
+use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::Timestamp;
 
 use super::draft::Draft;
@@ -125,15 +126,27 @@ impl Draft {
     }
 }
 
+/// The site of an entry whose own nobody knows, since what opened its document is not here: its agent's, if it has one only.
+fn only_site(conn: &Connection, stream: i64) -> Result<Option<SiteId>, StoreError> {
+    let sql = "SELECT stands_for FROM agent JOIN stream ON stream.agent = agent.id WHERE stream.id = ?1";
+    let sites: Vec<u8> = conn.prepare_cached(sql)?.query_row([stream], |row| row.get(0))?;
+    let sites = codec::decode_own(&sites).map_err(|error| StoreError::damaged(error.to_string()))?;
+    Ok(match sites {
+        Sites::Only(sites) => <[SiteId; 1]>::try_from(sites).ok().map(|[site]| site),
+        Sites::All => None,
+    })
+}
+
 /// Writes a slice's part in quarantine within the caller's transaction.
 pub(super) fn write(conn: &Connection, slice: &Slice, now: Timestamp) -> Result<(), StoreError> {
     let insert = "INSERT INTO quarantine (stream, seq, site, document, code, reason, reason_zh, is_parked, since,
                   resolved_at, resolution, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     for row in &slice.set_aside {
+        let only = if row.site.is_none() { only_site(conn, row.stream)? } else { None };
         conn.prepare_cached(insert)?.execute(params![
             row.stream,
             int(row.seq),
-            row.site.as_ref().map(SiteId::as_str),
+            row.site.as_ref().or(only.as_ref()).map(SiteId::as_str),
             row.document.as_ref().map(DocId::as_bytes),
             row.reason.code,
             row.reason.en,

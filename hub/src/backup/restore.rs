@@ -41,6 +41,8 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
     /// Journals of which more is known than the backup holds.
     pub behind: usize,
+    /// Later backups of this hub that lie beside it: agents may have deleted what only these hold.
+    pub newer: Vec<PathBuf>,
 }
 
 /// What was known in the data folder before.
@@ -71,7 +73,7 @@ pub fn restore(
     if is_cut_off(data) {
         let kept = swap(data, now)?;
         let epoch = epoch::read(data)?.map_or(1, |stamp| stamp.epoch);
-        return Ok(Restored { manifest: None, epoch, kept, behind: 0 });
+        return Ok(Restored { manifest: None, epoch, kept, behind: 0, newer: Vec::new() });
     }
     if !is_replacing && [DATABASE, keys::NAME].iter().any(|name| data.join(name).exists()) {
         return Err(BackupError::Occupied { dir: data.to_owned() });
@@ -91,7 +93,23 @@ pub fn restore(
         }
     };
     let kept = swap(data, now)?;
-    Ok(Restored { manifest: Some(manifest), epoch: stamp.epoch, kept, behind })
+    let newer = newer_beside(folder, &manifest);
+    Ok(Restored { manifest: Some(manifest), epoch: stamp.epoch, kept, behind, newer })
+}
+
+/// Backups beside `folder` that say they are later ones of the same hub, the newest first.
+fn newer_beside(folder: &Path, of: &Manifest) -> Vec<PathBuf> {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let beside = folder.parent().and_then(|parent| std::fs::read_dir(parent).ok());
+    let paths = beside.into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut newer: Vec<(i64, PathBuf)> = paths
+        .filter(|path| !is_unfinished(path))
+        .filter_map(|path| Some((Manifest::read(&path).ok()?, path)))
+        .filter(|(manifest, _)| manifest.hub_id == of.hub_id && manifest.taken_at_ms > of.taken_at_ms)
+        .map(|(manifest, path)| (manifest.taken_at_ms, path))
+        .collect();
+    newer.sort_unstable_by(|left, right| right.cmp(left));
+    newer.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Makes the new files ready: copies, the raised epoch, and what is known to have been there.

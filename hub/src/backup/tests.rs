@@ -200,6 +200,7 @@ fn a_restore_refuses_a_running_hub_and_one_it_was_not_told_to_replace() {
     hub.store.close();
     assert!(refusal(false).contains("already holds a hub; with --replace"), "{}", refusal(false));
     let restored = restore(&taken.folder, &data, true, TAKEN, &mut quiet()).unwrap();
+    assert_eq!(restored.newer, Vec::<PathBuf>::new());
     let kept = restored.kept.unwrap();
     assert_eq!(kept, data.join("replaced-2026-09-21T1413Z"));
     assert!(names(&kept).contains(&"hub.sqlite".to_owned()), "{:?}", names(&kept));
@@ -207,6 +208,25 @@ fn a_restore_refuses_a_running_hub_and_one_it_was_not_told_to_replace() {
     std::fs::rename(&taken.folder, &unfinished).unwrap();
     let error = restore(&unfinished, &data, true, TAKEN, &mut quiet()).unwrap_err().to_string();
     assert!(error.ends_with("is no backup: it was not finished"), "{error}");
+}
+
+#[test]
+fn a_restore_names_the_later_backups_beside_it() {
+    let mut agent = agent(1, "3702", 2);
+    let (mut hub, target) = (hub_with(&[&agent]), tempfile::tempdir().unwrap());
+    let folders: Vec<PathBuf> = (0..3)
+        .map(|day| {
+            more(&mut agent, 1);
+            hub.take_all(&agent);
+            back_up(&hub, target.path(), Timestamp(TAKEN.0 + day * 86_400_000)).folder
+        })
+        .collect();
+    hub.store.close();
+    for (index, folder) in folders.iter().enumerate() {
+        let restored = restore(folder, hub.dir.path(), true, TAKEN, &mut quiet()).unwrap();
+        let newer: Vec<PathBuf> = folders[index + 1..].iter().rev().cloned().collect();
+        assert_eq!(restored.newer, newer);
+    }
 }
 
 #[test]

@@ -107,14 +107,26 @@ pub(super) fn restore(config: &Config, folder: &Path, is_replacing: bool, is_jso
     let taken_at = restored.manifest.as_ref().map(|manifest| manifest.taken_at.clone());
     if is_json {
         let (epoch, behind) = (restored.epoch, restored.behind);
-        return Ok(json!({ "epoch": epoch, "taken_at": taken_at, "kept": kept, "journals_behind": behind }).to_string());
+        let newer: Vec<String> = restored.newer.iter().map(|path| path.display().to_string()).collect();
+        return Ok(json!({
+            "epoch": epoch, "taken_at": taken_at, "kept": kept, "journals_behind": behind, "newer_backups": newer,
+        })
+        .to_string());
     }
     let what = taken_at.map_or("the restore that was cut off is finished".to_owned(), |at| {
         format!("the backup of {at} is in place; {} journals are known to go further", restored.behind)
     });
     let kept = kept.map_or_else(String::new, |kept| format!("\nwhat was there is kept in {kept}"));
+    let newer = restored.newer.first().map_or_else(String::new, |newest| {
+        format!(
+            "\nwarning: {} later backups lie beside it, and agents may have deleted what only those hold; unless they are \
+             bad, put back the newest before the hub is started: {}",
+            restored.newer.len(),
+            newest.display()
+        )
+    });
     Ok(format!(
-        "{what}{kept}\nepoch {} begins: start the hub, and `waystation-hub restore-report` says what came back",
+        "{what}{kept}{newer}\nepoch {} begins: start the hub, and `waystation-hub restore-report` says what came back",
         restored.epoch
     ))
 }

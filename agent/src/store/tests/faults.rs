@@ -275,6 +275,9 @@ fn a_disk_that_fills_up_between_two_looks_is_noticed_by_the_commit() {
         let refused = store.capture_import(rows.clone(), at(2));
         assert!(matches!(refused, Err(CaptureError::DiskFull)), "{refused:?}");
         assert!(!dir.join("reserve").exists(), "the reserve is given up");
+        let again = store.capture(survey("2"), at(2));
+        assert!(matches!(again, Err(CaptureError::DiskFull)), "the reserve is not for captures: {again:?}");
+        assert!(store.is_short_of_room(), "and that is told");
         check_all(&store, std::slice::from_ref(&first));
         store.record_stored(store.head(), Seq(0), Seq(0)).unwrap();
         std::fs::remove_file(&rest).unwrap();
