@@ -135,7 +135,8 @@ enum SiteCommand {
         /// Its name for people
         #[arg(long)]
         name: String,
-        /// Its IANA time zone [default: Asia/Shanghai]
+        /// Its IANA time zone, by whose days reports count it; documents it has are counted anew [default: as it is, or
+        /// Asia/Shanghai]
         #[arg(long, default_value = "", hide_default_value = true)]
         zone: String,
     },

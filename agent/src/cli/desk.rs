@@ -63,7 +63,8 @@ impl Desk {
         }
         let store = crate::open_store(config).map_err(|error| match error {
             StoreError::InUse { dir } => anyhow::anyhow!(
-                "{} is in use by an agent whose API does not answer: wait until it has started or stopped, or stop it",
+                "{} is in use by another command, or by an agent whose API does not answer: wait until that has ended or the \
+                 agent has started, or stop it",
                 dir.display()
             ),
             error => anyhow::Error::new(error).context("cannot open the store"),

@@ -97,8 +97,9 @@ impl<'a> Clerk<'a> {
         }
         if self.summary.rejected <= TOLD {
             let (file, line) = (self.order.file.display(), item.line);
-            let column = bad.column.strip_prefix(CHARACTER).map_or_else(|| format!("'{}'", bad.column), str::to_owned);
-            self.watch.tell(&format!("{file}, line {line}, column {column}: {}", bad.reason));
+            let is_named = !bad.column.starts_with(CHARACTER);
+            let place = if is_named { format!("column '{}'", bad.column) } else { bad.column.clone() };
+            self.watch.tell(&format!("{file}, line {line}, {place}: {}", bad.reason));
         }
         if self.order.dry_run {
             return Ok(());

@@ -17,8 +17,23 @@ pub fn guess(sample: &[u8]) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(sample) {
         return encoding;
     }
+    if let Some(wide) = wide(sample) {
+        return wide;
+    }
     let (good, bad) = utf8_characters(sample);
     if bad > good && is_plausible_gbk(sample) { GB18030 } else { UTF_8 }
+}
+
+/// UTF-16 without a byte-order mark: its delimiters, digits and line ends have a NUL each, all on one side.
+fn wide(sample: &[u8]) -> Option<&'static Encoding> {
+    let nul = |from: usize| sample.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd) = (nul(0), nul(1));
+    let is_many = |nul: usize| nul > 1 && nul * 5 > sample.len();
+    match (even, odd) {
+        (0, odd) if is_many(odd) => Some(encoding_rs::UTF_16LE),
+        (even, 0) if is_many(even) => Some(encoding_rs::UTF_16BE),
+        _ => None,
+    }
 }
 
 /// What a file is that is said to be in `encoding` and is in another; none where `encoding` may be right.
@@ -34,13 +49,27 @@ pub fn told_wrongly(sample: &[u8], encoding: &'static Encoding) -> Option<&'stat
     if encoding.is_single_byte() && good > bad {
         return Some("UTF-8");
     }
-    if [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding) && good > bad {
+    if [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding) {
         let text = String::from_utf8_lossy(sample);
         let long = text.chars().filter(|c| c.len_utf8() == 3 && *c != char::REPLACEMENT_CHARACTER).count();
-        return (long > bad || bad == 0 && good >= FEW_CHARACTERS).then_some("UTF-8");
+        let is_utf8 = good > bad && (long > bad || bad == 0 && good >= FEW_CHARACTERS);
+        let is_latin = || good <= bad && is_western(sample);
+        return if is_utf8 { Some("UTF-8") } else { is_latin().then_some("rather Latin-1") };
     }
     let is_latin = encoding == encoding_rs::WINDOWS_1252;
-    (is_latin && bad >= FEW_CHARACTERS && is_plausible_gbk(sample)).then_some("GBK")
+    (is_latin && bad > 1 && is_plausible_gbk(sample)).then_some("GBK")
+}
+
+/// What to call an encoding that bytes are in which are no UTF-8.
+pub fn foreign(bytes: &[u8]) -> &'static str {
+    if is_western(bytes) { "latin-1" } else { "gbk" }
+}
+
+/// Whether most bytes beyond ASCII stand alone, as accented letters do: hanzi have two each.
+fn is_western(bytes: &[u8]) -> bool {
+    let runs = bytes.split(|byte| byte.is_ascii()).filter(|run| !run.is_empty());
+    let (alone, all) = runs.fold((0, 0), |(alone, all), run| (alone + usize::from(run.len() == 1), all + 1));
+    alone * 2 > all
 }
 
 /// Fewer characters beyond ASCII than these may be anything.
@@ -106,6 +135,9 @@ mod tests {
         check(b"\xef\xbb\xbfa", "UTF-8");
         check(b"\xff\xfea\0", "UTF-16LE");
         check(b"\xfe\xff\0a", "UTF-16BE");
+        check(b"a\0,\0b\0\n\0", "UTF-16LE");
+        check(b"\0a\0,\0b\0\n", "UTF-16BE");
+        check(b"plain,\0,ascii,\0\n", "UTF-8");
         check(&gbk("网点,单号\n城东站,1\n"), "gb18030");
         check(&gbk("a,单"), "gb18030");
         check(b"Gen\xe8ve,g\xe9n\xe9ral\n", "UTF-8");
@@ -122,8 +154,8 @@ mod tests {
         check("Zündkerze".as_bytes(), "latin-1", utf_8);
         check(b"Z\xfcndkerze", "latin-1", None);
         check(b"plain", "latin-1", None);
-        check(&gbk("漏油,复查"), "latin-1", None);
-        check(&gbk("漏油,复查,漏油"), "latin-1", Some("GBK"));
+        check(&gbk("漏油,复查"), "latin-1", Some("GBK"));
+        check(b"Sch\xfcler, Sch\xfclerin, \xd6l", "gbk", Some("rather Latin-1"));
         check("滤芯".as_bytes(), "gbk", utf_8);
         check(&["滤芯,机油".as_bytes(), b",\xff"].concat(), "gbk", utf_8);
         check(&[&gbk("城东站漏油"), "滤".as_bytes()].concat(), "gbk", None);

@@ -207,7 +207,7 @@ impl<'a> Mapper<'a> {
         self.kind.field_at(key).map(|field| field.ty).ok_or_else(|| MappingError::UnknownField {
             field: key.to_owned(),
             kind: self.kind.name,
-            known: self.kind.fields.iter().map(|field| field.name).collect::<Vec<_>>().join(", "),
+            known: known_fields(self.kind),
         })
     }
 
@@ -393,13 +393,27 @@ impl Cell<'_> {
 
 /// `1.234,56` as `1,234.56`. Blanks and apostrophes between digits part thousands too.
 pub(super) fn points_for_commas(text: &str) -> String {
+    let is_part = |at: usize| {
+        let digit = |character: Option<char>| character.is_some_and(|character| character.is_ascii_digit());
+        digit(text[..at].chars().next_back()) && digit(text[at + 1..].chars().next())
+    };
     let swap = |character: char| match character {
         '.' => Some(','),
         ',' => Some('.'),
         '\u{a0}' | '\u{202f}' | '\u{2009}' | '\'' | '’' => None,
         other => Some(other),
     };
-    text.chars().filter_map(swap).collect()
+    let parts = |(at, character): &(usize, char)| *character != ' ' || !is_part(*at);
+    text.char_indices().filter(parts).filter_map(|(_, character)| swap(character)).collect()
+}
+
+/// What a map can name: the kind's own fields, one of each group of lines, and those of every document.
+fn known_fields(kind: &Kind) -> String {
+    let own = kind.fields.iter().map(|field| field.name.to_owned());
+    let lines =
+        kind.lines.iter().flat_map(|group| group.fields.iter().map(|field| format!("{}#1.{}", group.name, field.name)));
+    let common = [header::NUMBER.name(), header::OCCURRED_AT.name(), header::TEXT.name()].map(str::to_owned);
+    own.chain(lines).chain(common).collect::<Vec<_>>().join(", ")
 }
 
 fn zone_of(name: Option<&str>, place: &str, otherwise: &TimeZone) -> Result<TimeZone, MappingError> {

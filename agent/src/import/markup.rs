@@ -76,18 +76,36 @@ pub(super) struct Meter {
     open: Vec<Name>,
     /// The depth of the cell or shared text this is within, and its bytes so far.
     within: Option<(usize, u64)>,
+    /// Whether the cell this is within has a formula, and whether it has a value.
+    cell: (bool, bool),
+    has_unsaved: bool,
     tags: u64,
 }
 
 impl Meter {
     pub(super) fn new() -> Meter {
         let (name, open) = (Name::EMPTY, Vec::with_capacity(DEPTH));
-        Meter { state: State::Text, token: 0, name, last: 0, open, within: None, tags: 0 }
+        Meter {
+            state: State::Text,
+            token: 0,
+            name,
+            last: 0,
+            open,
+            within: None,
+            cell: (false, false),
+            has_unsaved: false,
+            tags: 0,
+        }
     }
 
     /// Tags so far.
     pub(super) fn tags(&self) -> u64 {
         self.tags
+    }
+
+    /// Whether a cell so far holds a formula without the value it had: what wrote it does not calculate.
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.has_unsaved
     }
 
     /// Takes the next bytes.
@@ -148,11 +166,18 @@ impl Meter {
         (self.state, self.token) = (State::Text, 0);
         self.tags += 1;
         let name = self.name;
+        match name.local().strip_suffix(b"/").unwrap_or(name.local()) {
+            b"c" if name.bytes[0] != b'/' => self.cell = (false, false),
+            b"f" => self.cell.0 = true,
+            b"v" | b"is" => self.cell.1 = true,
+            _ => {}
+        }
         if let [b'/', closed @ ..] = name.as_bytes() {
             let opened = self.open.pop();
             if opened.is_none_or(|opened| opened.as_bytes() != closed) {
                 return Err(Excess::Pairs);
             }
+            self.has_unsaved |= opened.is_some_and(|opened| opened.local() == b"c") && self.cell == (true, false);
             if self.within.is_some_and(|(depth, _)| depth > self.open.len()) {
                 self.within = None;
             }
@@ -253,6 +278,23 @@ mod tests {
         check("</a \">", "\"<a>", "", Some(Excess::Pairs));
         check("<!DOCTYPE a>", "<a/>", "", Some(Excess::Doctype));
         check("<\0a>", "", "", Some(Excess::Encoding));
+    }
+
+    #[test]
+    fn a_formula_without_a_value_is_noticed() {
+        for (cell, expected) in [
+            ("<c r=\"A1\"><f>B1</f></c>", true),
+            ("<c r=\"A1\"><f t=\"shared\" si=\"0\"/></c>", true),
+            ("<x:c><x:f>B1</x:f></x:c>", true),
+            ("<c><f>B1</f><v>2</v></c>", false),
+            ("<c t=\"str\"><f>B1</f><v/></c>", false),
+            ("<c s=\"1\"/><c><v>1</v></c>", false),
+            ("<c><v>1</v></c><c><f>B1</f></c><c><v>1</v></c>", true),
+        ] {
+            let mut meter = Meter::new();
+            meter.feed(format!("<row>{cell}</row>").as_bytes()).unwrap();
+            assert_eq!(meter.has_unsaved(), expected, "{cell}");
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Parts {
     closed: Vec<Range<u64>>,
     /// Not read while the workbook is opened.
     large: Vec<Range<u64>>,
+    /// They hold formulas without their values.
+    unsaved: Vec<Range<u64>>,
     /// Where the first relations are, which are the first part to be read.
     begin: u64,
 }
@@ -74,8 +76,11 @@ impl Parts {
             let most = |packed: u64| (packed.saturating_mul(UNPACK_RATIO)).max(UNPACK_RATIO_FROM);
             let most = most(part.compressed_size()).min(most(bytes).saturating_sub(unpacked)).min(SHEET_UNPACKED);
             let excess = |what: String| PartsError::Excess { part: name.clone(), what };
-            let (size, tags) = unpack(&mut part, most, &name)?;
+            let Unpacked { size, tags, has_unsaved } = unpack(&mut part, most, &name)?;
             unpacked += size;
+            if has_unsaved {
+                parts.unsaved.push(range.clone());
+            }
             let (most_bytes, most_tags) = match name.ends_with("sharedstrings.xml") {
                 true => (TEXTS_UNPACKED, TEXTS_TAGS),
                 false => (PART_UNPACKED, PART_TAGS),
@@ -106,8 +111,17 @@ fn other_archive<R: Read + Seek>(archive: &ZipArchive<R>) -> Option<&'static str
     }
 }
 
-/// Unpacks a part into nothing; its bytes and tags.
-fn unpack(part: &mut impl Read, most: u64, name: &str) -> Result<(u64, u64), PartsError> {
+/// What was seen of a part.
+struct Unpacked {
+    /// Its bytes.
+    size: u64,
+    tags: u64,
+    /// Whether it holds formulas without their values.
+    has_unsaved: bool,
+}
+
+/// Unpacks a part into nothing.
+fn unpack(part: &mut impl Read, most: u64, name: &str) -> Result<Unpacked, PartsError> {
     let excess = |what: String| PartsError::Excess { part: name.to_owned(), what };
     let (mut meter, mut size, mut head) = (Meter::new(), 0, Vec::new());
     let mut buffer = vec![0; READ_BYTES];
@@ -134,7 +148,7 @@ fn unpack(part: &mut impl Read, most: u64, name: &str) -> Result<(u64, u64), Par
     if let Some(texts) = declared_texts(&head).filter(|texts| *texts > size) {
         return Err(excess(format!("declares {texts} texts, more than it has bytes")));
     }
-    Ok((size, meter.tags()))
+    Ok(Unpacked { size, tags: meter.tags(), has_unsaved: meter.has_unsaved() })
 }
 
 /// Whether the head of a part names no encoding but UTF-8.
@@ -197,9 +211,18 @@ impl GateState {
 
     /// The part that is being read: how much of it is read, and its size, in packed bytes.
     pub(super) fn progress(&self, parts: &Parts) -> (u64, u64) {
+        let part = self.part(parts);
+        part.map_or((0, 0), |part| (self.position.load(Ordering::Relaxed) - part.start, part.end - part.start))
+    }
+
+    /// Whether the part that is being read holds formulas without their values.
+    pub(super) fn is_unsaved(&self, parts: &Parts) -> bool {
+        self.part(parts).is_some_and(|part| parts.unsaved.contains(part))
+    }
+
+    fn part<'a>(&self, parts: &'a Parts) -> Option<&'a Range<u64>> {
         let position = self.position.load(Ordering::Relaxed);
-        let part = parts.all.iter().find(|part| part.start <= position && position <= part.end);
-        part.map_or((0, 0), |part| (position - part.start, part.end - part.start))
+        parts.all.iter().find(|part| part.start <= position && position <= part.end)
     }
 }
 

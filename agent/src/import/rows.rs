@@ -136,7 +136,7 @@ impl<R: Read> Rows<R> {
         let reason = format!(
             "this byte of the line is not {}: mend it, or name the file's encoding in the map, such as encoding = \"{}\"",
             self.encoding,
-            if self.encoding == "UTF-8" { "gbk" } else { "utf-8" }
+            if self.encoding == "UTF-8" { super::encoding::foreign(raw) } else { "utf-8" }
         );
         let before = &raw[line_start(raw, at)..at];
         let bytes = match (super::encoding::named(self.encoding), std::str::from_utf8(before)) {
@@ -191,14 +191,17 @@ impl<R: Read> Rows<R> {
     }
 }
 
-/// The delimiter among comma, tab and semicolon that explains most of a sample: rows as wide as its first one, and
+/// Delimiters that are told without being named, the likeliest first.
+pub const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
+
+/// The delimiter among [`DELIMITERS`] that explains most of a sample: rows as wide as its first one, and
 /// among such the most cells. A wrong one splits a quoted field of many lines into many narrow rows.
 pub fn detect_delimiter(sample: &str) -> u8 {
     let explained = |delimiter: &u8| {
         let Agreement { first, width, rows } = agreement(sample, *delimiter);
         (width > 0 && first == width, rows * width.saturating_sub(1))
     };
-    [b',', b'\t', b';'].into_iter().rev().max_by_key(explained).unwrap_or(b',')
+    DELIMITERS.into_iter().rev().max_by_key(explained).unwrap_or(b',')
 }
 
 /// The most common width of a sample's first rows.

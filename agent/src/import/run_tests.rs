@@ -111,7 +111,7 @@ fn good_rows_are_captured_and_the_rest_can_be_mended_and_imported_again() {
     assert_eq!(bench.counts(&file, MAP), [8, 3, 0, 1, 4]);
     let told = |index: usize, expected: &str| assert!(bench.told[index].contains(expected), "{:?}", bench.told);
     told(0, "scores.csv, line 4, column 'Score': 'nine' does not fit: expected a whole number");
-    told(1, "scores.csv, line 5, column 4: expected 3 cells, found 2");
+    told(1, "scores.csv, line 5, character 4: expected 3 cells, found 2");
     let text = bench.read("scores.rejects.csv");
     assert_eq!(text.lines().count(), 5, "{text}");
     assert_eq!(bench.counts(&file, MAP), [8, 0, 3, 1, 4]);

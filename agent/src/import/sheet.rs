@@ -61,6 +61,17 @@ pub enum SheetError {
         /// What is too much about it.
         what: String,
     },
+    /// Some of its cells have a formula and no value.
+    #[error(
+        "{path}, sheet '{sheet}': formulas without their values, since the program that wrote it does not calculate; open \
+         it in a spreadsheet program, save it and import that"
+    )]
+    Unsaved {
+        /// The file.
+        path: PathBuf,
+        /// The sheet.
+        sheet: String,
+    },
     /// The map names another sheet.
     #[error("{path} has no sheet '{sheet}', which the map names; its sheets are {sheets}")]
     NoSheet {
@@ -208,10 +219,10 @@ impl Reading {
         // Where nobody takes any more, the import has ended for another reason, which is told there.
         let _ = match opened {
             Err(error) => self.give.send(Message::Refused(error)),
-            Ok((mut book, name, others)) => {
-                let ended = self.read(&mut book, &name, others);
-                self.give.send(Message::End(ended))
-            }
+            Ok((mut book, name, others)) => match self.read(&mut book, &name, others) {
+                Ok(ended) => self.give.send(Message::End(ended)),
+                Err(refused) => self.give.send(Message::Refused(refused)),
+            },
         };
     }
 
@@ -262,10 +273,16 @@ impl Reading {
         Ok((first, filled))
     }
 
-    /// Gives the rows of a sheet until nobody takes them.
-    fn read(&self, book: &mut Workbook, name: &str, others: Vec<String>) -> Result<(), XlsxError> {
+    /// Gives the rows of a sheet until nobody takes them, and how that ended; a sheet may be refused before.
+    fn read(&self, book: &mut Workbook, name: &str, others: Vec<String>) -> Result<Result<(), XlsxError>, SheetError> {
         let is_1904 = book.xlsx.has_1904_epoch();
-        let mut cells = book.xlsx.worksheet_cells_reader(name)?;
+        let mut cells = match book.xlsx.worksheet_cells_reader(name) {
+            Ok(cells) => cells,
+            Err(error) => return Ok(Err(error)),
+        };
+        if book.state.is_unsaved(&book.parts) {
+            return Err(SheetError::Unsaved { path: self.path.clone(), sheet: name.to_owned() });
+        }
         let (_, bytes_total) = book.state.progress(&book.parts);
         let mut is_wanted = self.give.send(Message::Opened { name: name.to_owned(), others, bytes_total }).is_ok();
         let mut batch = Batch::default();
@@ -274,7 +291,7 @@ impl Reading {
         let ended = loop {
             let cell = match cells.next_cell() {
                 Ok(Some(cell)) if is_wanted => cell,
-                Ok(Some(_)) => return Ok(()),
+                Ok(Some(_)) => return Ok(Ok(())),
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             };
@@ -295,7 +312,7 @@ impl Reading {
             batch.push(row);
         }
         let _ = self.give.send(Message::Rows(batch.take()));
-        ended
+        Ok(ended)
     }
 }
 

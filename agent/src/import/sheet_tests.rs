@@ -175,6 +175,17 @@ fn the_first_visible_sheet_that_holds_something_is_read_unless_one_is_named() {
 }
 
 #[test]
+fn formulas_that_never_had_a_value_are_refused_where_they_are_read() {
+    let of = |cell: &str| {
+        let row = format!("<row r=\"1\">{cell}<c r=\"B1\"><v>2</v></c></row>");
+        with_parts(&table(&[&["x"]]), &[(SHEET, &sheet_xml(&row))])
+    };
+    let expected = "book.xlsx, sheet 'Sheet1': formulas without their values";
+    check_refused(&of("<c r=\"A1\"><f>B1</f></c>"), None, expected);
+    check(&of("<c r=\"A1\"><f>B1</f><v>2</v></c>"), &["1:2|2"]);
+}
+
+#[test]
 fn a_sheet_longer_than_what_is_read_ahead_is_whole() {
     let lines: Vec<String> = (1..=2_500).map(|line| line.to_string()).collect();
     let cells: Vec<[&str; 1]> = lines.iter().map(|line| [line.as_str()]).collect();

@@ -16,6 +16,7 @@ use super::encoding;
 pub use super::limits::SAMPLE_BYTES;
 use super::limits::{READ_BYTES, SEARCH_BYTES};
 use super::packed::MAGIC;
+use super::rejects::ADDED;
 use super::sheet::has_magic;
 
 /// Why a file cannot be read at all.
@@ -147,9 +148,14 @@ impl Source {
         let is_telling = !is_file || !sample.is_ascii() || sample.len() < SAMPLE_BYTES;
         let later = if is_telling { None } else { first_foreign(path, is_packed).map_err(io)? };
         let telling = later.as_deref().unwrap_or(&sample);
-        let encoding = choose(telling, named)?;
+        let mut encoding = choose(telling, named)?;
         if let (Some(named), Some(found)) = (named, encoding::told_wrongly(telling, encoding)) {
-            return Err(SourceError::ToldWrongly { path: path.to_owned(), found, named: named.to_owned() });
+            if is_rejects(&sample) && found == "UTF-8" {
+                // saved again without its byte-order mark
+                encoding = encoding_rs::UTF_8;
+            } else {
+                return Err(SourceError::ToldWrongly { path: path.to_owned(), found, named: named.to_owned() });
+            }
         }
         let bom = Encoding::for_bom(&sample).map_or(0, |(_, length)| length);
         if sample.len() == bom {
@@ -198,6 +204,12 @@ fn choose(sample: &[u8], named: Option<&str>) -> Result<&'static Encoding, Sourc
     let Some(name) = named else { return Ok(encoding::guess(sample)) };
     let encoding = encoding::named(name).ok_or_else(|| SourceError::Encoding(name.to_owned()))?;
     Ok(Encoding::for_bom(sample).map_or(encoding, |(marked, _)| marked))
+}
+
+/// Whether a file's first line is the header of a rejects file, which is UTF-8 whatever the map says.
+fn is_rejects(sample: &[u8]) -> bool {
+    let line = sample.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    ADDED.iter().all(|name| line.windows(name.len()).any(|part| part == name.as_bytes()))
 }
 
 /// A sample of the first text beyond ASCII, where a file begins with much that is ASCII in every encoding.
@@ -403,8 +415,8 @@ mod tests {
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(b"PK\x03\x04rest").unwrap();
         assert!(matches!(text(&gz.finish().unwrap(), None), Err(SourceError::Archive(_))));
-        assert!(matches!(text(b"a\0b\0", None), Err(SourceError::Binary { byte: 2, .. })));
-        assert!(matches!(text(b"\0a\0b", None), Err(error) if error.to_string().contains("utf-16be")));
+        assert!(matches!(text(b"a\0b,c,d", None), Err(SourceError::Binary { byte: 2, .. })));
+        assert!(matches!(text(b"\0a,b,c,d", None), Err(error) if error.to_string().contains("utf-16be")));
         assert!(matches!(text("1,滤芯".as_bytes(), Some("gbk")), Err(SourceError::ToldWrongly { .. })));
         assert!(matches!(text(b"x", Some("klingon")), Err(SourceError::Encoding(_))));
         assert!(matches!(Source::open(Path::new("/tmp"), None), Err(SourceError::Folder(_))));

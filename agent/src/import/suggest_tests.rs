@@ -316,7 +316,8 @@ fn states_and_choices_nobody_knows_are_named_for_a_person_to_decide() {
         &[
             "state = { constant = \"closed\" }",
             "# ! or by column \"状态\", whose values are no states: { column = …, values = { \"甲\" = \"…\", \"乙\" = \"…\" } }",
-            "# ! 1 of 3 cells are not among these and would be rejected, unless values lists them: \"返厂\"",
+            "# ! 1 of 3 cells are not among these and would be rejected, unless values lists them: \"返厂\"; \
+             its choices are fixed, repairable, end_of_life, unknown",
         ],
     );
 }

@@ -3,8 +3,8 @@
 //! A sheet's rows are padded, and never too short. A cell that holds an error rejects its row only where the map reads
 //! its column.
 //!
-//! A rejects file is recognised by its last columns, whatever the map says of headers; they are dropped, and each row
-//! takes its line and identity back from them.
+//! A rejects file is recognised by its last columns, whatever the map says of headers and even if a spreadsheet program
+//! saved it as a workbook; they are dropped, and each row takes its line and identity back from them.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::limits::{RAW_BYTES, SAMPLE_ROWS};
 use super::map::Map;
 use super::mapping::{BadCell, IsoDates};
 use super::rejects::ADDED;
-use super::rows::{BadRow, Row, Rows, detect_delimiter, usual_width};
+use super::rows::{BadRow, DELIMITERS, Row, Rows, detect_delimiter, usual_width};
 use super::sheet::{Sheet, SheetRow};
 use super::source::Source;
 use crate::layout::unguarded;
@@ -138,19 +138,25 @@ impl Table<Source> {
     /// Reads the header of `source`, with the map's delimiter and header where it names them.
     pub fn open(source: Source, path: &Path, map: &Map) -> Result<Table<Source>, TableError> {
         let named = map.delimiter.and_then(|delimiter| u8::try_from(delimiter).ok());
-        let delimiter = named.unwrap_or_else(|| detect_delimiter(&source.sample));
+        let said = said_delimiter(&source.sample);
+        let delimiter = named.or(said).unwrap_or_else(|| detect_delimiter(&source.sample));
         let width = usual_width(&source.sample, delimiter);
+        let header = if said.is_some() && map.header == 1 { 2 } else { map.header };
         let encoding = source.encoding;
-        Table::begin(Rows::new(source, delimiter, encoding), path, delimiter, map.header, width)
+        Table::begin(Rows::new(source, delimiter, encoding), path, delimiter, header, width)
     }
 
     /// Reads the header of a sheet. Its rejects have the map's delimiter, with which they are read again.
     pub fn of_sheet(mut rest: Sheet, path: &Path, map: &Map) -> Result<Table<Source>, TableError> {
         let sample = if map.header > 0 { 1 } else { SAMPLE_ROWS };
         let broken = |line, source| TableError::Read { path: path.to_owned(), line, source };
-        let mut seen = Vec::new();
-        while seen.len() < sample {
+        let (mut seen, mut is_rejects) = (Vec::new(), false);
+        while seen.len() < sample && !is_rejects {
             match rest.next_row() {
+                Ok(Some(row)) if seen.is_empty() && is_rejects_header(&row.cells) => {
+                    is_rejects = true;
+                    seen.push(row);
+                }
                 Ok(Some(row)) if (row.line as usize) < map.header => {}
                 Ok(Some(row)) => seen.push(row),
                 Ok(None) => break,
@@ -167,15 +173,9 @@ impl Table<Source> {
             rest,
             places: Places { read: (0..width).collect(), comma: Vec::new() },
         };
-        let mut table = Table {
-            rows,
-            path: path.to_owned(),
-            columns: numbered(width),
-            delimiter,
-            is_rejects: false,
-            pending: None,
-        };
-        if map.header > 0 {
+        let mut table =
+            Table { rows, path: path.to_owned(), columns: numbered(width), delimiter, is_rejects, pending: None };
+        if map.header > 0 || is_rejects {
             table.name_by_sheet()?;
         }
         if let Lines::Sheet { places, .. } = &mut table.rows {
@@ -203,7 +203,7 @@ impl<R: Read> Table<R> {
         };
         let line = |row: &Result<Row, BadRow>| row.as_ref().map_or_else(|bad| bad.row_line, |row| row.line);
         let mut first = next()?;
-        let is_rejects = matches!(&first, Ok(row) if row.cells.ends_with(&ADDED.map(str::to_owned)));
+        let is_rejects = matches!(&first, Ok(row) if is_rejects_header(&row.cells));
         while !is_rejects && line(&first) < header as u64 {
             first = next()?;
         }
@@ -291,7 +291,16 @@ impl<R: Read> Table<R> {
                         source,
                     })?,
                 };
-                return Ok(row.map(|row| record_of(row, &self.columns, places)));
+                let Some(row) = row else { return Ok(None) };
+                if !self.is_rejects {
+                    return Ok(Some(record_of(row, &self.columns, places)));
+                }
+                let columns: Vec<String> = self.columns.iter().cloned().chain(ADDED.map(str::to_owned)).collect();
+                let record = record_of(row, &columns, places);
+                return Ok(Some(match record.row {
+                    Ok(row) => Record { flaw: record.flaw, ..self.take_back(row) },
+                    Err(_) => record,
+                }));
             }
         };
         Ok(row.map(|row| match row {
@@ -317,8 +326,14 @@ impl<R: Read> Table<R> {
         Record { row, flaw: None, dates: IsoDates::Unread, origin }
     }
 
+    /// A spreadsheet program may have saved the file with another delimiter than the original's, which `raw` still has.
     fn split_again(&self, raw: String, row_line: u64) -> Result<Row, BadRow> {
-        let mut rows = Rows::new(raw.as_bytes(), self.delimiter, "UTF-8");
+        let split = |delimiter| self.split_by(raw.clone(), row_line, delimiter);
+        split(self.delimiter).or_else(|bad| DELIMITERS.into_iter().find_map(|other| split(other).ok()).ok_or(bad))
+    }
+
+    fn split_by(&self, raw: String, row_line: u64, delimiter: u8) -> Result<Row, BadRow> {
+        let mut rows = Rows::new(raw.as_bytes(), delimiter, "UTF-8");
         rows.expect_columns(self.columns.len());
         let (line, column, reason) = if raw.contains(char::REPLACEMENT_CHARACTER) {
             let reason = "this row still holds the mark of what could not be read or was cut off: correct it in _raw";
@@ -332,6 +347,18 @@ impl<R: Read> Table<R> {
         };
         Err(BadRow { row_line, line, column, raw, reason })
     }
+}
+
+/// The delimiter that a first line `sep=;` names, as Excel has it.
+fn said_delimiter(sample: &str) -> Option<u8> {
+    let line = sample.lines().next()?.trim_matches('"');
+    line.strip_prefix("sep=").and_then(|said| <[u8; 1]>::try_from(said.as_bytes()).ok()).map(|[delimiter]| delimiter)
+}
+
+/// Whether a header is that of a rejects file.
+fn is_rejects_header(cells: &[String]) -> bool {
+    cells.len() > ADDED.len()
+        && cells.iter().rev().map(|cell| cell.trim()).zip(ADDED.iter().rev()).all(|(cell, added)| cell == *added)
 }
 
 /// What is said of a row of a sheet beyond its bound.
@@ -419,6 +446,12 @@ mod tests {
         assert_eq!(read("a,b\n1,2\n", 1).unwrap(), ["a|b", "1|2"]);
         assert_eq!(read(text, 3).unwrap()[0], "a|b", "a blank line is no header");
         assert!(matches!(read(text, 6), Err(TableError::Blank(_))));
+    }
+
+    #[test]
+    fn a_first_line_may_say_the_delimiter() {
+        assert_eq!(read("sep=|\na;x|b\n1|2\n", true).unwrap(), ["a;x|b", "1|2"]);
+        assert_eq!(read("a|b\n1|2\n", true).unwrap(), ["a|b", "1|2"]);
     }
 
     #[test]

@@ -124,6 +124,35 @@ fn a_number_is_what_its_cell_holds_whatever_decimal_mark_the_map_names() {
 }
 
 #[test]
+fn rejects_saved_as_a_workbook_or_with_another_delimiter_come_back_all_the_same() {
+    let mut bench = Bench::new();
+    let file = bench.file("scores.csv", "ID;Site;Score\n1;a;7\n=2;a;x\n3;a;9;10\n4;a;x\n");
+    assert_eq!(bench.counts(&file, MAP), [4, 1, 0, 0, 3]);
+    let text = bench.read("scores.rejects.csv");
+    let rows: Vec<Vec<String>> = {
+        let mut reader = csv::ReaderBuilder::new().delimiter(b';').has_headers(false).from_reader(text.as_bytes());
+        reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+    };
+    let mended = |cell: &str| match cell.trim_start_matches('\u{feff}') {
+        "x" => "8".to_owned(),
+        "3;a;9;10" => "3;a;9".to_owned(),
+        other => other.to_owned(),
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| mended(cell)).collect()).collect();
+    let saved = book(&bench, "saved.xlsx", |sheet| {
+        let rows: Vec<Vec<&str>> = rows.iter().map(|row| row.iter().map(String::as_str).collect()).collect();
+        write(sheet, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    });
+    assert_eq!(bench.counts(&saved, MAP), [3, 3, 0, 0, 0], "{:?}", bench.told);
+    let quoted = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));
+    let commas: String = rows.iter().map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(",") + "\n").collect();
+    let map = format!("encoding = \"latin-1\"\n{MAP}");
+    let saved = bench.file("commas.csv", commas);
+    assert_eq!(bench.counts(&saved, &map), [3, 0, 3, 0, 0], "{:?}", bench.told);
+    assert_eq!(bench.seen.len(), 4);
+}
+
+#[test]
 fn which_sheet_is_read_is_said_where_several_could_be() {
     let mut bench = Bench::new();
     let mut book = Workbook::new();

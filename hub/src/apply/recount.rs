@@ -12,7 +12,7 @@ use super::slice::{FactRow, Slice, write_counted};
 use crate::store::StoreError;
 
 /// To be raised where documents count otherwise although names, keys and values of all measures stay.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// By which measures the database is counted: a hash.
 const MEASURES: &str = "measures";
@@ -37,7 +37,7 @@ pub(crate) fn recount(conn: &mut Connection) -> Result<(), StoreError> {
     let mut documents = 0_u64;
     loop {
         let tx = conn.transaction()?;
-        let (slice, sites, last) = counted(&tx, through)?;
+        let (slice, sites, last) = counted(&tx, through, None)?;
         let Some(last) = last else {
             tx.execute("DELETE FROM meta WHERE name = ?1", [COUNTED])?;
             tx.commit()?;
@@ -55,6 +55,18 @@ pub(crate) fn recount(conn: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Counts a site's documents anew, within the caller's transaction: its days are others now.
+pub(crate) fn recount_site(conn: &Connection, site: i64) -> Result<(), StoreError> {
+    conn.execute("DELETE FROM fact WHERE site = ?1", [site])?;
+    conn.execute("DELETE FROM rollup WHERE site = ?1", [site])?;
+    let mut through = 0;
+    while let (slice, sites, Some(last)) = counted(conn, through, Some(site))? {
+        write_counted(conn, &slice, &sites)?;
+        through = last;
+    }
+    Ok(())
+}
+
 fn measures() -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&FORM.to_be_bytes());
@@ -64,12 +76,12 @@ fn measures() -> Vec<u8> {
     hasher.finalize().as_bytes().to_vec()
 }
 
-/// The facts of the documents after `through`, the rows of their sites, and the last of them.
-fn counted(conn: &Connection, through: i64) -> Result<(Slice, Vec<i64>, Option<i64>), StoreError> {
+/// The facts of the documents after `through`, of one site or all, the rows of their sites, and the last of them.
+fn counted(conn: &Connection, through: i64, only: Option<i64>) -> Result<(Slice, Vec<i64>, Option<i64>), StoreError> {
     let sql = "SELECT n, body, site.id, zone FROM document JOIN site ON site.id = document.site
-               WHERE n > ?1 ORDER BY n LIMIT ?2";
+               WHERE n > ?1 AND (?3 IS NULL OR document.site = ?3) ORDER BY n LIMIT ?2";
     let mut query = conn.prepare_cached(sql)?;
-    let mut rows = query.query(params![through, COMMIT_DOCUMENTS])?;
+    let mut rows = query.query(params![through, COMMIT_DOCUMENTS, only])?;
     let (mut slice, mut sites, mut last) = (Slice::default(), Vec::new(), None);
     while let Some(row) = rows.next()? {
         let (n, body, site, zone): (i64, Vec<u8>, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);

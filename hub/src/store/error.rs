@@ -48,14 +48,6 @@ pub enum StoreError {
     /// A zone that has no entry in the IANA database.
     #[error("'{0}' is not an IANA time zone such as Asia/Shanghai")]
     BadZone(String),
-    /// Facts already count by the old zone's days.
-    #[error("site '{site}' has documents, counted by the days of {zone}; its zone can no longer change")]
-    ZoneInUse {
-        /// Which site.
-        site: String,
-        /// Its zone.
-        zone: String,
-    },
     /// A restore was interrupted between the old files and the new ones.
     #[error("a restore into {dir} was cut off; run the same `restore` again to finish it")]
     RestoreCutOff {
@@ -114,7 +106,6 @@ impl StoreError {
             | StoreError::Overtaken { .. }
             | StoreError::ZoneMoved(_)
             | StoreError::BadZone(_)
-            | StoreError::ZoneInUse { .. }
             | StoreError::RestoreCutOff { .. }
             | StoreError::ReservedSite(_)
             | StoreError::OtherEpoch { .. }

@@ -247,12 +247,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadZone`], [`StoreError::ZoneInUse`] once it has documents, or the database fails.
+    /// [`StoreError::BadZone`], or the database fails.
     pub fn add_site(&self, site: &SiteId, name: &str, zone: &str) -> Result<(), StoreError> {
-        let zone = if zone.is_empty() { time::DEFAULT_ZONE } else { zone };
-        time::zone(zone).map_err(|_| StoreError::BadZone(zone.to_owned()))?;
-        let (site, name, zone) = (site.clone(), name.to_owned(), zone.to_owned());
-        self.command(Box::new(move |conn| read::put_site(conn, &site, &name, &zone)))
+        let zone = Some(zone.to_owned()).filter(|zone| !zone.is_empty());
+        if let Some(zone) = &zone {
+            time::zone(zone).map_err(|_| StoreError::BadZone(zone.clone()))?;
+        }
+        let (site, name) = (site.clone(), name.to_owned());
+        self.command(Box::new(move |conn| read::put_site(conn, &site, &name, zone.as_deref())))
     }
 
     /// Drops documents, facts, roll-ups and quarantine, and derives them again from the raw journals; `progress` is

@@ -11,7 +11,7 @@ use waystation_protocol::time::Timestamp;
 
 use super::rows::{AgentRow, Filter, HistoryEntry, Page, SiteRow, Totals};
 use super::{Store, StoreError, array_at, clock_step, journals, presence, quarantine, raw, seq_at};
-use crate::apply::history;
+use crate::apply::{history, recount};
 
 /// Documents on a page where the reader asks for no number.
 const PAGE: usize = 50;
@@ -209,19 +209,18 @@ impl Store {
 }
 
 /// Adds or changes a site within the writer's transaction.
-pub(super) fn put_site(conn: &Connection, site: &SiteId, name: &str, zone: &str) -> Result<(), StoreError> {
+/// Adds a site or changes it; without `zone` its zone stays. In another zone its documents are counted anew, by its days.
+pub(super) fn put_site(conn: &Connection, site: &SiteId, name: &str, zone: Option<&str>) -> Result<(), StoreError> {
     if site.is_hub() {
         return Err(StoreError::ReservedSite(site.to_string()));
     }
     let row = presence::ensure_site(conn, site)?;
     let (old, documents): (String, i64) =
         conn.query_row("SELECT zone, documents FROM site WHERE id = ?1", [row], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if old != zone && documents > 0 {
-        return Err(StoreError::ZoneInUse { site: site.to_string(), zone: old });
-    }
     let name = if name.trim().is_empty() { site.as_str() } else { name };
+    let zone = zone.unwrap_or(&old);
     conn.execute("UPDATE site SET name = ?2, zone = ?3 WHERE id = ?1", params![row, name, zone])?;
-    Ok(())
+    if old != zone && documents > 0 { recount::recount_site(conn, row) } else { Ok(()) }
 }
 
 fn agent_row(row: &Row<'_>) -> rusqlite::Result<Result<AgentRow, StoreError>> {

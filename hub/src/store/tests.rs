@@ -177,7 +177,7 @@ fn a_folder_serves_one_hub_and_its_visitors() {
 }
 
 #[test]
-fn a_zone_changes_only_while_nothing_was_counted_by_it() {
+fn in_another_zone_a_sites_documents_count_for_its_days() {
     let mut hub = Hub::open();
     let site = "3702".parse().unwrap();
     assert!(matches!(hub.store.add_site(&site, "", "Mars/Base"), Err(StoreError::BadZone(_))));
@@ -186,9 +186,24 @@ fn a_zone_changes_only_while_nothing_was_counted_by_it() {
     let mut agent = Agent::new(1, &["3702"]);
     agent.survey(5);
     hub.take_all(&agent);
-    assert!(matches!(hub.store.add_site(&site, "", "Asia/Tokyo"), Err(StoreError::ZoneInUse { .. })));
-    hub.store.add_site(&site, "Office", "Europe/Berlin").unwrap();
-    assert_eq!(hub.store.sites().unwrap()[0].name, "Office");
+    let counted = |hub: &Hub| {
+        let conn = rusqlite::Connection::open(hub.dir.path().join(super::DATABASE)).unwrap();
+        let sql = "SELECT day, v1 FROM rollup WHERE measure = 'satisfaction' AND v1 <> 0";
+        let of = |table: &str| sql.replace("rollup", table);
+        let row = |sql: String| conn.query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+        let (sum, fact) = (row(of("rollup")).unwrap(), row(of("fact")).unwrap());
+        assert_eq!(sum, fact);
+        sum
+    };
+    let berlin = counted(&hub);
+    hub.store.add_site(&site, "Office", "Pacific/Kiritimati").unwrap();
+    assert_eq!(counted(&hub), (berlin.0 + 1, berlin.1));
+    hub.store.add_site(&site, "Shop", "").unwrap();
+    let row = &hub.store.sites().unwrap()[0];
+    assert_eq!((row.name.as_str(), row.zone.as_str()), ("Shop", "Pacific/Kiritimati"));
+    agent.survey(7);
+    hub.take_all(&agent);
+    assert_eq!(counted(&hub).0, berlin.0 + 1);
 }
 
 /// Proves R-KEY-1, R-FRAME-4.

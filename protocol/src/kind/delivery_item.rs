@@ -165,6 +165,7 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
     let failed = attempts.iter().rev().find_map(|line| line.get(attempt::REASON));
     let has_failed = failed.is_some() || attempts.iter().any(|line| line.get(attempt::RESULT) == Some("failed"));
     let attempts = attempts.len();
+    let was_tried = attempts > 0 || [ATTEMPTED.name, UNDELIVERABLE.name].contains(&document.state.as_str());
     let receipt_due = document.get(RECEIPT_REQUIRED).unwrap_or(false);
     let returned = document.get(RECEIPT_RETURNED_AT);
     let back_in_time = returned.is_some_and(|at| document.get(RECEIPT_DUE_AT).is_none_or(|due| at <= due));
@@ -178,7 +179,7 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
             i64::from(delivered.is_some()),
             i64::from(delivered.is_some_and(|at| at <= due)),
             late_days,
-            i64::from(delivered.is_some() || attempts > 0),
+            i64::from(delivered.is_some() || was_tried),
             i64::from(delivered.is_some() && attempts <= 1 && !has_failed),
             i64::from(receipt_due),
             i64::from(receipt_due && back_in_time),

@@ -337,6 +337,20 @@ fn is_comma_decimal(value: &str) -> bool {
     is_digits(fraction) && groups.split('.').all(is_digits) && (fraction.len() != 3 || groups.contains('.'))
 }
 
+/// A number of which nobody can tell whether its point is a decimal one, where that is so of all of the column: `1.250`.
+pub(super) fn thousands(column: &Column) -> Option<&str> {
+    let mut pointed = column.values().map(|(value, _)| value).filter(|value| value.contains('.')).peekable();
+    let first = *pointed.peek()?;
+    let is_group = |value: &str| {
+        let (whole, rest) = value.trim_start_matches(['-', '+']).split_once('.').unwrap_or_default();
+        let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        (1..=3).contains(&whole.len())
+            && is_digits(whole)
+            && rest.split('.').all(|part| part.len() == 3 && is_digits(part))
+    };
+    pointed.all(is_group).then_some(first)
+}
+
 fn push_new(list: &mut Vec<String>, value: &str) {
     if !list.iter().any(|listed| listed == value) {
         list.push(value.to_owned());

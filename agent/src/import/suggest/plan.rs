@@ -229,8 +229,15 @@ fn entry(found: &Match, column: &Column) -> Entry {
         let what = if fit.values.is_empty() { "do not read" } else { "are not among these" };
         let such = if told.is_empty() { String::new() } else { format!(": {}", listed(&told)) };
         let cure = if fit.values.is_empty() { "null" } else { "values" };
+        let choices = match found.target.place {
+            Place::Field(Field { ty: Type::Choice(choices), .. }) => {
+                let names: Vec<&str> = choices.iter().map(|choice| choice.name).collect();
+                format!("; its choices are {}", names.join(", "))
+            }
+            _ => String::new(),
+        };
         notes.push(open(format!(
-            "{bad} of {} cells {what} and would be rejected, unless {cure} lists them{such}",
+            "{bad} of {} cells {what} and would be rejected, unless {cure} lists them{such}{choices}",
             fit.all
         )));
     }
@@ -256,6 +263,14 @@ fn field(kind: &Kind, found: &Match, seen: &Seen) -> Option<Entry> {
     let mut entry = entry(found, column);
     if matches!(field.ty, Type::Date | Type::Time | Type::Due) {
         entry.notes.extend(doubt(column));
+    }
+    if matches!(field.ty, Type::Quantity | Type::Money) && !entry.is_comma {
+        entry.notes.extend(content::thousands(column).map(|cell| {
+            open(format!(
+                "{} is read as a decimal: if its point stands between thousands, add decimal = \",\"",
+                quoted(cell)
+            ))
+        }));
     }
     let states_unit =
         column.values().any(|(value, _)| value.contains(|c: char| c.is_alphabetic() || "¥￥".contains(c)));

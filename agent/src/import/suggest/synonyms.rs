@@ -171,7 +171,7 @@ pub(super) const CONCEPTS: &[Concept] = &[
         "收货地址", "详细地址", "adresse", "anschrift", "strasse", "lieferadresse", "direccion"]),
     concept(&["delivery_item.due_at"], &["due", "due at", "due date", "deadline", "scheduled delivery",
         "scheduled delivery date", "expected delivery", "expected delivery date", "promised delivery date",
-        "requested delivery date", "required date", "target date", "sla", "eta", "时限", "应投", "应投时间", "应投日期",
+        "requested delivery date", "required date", "target date", "sla", "eta", "时限", "应妥投", "应妥投时间", "应妥投日期", "应妥投时限", "应投", "应投时间", "应投日期",
         "应投时限", "应派时间", "应派日期", "应派时限", "应到", "应到时间", "应到日期", "应送达", "应送达时间", "应送达日期", "要求到货日期", "预计送达时间", "约定送达时间", "承诺时限", "截止时间", "liefertermin", "wunschtermin",
         "solltermin", "fallig", "fallig am", "date prevue", "livraison prevue", "fecha prevista"]),
     concept(&["delivery_item.delivered_at", "~repair_order.released_at"], &["delivered", "delivered at", "delivered on",

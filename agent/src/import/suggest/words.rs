@@ -84,6 +84,9 @@ pub(super) fn names_an_id(name: &str) -> bool {
 /// Whether a cell says that its row is a total.
 pub(super) fn names_a_total(cell: &str) -> bool {
     let cell = cell.trim().trim_end_matches([':', '：', ' ']);
+    // 合 计 is usually set with a blank between.
+    let has_hanzi = cell.chars().any(|character| !character.is_ascii());
+    let cell: String = cell.chars().filter(|character| !(has_hanzi && character.is_whitespace())).collect();
     if cell.is_empty() || cell.chars().count() > 12 {
         return false;
     }
@@ -301,6 +304,14 @@ mod tests {
         check("Manufacturing Site", "site", 70..=70);
         check("Vendor INCO Term", "delivery_item.sender", 0..=LIKELY - 1);
         check("PO Sent to Vendor Date", "occurred_at", 0..=LIKELY - 1);
+    }
+
+    #[test]
+    fn totals_are_known() {
+        for cell in ["合计", "小 计", "合　计", "总计：", "Total:", "Grand Total"] {
+            assert!(names_a_total(cell), "{cell}");
+        }
+        assert!(!names_a_total("合计里程表") && !names_a_total("to tal"));
     }
 
     #[test]
