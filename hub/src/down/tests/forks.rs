@@ -145,6 +145,7 @@ fn a_late_copy_of_a_hello_does_not_make_the_journal_that_was_left_the_agents_own
     hub.send(&fork, &greeting);
     hub.send(&fork, &register);
     hub.settle();
+    hub.wait("the fork is told", |hub| hub.number("SELECT count(*) FROM down_fork") == 0);
     hub.send(&agent, &hello);
     agent.survey(2);
     let late = agent.batch(2, 2);
