@@ -101,7 +101,8 @@ pub(crate) fn hello(
     };
     prunable(conn, agent, retention, now)?;
     let prunable = stream.prunable;
-    Ok(Hailed { ladder: Some(journal::ladder(conn, &stream)?), prunable, meeting })
+    let also = held.map(|held| [held.head.seq, held.pruned]).unwrap_or_default();
+    Ok(Hailed { ladder: Some(journal::ladder(conn, &stream, &also)?), prunable, meeting })
 }
 
 fn compare(conn: &Connection, agent: i64, held: &Held) -> Result<Compared, StoreError> {

@@ -53,6 +53,35 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
 
 /// Proves R-OLDER-3.
 #[test]
+fn an_agent_learns_that_a_journal_that_goes_further_is_not_the_one_it_holds() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    hub.tell(&agent, &mut told);
+    ["一", "二", "三"].iter().for_each(|title| hub.command(&agent, title));
+    hub.tell(&agent, &mut told);
+    let (mut hub, mut others) = (hub.copy(&copy), told.clone());
+    hub.command(&agent, "四");
+    hub.tell(&agent, &mut told);
+
+    // a copy of its disk comes first, and is told on
+    let mut hub = hub.put_back(&copy);
+    hub.meet(&agent, &others);
+    ["五", "六", "七", "八"].iter().for_each(|title| hub.command(&agent, title));
+    hub.tell(&agent, &mut others);
+    assert_eq!(others.entries.len(), 7);
+    let greeting = hub.meet(&agent, &told);
+    assert_eq!(greeting.meeting, None, "it has something to bring back");
+    let rungs = greeting.down.unwrap().rungs;
+    assert!(rungs.contains(&others.marks[3]) && rungs.contains(&others.marks[2]), "{rungs:?}");
+    assert!(rungs.is_sorted_by(|one, other| one.seq > other.seq), "{rungs:?}");
+    hub.forget_replies();
+    hub.send(&agent, &agent.seal(&told.batch(4)));
+    assert_eq!(hub.ack().stored, told.head());
+}
+
+/// Proves R-OLDER-3.
+#[test]
 fn what_comes_back_in_another_order_than_it_was_done_in_stands_all_the_same() {
     let (copies, mut hub, [mut agent, other], [mut told, mut others]) = two_devices();
     let copy = copies.path().join("copy");
