@@ -51,6 +51,50 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
     assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
 }
 
+/// Proves R-OLDER-2, R-OLDER-3.
+#[test]
+fn what_led_to_a_decision_that_was_seen_stands_against_what_another_device_captured() {
+    let (copies, mut hub, [mut agent, mut other], [mut told, mut others]) = two_devices();
+    let copy = copies.path().join("copy");
+    other.survey(1);
+    hub.take_all(&other);
+    hub.tell(&other, &mut others);
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    let open = [("zone", "A".into()), ("counter", "李娜".into())];
+    let sheet = agent.act(None, "count_sheet", "open", &open);
+    let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
+    agent.act(Some(sheet), "count_sheet", "count", &line);
+    hub.take_all(&agent);
+    hub.tell(&other, &mut others);
+    // both lock it; the hub hears of the first alone
+    other.documents = agent.documents.clone();
+    other.act(Some(sheet), "count_sheet", "lock", &[]);
+    agent.act(Some(sheet), "count_sheet", "lock", &[]);
+    hub.take_all(&agent);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+
+    let mut hub = hub.put_back(&copy);
+    hub.meet_knowing(&other, &others, 1);
+    hub.send(&other, &other.seal(&others.batch(1)));
+    hub.send(&other, &other.batch(1, 2));
+    hub.meet_knowing(&agent, &told, 3);
+    hub.send(&agent, &agent.batch(1, 3));
+    hub.send(&agent, &agent.seal(&told.batch(1)));
+    hub.wait("the sheet as it was decided", |hub| {
+        hub.store.document(sheet).unwrap().is_some_and(|sheet| sheet.state == "rejected")
+    });
+    let refused = |hub: &Hub| {
+        let aside = hub.store.quarantine(9).unwrap();
+        aside.iter().map(|row| (row.seq, row.reason.code.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&hub), [(Seq(2), "superseded".to_owned())]);
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "rejected", "a rebuild knows it as well");
+    assert_eq!(refused(&hub), [(Seq(2), "superseded".to_owned())]);
+}
+
 /// Proves R-OLDER-3.
 #[test]
 fn an_agent_learns_that_a_journal_that_goes_further_is_not_the_one_it_holds() {
