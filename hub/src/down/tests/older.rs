@@ -51,6 +51,24 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
     assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
 }
 
+/// Proves R-OLDER-2.
+#[test]
+fn a_device_that_said_how_much_it_holds_is_awaited_although_a_copy_of_its_disk_comes_next() {
+    let Since { copies, hub, agent, told, sheet } = Since::rejected();
+    // the hub never heard that it has the decision
+    let mut hub = hub.put_back(&copies.path().join(DATABASE));
+    assert_eq!(hub.meet(&agent, &told).meeting, None, "it has something to bring back");
+    hub.meet(&agent, &Told::default());
+    hub.barrier();
+    let early = hub.decide(sheet, "approve", &[]);
+    assert!(matches!(early, Err(ActError::Frozen(_))), "the site has seen it rejected: {early:?}");
+
+    hub.meet(&agent, &told);
+    hub.send(&agent, &agent.seal(&told.batch(1)));
+    hub.wait("the sheet as it was decided", |hub| hub.store.document(sheet).unwrap().unwrap().state == "rejected");
+    assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
+}
+
 /// Proves R-OLDER-2, R-OLDER-3.
 #[test]
 fn what_led_to_a_decision_that_was_seen_stands_against_what_another_device_captured() {
