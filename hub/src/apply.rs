@@ -6,6 +6,7 @@
 
 mod aside;
 mod draft;
+mod foreseen;
 pub(crate) mod history;
 mod judge;
 mod mailbox;
@@ -39,6 +40,7 @@ use crate::store::lost::{self, Fill};
 use crate::store::queue::SLICES;
 use crate::store::{self, Shared, StoreError, raw, seq_at};
 use draft::Draft;
+use foreseen::Foreseen;
 use mailbox::Mail;
 use shelf::Shelf;
 use standing::Standings;
@@ -88,6 +90,7 @@ pub(crate) struct Applier {
     shelf: Shelf,
     waiting: Waiting,
     standings: Standings,
+    foreseen: Foreseen,
     generation: u64,
     /// How far streams may be judged now.
     freeze: Freeze,
@@ -156,6 +159,7 @@ impl Applier {
             shelf,
             waiting,
             standings,
+            foreseen: Foreseen::default(),
             generation,
             freeze,
         })

@@ -44,7 +44,7 @@ pub fn told_wrongly(sample: &[u8], encoding: &'static Encoding) -> Option<&'stat
     let (good, bad) = utf8_characters(sample);
     if [encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding) {
         // Delimiters and line ends have a NUL there.
-        return (!sample.contains(&0)).then(|| if bad > 0 { "no UTF-16" } else { "UTF-8" });
+        return (!sample.contains(&0)).then_some(if bad > 0 { "no UTF-16" } else { "UTF-8" });
     }
     if encoding.is_single_byte() && good > bad {
         return Some("UTF-8");

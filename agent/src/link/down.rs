@@ -279,11 +279,12 @@ impl Down {
 /// Compares the hub's ladder with the journal here. The roles are turned: here is the copy, the hub is the sender that
 /// may have forgotten.
 fn fit(ladder: &Ladder, held: &Held, hash_at: &dyn Fn(Seq) -> Option<Hash>) -> Fit {
-    let agrees = |rung: &&Mark| rung.seq <= held.head.seq && hash_at(rung.seq) == Some(rung.hash);
+    let here = |rung: &Mark| hash_at(rung.seq).filter(|_| rung.seq <= held.head.seq);
+    let agrees = |rung: &&Mark| here(rung) == Some(rung.hash);
     let common = ladder.rungs.iter().find(agrees).copied().unwrap_or(Mark::ZERO);
     let top = ladder.rungs.first().map_or(Seq(0), |top| top.seq);
-    // A hub that goes further need not show the very rung at which this journal ends.
-    let is_contradicted = ladder.rungs.iter().any(|rung| rung.seq == held.head.seq && rung.hash != held.head.hash);
+    // A hub that goes further need not show the very rung at which this journal ends: any lower one tells another chain.
+    let is_contradicted = ladder.rungs.iter().any(|rung| here(rung).is_some_and(|hash| hash != rung.hash));
     if common.seq == held.head.seq || (top > held.head.seq && !is_contradicted) {
         Fit::Whole
     } else {

@@ -76,7 +76,7 @@ impl Bench {
 
     /// Runs `script`: `up` and `down`; `marker` the hub writes an entry; `welcome 3` it has so much of its journal, `welcome` all,
     /// `silent` it speaks of none, `challenge` not before an answer; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
-    /// `acked 3` what came back to it; `prune 2` the agent deletes so much; `wait 1000`; `step 3000` the
+    /// `keep 1` it forgets what it wrote after that; `acked 3` what came back to it; `prune 2` the agent deletes so much; `wait 1000`; `step 3000` the
     /// wall clock alone goes on.
     fn run(&mut self, script: &str) -> &mut Bench {
         for step in script.split(';').map(str::trim) {
@@ -100,6 +100,7 @@ impl Bench {
                 "send" => self.send(numbers[0], numbers[1], true),
                 "forged" => self.send(numbers[0], numbers[1], false),
                 "other" => (self.stream, self.told) = (self.stream + 1, Vec::new()),
+                "keep" => self.told.truncate(numbers[0]),
                 "step" => self.stepped += numbers[0] as i64,
                 "acked" => self.ack(numbers[0]),
                 "prune" => {
@@ -279,6 +280,17 @@ fn what_the_hub_forgot_is_returned_to_it() {
     // the hub's word is older than what it lets go since
     check(&format!("{three}; welcome 1; prune 3; welcome; wait 5000"), "hello ack:3 hello:3 return:2-3 hello:3");
     check(&format!("{three}; marker; welcome 4; send 4 4"), "hello ack:3 hello:3 ack:4");
+}
+
+/// Proves R-OLDER-3.
+#[test]
+fn what_the_hub_forgot_is_returned_although_its_journal_goes_further_since() {
+    let anew = "marker; marker; marker; marker; marker; marker; welcome";
+    let four = "marker; marker; marker; marker; up; welcome; send 1 4; down; up";
+    // the highest rung below the end of the journal here is the third
+    check(&format!("{four}; keep 1; {anew}"), "hello ack:4 hello:4 return:1-4");
+    check(&format!("{four}; prune 2; keep 1; {anew}"), "hello ack:4 hello:4 return:3-4^0");
+    check(&format!("{four}; marker; marker; marker; welcome; wait 5000"), "hello ack:4 hello:4");
 }
 
 /// Proves R-OLDER-3, R-FORK-3.

@@ -226,6 +226,8 @@ impl Applier {
             Some(Reason::newer_protocol(place.protocol))
         } else if let Some(waived) = self.waiting.rests_on(id, entry.after, entry.cause) {
             Some(Reason::rests_on_waived(waived))
+        } else if !matches!(writer, Writer::Accepted) && self.is_outdone(id, entry)? {
+            Some(Reason::outranked(reason::SUPERSEDED, entry.after))
         } else if self.waiting.is_behind(id, place.stream, place.seq) {
             Some(Reason::behind())
         } else if entry.cause.is_some_and(|cause| self.waiting.holds(cause)) {

@@ -155,6 +155,30 @@ impl Waiting {
         self.told.insert(stream);
     }
 
+    /// Whether an entry of a document that was brought back waits.
+    pub(super) fn has_told(&self, document: DocId) -> bool {
+        // almost always nothing was brought back, and every entry asks
+        !self.told.is_empty() && self.told_on(document).next().is_some()
+    }
+
+    /// The documents of which such entries wait.
+    pub(super) fn told_documents(&self) -> HashSet<DocId> {
+        self.by_document.keys().copied().filter(|document| self.has_told(*document)).collect()
+    }
+
+    /// Entries of a document that were brought back and wait, each with what it follows.
+    pub(super) fn told_on(&self, document: DocId) -> impl Iterator<Item = (EntryId, Option<EntryId>)> + '_ {
+        let items = self.by_document.get(&document).into_iter().flatten();
+        let told = items.filter(|item| item.is_parked && self.told.contains(&item.stream));
+        told.map(|item| (item.entry, item.after))
+    }
+
+    /// What an entry follows that is set aside.
+    pub(super) fn after(&self, document: DocId, entry: EntryId) -> Option<EntryId> {
+        let items = self.by_document.get(&document)?;
+        items.iter().find(|item| item.entry == entry)?.after
+    }
+
     /// Whether an entry of `stream` at `seq` must wait behind an earlier one on its document.
     pub(super) fn is_behind(&self, document: DocId, stream: i64, seq: Seq) -> bool {
         !self.told.contains(&stream)

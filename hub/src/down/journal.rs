@@ -218,10 +218,15 @@ pub(crate) fn mark_at(conn: &Connection, stream: &Stream, seq: Seq) -> Result<Op
     Ok(found.map(|hash| Mark { seq, hash }))
 }
 
-/// The head and exponentially spaced marks below it.
-pub(crate) fn ladder(conn: &Connection, stream: &Stream) -> Result<Ladder, StoreError> {
+/// The head, exponentially spaced marks below it, and those at `also`: where an agent's own journal ends it must learn whether
+/// that is a prefix of this one.
+pub(crate) fn ladder(conn: &Connection, stream: &Stream, also: &[Seq]) -> Result<Ladder, StoreError> {
+    let mut seqs = meeting::rungs(stream.head.seq);
+    seqs.extend(also.iter().filter(|seq| **seq < stream.head.seq));
+    seqs.sort_unstable_by_key(|seq| std::cmp::Reverse(*seq));
+    seqs.dedup();
     let mut rungs = Vec::new();
-    for seq in meeting::rungs(stream.head.seq) {
+    for seq in seqs {
         rungs.extend(mark_at(conn, stream, seq)?);
     }
     Ok(Ladder { stream: stream.stream, rungs })

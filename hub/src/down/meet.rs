@@ -101,7 +101,8 @@ pub(crate) fn hello(
     };
     prunable(conn, agent, retention, now)?;
     let prunable = stream.prunable;
-    Ok(Hailed { ladder: Some(journal::ladder(conn, &stream)?), prunable, meeting })
+    let also = held.map(|held| [held.head.seq, held.pruned]).unwrap_or_default();
+    Ok(Hailed { ladder: Some(journal::ladder(conn, &stream, &also)?), prunable, meeting })
 }
 
 fn compare(conn: &Connection, agent: i64, held: &Held) -> Result<Compared, StoreError> {
@@ -123,7 +124,8 @@ fn owe(conn: &Connection, hello: &Hello, stream: &Stream, held: Seq, now: Timest
     conn.prepare_cached(sql)?.execute(params![stream.row, int(held)])?;
     let detail =
         format!("agent {} was told up to {held} of its downward journal, {} is here", hello.agent, stream.head.seq);
-    restore::doubt(conn, hello.agent, &detail, now)
+    restore::doubt(conn, hello.agent, &detail, now)?;
+    restore::note_held(conn, hello, stream.stream, held)
 }
 
 /// The agent's downward journal is known to be back, whole: what waited is told.

@@ -206,6 +206,17 @@ pub(crate) fn doubt(conn: &Connection, agent: AgentId, detail: &str, now: Timest
     begin_now(conn, agent, detail, &super::heads::gather(conn)?, now)
 }
 
+/// An agent holds this much of its downward journal: from now on a copy of its disk that holds less does not speak for it. Where
+/// no restore is open, nobody waits for it.
+pub(crate) fn note_held(conn: &Connection, hello: &Hello, stream: StreamId, held: Seq) -> Result<(), StoreError> {
+    let sql = "INSERT INTO restore_told (restore, agent, stream, sites, had_seq)
+               SELECT id, ?1, ?2, ?3, ?4 FROM restore WHERE ended_at IS NULL
+               ON CONFLICT DO UPDATE SET had_seq = max(had_seq, excluded.had_seq)";
+    let row = params![hello.agent.as_bytes(), stream.as_bytes(), codec::encode(&hello.sites), int(held)];
+    conn.prepare_cached(sql)?.execute(row)?;
+    Ok(())
+}
+
 /// Whether another device of the agent, which had acknowledged more of the downward journal than is here, is waited for:
 /// what an older copy of its disk holds does not say what the clerks have seen. An agent holds one such journal at a time:
 /// where two are known of, as of one that it was told to leave, either is enough.

@@ -51,6 +51,97 @@ fn an_older_copy_of_a_disk_does_not_speak_for_the_device_that_had_acknowledged_m
     assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
 }
 
+/// Proves R-OLDER-2.
+#[test]
+fn a_device_that_said_how_much_it_holds_is_awaited_although_a_copy_of_its_disk_comes_next() {
+    let Since { copies, hub, agent, told, sheet } = Since::rejected();
+    // the hub never heard that it has the decision
+    let mut hub = hub.put_back(&copies.path().join(DATABASE));
+    assert_eq!(hub.meet(&agent, &told).meeting, None, "it has something to bring back");
+    hub.meet(&agent, &Told::default());
+    hub.barrier();
+    let early = hub.decide(sheet, "approve", &[]);
+    assert!(matches!(early, Err(ActError::Frozen(_))), "the site has seen it rejected: {early:?}");
+
+    hub.meet(&agent, &told);
+    hub.send(&agent, &agent.seal(&told.batch(1)));
+    hub.wait("the sheet as it was decided", |hub| hub.store.document(sheet).unwrap().unwrap().state == "rejected");
+    assert!(!hub.store.restore_report().unwrap().unwrap().is_open());
+}
+
+/// Proves R-OLDER-2, R-OLDER-3.
+#[test]
+fn what_led_to_a_decision_that_was_seen_stands_against_what_another_device_captured() {
+    let (copies, mut hub, [mut agent, mut other], [mut told, mut others]) = two_devices();
+    let copy = copies.path().join("copy");
+    other.survey(1);
+    hub.take_all(&other);
+    hub.tell(&other, &mut others);
+    hub.tell(&agent, &mut told);
+    let mut hub = hub.copy(&copy);
+    let open = [("zone", "A".into()), ("counter", "李娜".into())];
+    let sheet = agent.act(None, "count_sheet", "open", &open);
+    let line = [("item#1.item", "F-100".into()), ("item#1.location", "main".into()), ("item#1.counted", quantity(4))];
+    agent.act(Some(sheet), "count_sheet", "count", &line);
+    hub.take_all(&agent);
+    hub.tell(&other, &mut others);
+    // both lock it; the hub hears of the first alone
+    other.documents = agent.documents.clone();
+    other.act(Some(sheet), "count_sheet", "lock", &[]);
+    agent.act(Some(sheet), "count_sheet", "lock", &[]);
+    hub.take_all(&agent);
+    hub.decide(sheet, "reject", &[("decision_reason", "重盘".into())]).unwrap();
+    hub.tell(&agent, &mut told);
+
+    let mut hub = hub.put_back(&copy);
+    hub.meet_knowing(&other, &others, 1);
+    hub.send(&other, &other.seal(&others.batch(1)));
+    hub.send(&other, &other.batch(1, 2));
+    hub.meet_knowing(&agent, &told, 3);
+    hub.send(&agent, &agent.batch(1, 3));
+    hub.send(&agent, &agent.seal(&told.batch(1)));
+    hub.wait("the sheet as it was decided", |hub| {
+        hub.store.document(sheet).unwrap().is_some_and(|sheet| sheet.state == "rejected")
+    });
+    let refused = |hub: &Hub| {
+        let aside = hub.store.quarantine(9).unwrap();
+        aside.iter().map(|row| (row.seq, row.reason.code.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&hub), [(Seq(2), "superseded".to_owned())]);
+    hub.store.rebuild(&mut |_, _| {}).unwrap();
+    assert_eq!(hub.store.document(sheet).unwrap().unwrap().state, "rejected", "a rebuild knows it as well");
+    assert_eq!(refused(&hub), [(Seq(2), "superseded".to_owned())]);
+}
+
+/// Proves R-OLDER-3.
+#[test]
+fn an_agent_learns_that_a_journal_that_goes_further_is_not_the_one_it_holds() {
+    let (copies, mut hub) = (tempfile::tempdir().unwrap(), Hub::open());
+    let copy = copies.path().join("copy");
+    let (agent, mut told) = (Agent::new(1, &["3702"]), Told::default());
+    hub.tell(&agent, &mut told);
+    ["一", "二", "三"].iter().for_each(|title| hub.command(&agent, title));
+    hub.tell(&agent, &mut told);
+    let (mut hub, mut others) = (hub.copy(&copy), told.clone());
+    hub.command(&agent, "四");
+    hub.tell(&agent, &mut told);
+
+    // a copy of its disk comes first, and is told on
+    let mut hub = hub.put_back(&copy);
+    hub.meet(&agent, &others);
+    ["五", "六", "七", "八"].iter().for_each(|title| hub.command(&agent, title));
+    hub.tell(&agent, &mut others);
+    assert_eq!(others.entries.len(), 7);
+    let greeting = hub.meet(&agent, &told);
+    assert_eq!(greeting.meeting, None, "it has something to bring back");
+    let rungs = greeting.down.unwrap().rungs;
+    assert!(rungs.contains(&others.marks[3]) && rungs.contains(&others.marks[2]), "{rungs:?}");
+    assert!(rungs.is_sorted_by(|one, other| one.seq > other.seq), "{rungs:?}");
+    hub.forget_replies();
+    hub.send(&agent, &agent.seal(&told.batch(4)));
+    assert_eq!(hub.ack().stored, told.head());
+}
+
 /// Proves R-OLDER-3.
 #[test]
 fn what_comes_back_in_another_order_than_it_was_done_in_stands_all_the_same() {
