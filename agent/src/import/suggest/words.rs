@@ -85,7 +85,7 @@ pub(super) fn names_an_id(name: &str) -> bool {
 pub(super) fn names_a_total(cell: &str) -> bool {
     let cell = cell.trim().trim_end_matches([':', '：', ' ']);
     // 合 计 is usually set with a blank between.
-    let has_hanzi = cell.chars().any(|character| !character.is_ascii());
+    let has_hanzi = !cell.is_ascii();
     let cell: String = cell.chars().filter(|character| !(has_hanzi && character.is_whitespace())).collect();
     if cell.is_empty() || cell.chars().count() > 12 {
         return false;
