@@ -63,6 +63,8 @@ pub(super) struct Down {
     session: Option<SessionId>,
     /// The stream the WELCOME named; none while the hub sends nothing.
     welcomed: Option<StreamId>,
+    /// How far that went then; none after the hub changed to another.
+    told: Option<Seq>,
     has_switched: bool,
     has_doubted: bool,
     stream: Option<StreamId>,
@@ -78,6 +80,7 @@ impl Down {
         Down {
             session: None,
             welcomed: None,
+            told: None,
             has_switched: false,
             has_doubted: false,
             stream: held.map(|held| held.stream),
@@ -104,6 +107,7 @@ impl Down {
         now: Tick,
     ) {
         self.welcomed = Some(ladder.stream);
+        self.told = Some(ladder.rungs.first().map_or(Seq(0), |top| top.seq));
         self.has_switched = false;
         self.returning = None;
         let (Some(held), Some(session)) = (held, self.session) else { return };
@@ -118,6 +122,13 @@ impl Down {
         tracing::warn!(stream = %held.stream, common = common.seq.0, head = held.head.seq.0, "the hub forgot entries it had sent; they are returned");
         let (stream, head, pruned) = (held.stream, held.head.seq, held.pruned);
         self.returning = Some(Returning { stream, head, pruned, sender, base });
+    }
+
+    /// Whether all is here that there was to be told when the hub welcomed this session.
+    pub(super) fn is_whole(&self) -> bool {
+        let reaches = |told| self.receiver.stored().seq >= told;
+        let is_here = self.told == Some(Seq(0)) || self.welcomed == self.stream && self.told.is_some_and(reaches);
+        is_here && self.returning.is_none()
     }
 
     /// So much of the journal is deleted here. Whether the hub must be greeted: it let go what it had seemed to have forgotten,
@@ -174,7 +185,9 @@ impl Down {
         if is_known || !is_announced || !is_beginning {
             return Arrived::Dropped;
         }
-        self.has_switched |= welcomed != stream;
+        if welcomed != stream {
+            (self.has_switched, self.told) = (true, None);
+        }
         self.welcomed = Some(stream);
         self.stream = Some(stream);
         self.ahead.clear();

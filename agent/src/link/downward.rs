@@ -34,6 +34,7 @@ impl Engine {
         if self.store.down().is_some_and(|down| down.stream == ladder.stream) {
             self.store.record_down_prunable(welcomed.down_prunable);
         }
+        self.let_go();
         self.obey(now);
     }
 
@@ -52,6 +53,7 @@ impl Engine {
                     Ok(()) => {
                         tracing::debug!(%stream, count, "the hub's entries are stored");
                         self.status.update(|state| state.counts.heard += count);
+                        self.let_go();
                         self.obey(now);
                     }
                     Err(error) => tracing::error!(%error, "what the hub sent is not stored, and not acknowledged"),

@@ -58,6 +58,10 @@ pub struct Engine {
     has_met: bool,
     /// Steps of the clock that are known here.
     clock_steps: u64,
+    /// What the hub lets this session delete, once the session has been told all.
+    prunable: Seq,
+    /// Whether the hub keeps a downward journal.
+    has_down: bool,
     /// Whether a command could not be carried out: it is tried again with the next heartbeat.
     pub(super) has_undone: bool,
 }
@@ -81,6 +85,8 @@ impl Engine {
             may_answer: true,
             has_met: false,
             clock_steps: 0,
+            prunable: Seq(0),
+            has_down: true,
             has_undone: false,
         }
     }
@@ -105,6 +111,7 @@ impl Engine {
         self.must_greet = false;
         self.has_asked = false;
         self.may_answer = true;
+        (self.prunable, self.has_down) = (Seq(0), true);
         self.driver.handle_head(self.store.head().seq);
         self.driver.handle_connected(session, now.tick);
         self.down.handle_session(Some(session));
@@ -214,7 +221,8 @@ impl Engine {
             Heard::Batch(batch) => self.heed_batch(&batch, now),
             Heard::Returned(ack) => self.heed_returned(&ack, now),
             Heard::Acked { stored, processed, prunable, down_prunable } => {
-                note(self.store.record_stored(stored, processed, prunable));
+                self.prunable = prunable;
+                note(self.record_stored(stored, processed));
                 self.store.record_down_prunable(down_prunable);
                 self.status.update(|state| {
                     state.last_ack_at = Some(now.wall);
@@ -249,7 +257,8 @@ impl Engine {
         if !std::mem::replace(&mut self.has_met, true) {
             welcomed.shared.iter().for_each(|seq| self.store.keep_hash_at(*seq));
         }
-        self.store.record_stored(common, welcomed.processed.min(common.seq), welcomed.prunable.min(common.seq))?;
+        (self.prunable, self.has_down) = (welcomed.prunable.min(common.seq), welcomed.has_down);
+        self.record_stored(common, welcomed.processed.min(common.seq))?;
         // A letter belongs to the stream of the HELLO: it is this one's where no fork was due.
         if parent.is_none() && !met.must_fork && welcomed.letter.is_some() {
             self.store.handle_met()?;
@@ -257,6 +266,20 @@ impl Engine {
         tracing::info!(stored = common.seq.0, head = self.store.head().seq.0, "the hub welcomed this session");
         self.driver.handle_met(&met, self.identity.stream, parent, welcomed.credit, now.tick);
         Ok(())
+    }
+
+    /// Notes the hub's marks. Nothing is let go before the downward journal is here as far as the hub welcomed the session
+    /// with: it may tell what became of an entry, which then must be here still.
+    fn record_stored(&self, stored: Mark, processed: Seq) -> Result<(), StoreError> {
+        let before = self.store.processed_and_prunable().1;
+        let is_told = !self.has_down || self.down.is_whole();
+        let prunable = if is_told { self.prunable } else { self.prunable.min(before) };
+        self.store.record_stored(stored, processed, prunable)
+    }
+
+    /// The downward journal grew, or was met: what the hub lets go may go now.
+    pub(super) fn let_go(&self) {
+        note(self.record_stored(self.store.stored(), self.store.processed_and_prunable().0));
     }
 
     /// A new stream is known at the hub now: the next WELCOME grants it a letter. Asked once per connection, since none may

@@ -38,6 +38,8 @@ struct Bench {
     drawn: u8,
     /// By how much the wall clock was stepped.
     stepped: i64,
+    /// What the hub lets go.
+    lets: Seq,
     log: Vec<String>,
     _folder: tempfile::TempDir,
 }
@@ -69,6 +71,7 @@ impl Bench {
             session: 0,
             drawn: 0,
             stepped: 0,
+            lets: Seq(0),
             log: Vec::new(),
             _folder: folder,
         }
@@ -77,7 +80,7 @@ impl Bench {
     /// Runs `script`: `up` and `down`; `marker` the hub writes an entry; `welcome 3` it has so much of its journal, `welcome` all,
     /// `silent` it speaks of none, `challenge` not before an answer; `send 1 3` that stretch, `forged 1 3` by another key; `other` another journal begins;
     /// `keep 1` it forgets what it wrote after that; `acked 3` what came back to it; `prune 2` the agent deletes so much; `wait 1000`; `step 3000` the
-    /// wall clock alone goes on.
+    /// wall clock alone goes on; `work` captures, `lets 1` the hub lets so much go, `goes` logs what may.
     fn run(&mut self, script: &str) -> &mut Bench {
         for step in script.split(';').map(str::trim) {
             let mut words = step.split_whitespace();
@@ -103,6 +106,9 @@ impl Bench {
                 "keep" => self.told.truncate(numbers[0]),
                 "step" => self.stepped += numbers[0] as i64,
                 "acked" => self.ack(numbers[0]),
+                "lets" => self.lets = Seq(numbers[0] as u64),
+                "work" => drop(survey_at(&self.store, self.now()).unwrap()),
+                "goes" => self.log.push(format!("goes:{}", self.store.processed_and_prunable().1)),
                 "prune" => {
                     self.store.record_down_prunable(Seq(numbers[0] as u64));
                     self.store.rest();
@@ -149,7 +155,7 @@ impl Bench {
             stream: self.store.identity().stream,
             ladder: rungs(self.store.head().seq).into_iter().map(mark).collect(),
             processed: self.store.head().seq,
-            prunable: Seq(0),
+            prunable: self.lets,
             down: holds.map(|holds| Ladder { stream: self.stream(), rungs: told(holds) }),
             down_prunable: Seq(0),
             credit: 1_000_000,
@@ -250,6 +256,20 @@ fn what_the_hub_sends_is_stored_then_acknowledged_and_named_in_the_next_hello() 
     check("marker; marker; marker; up; welcome; send 1 2; send 3 3; down; up", "hello ack:2 ack:3 hello:3");
     check("marker; up; welcome; send 1 1; send 1 1", "hello ack:1 ack:1");
     check("marker; marker; marker; up; welcome; send 1 1; send 3 3; send 2 2", "hello ack:1 ack:1-2..2 ack:3");
+}
+
+/// Proves R-PRUNE-5.
+#[test]
+fn nothing_is_deleted_before_the_hub_has_told_what_it_had_to_tell() {
+    check("work; lets 1; up; welcome; goes", "hello goes:1");
+    check("work; lets 1; up; silent; goes", "hello goes:1");
+    let told = "work; marker; marker; lets 1; up; welcome; goes; send 1 1; goes";
+    check(&format!("{told}; send 2 2; goes"), "hello goes:0 ack:1 goes:0 ack:2 goes:1");
+    check(
+        &format!("{told}; down; up; welcome; goes; send 2 2; goes"),
+        "hello goes:0 ack:1 goes:0 hello:1 goes:0 ack:2 goes:1",
+    );
+    check("work; lets 1; up; challenge; goes", "hello hello! goes:0");
 }
 
 /// Proves R-FRAME-2, R-KEY-2.

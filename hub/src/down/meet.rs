@@ -221,6 +221,20 @@ pub(super) fn holder(conn: &Connection, agent: i64) -> Result<Option<SessionId>,
     Ok(holder.flatten().map(SessionId::from_bytes))
 }
 
+/// Whether a session has acknowledged all that its agent was to be told: what became of its entries among it, which it must
+/// hold still as it hears of that.
+pub(crate) fn has_all(conn: &Connection, agent: i64, session: SessionId) -> Result<bool, StoreError> {
+    if holder(conn, agent)? != Some(session) {
+        return Ok(false);
+    }
+    let is_told =
+        journal::current(conn, agent)?.is_none_or(|stream| stream.is_settled() && stream.stored >= stream.head.seq);
+    let sql = "SELECT EXISTS (SELECT 1 FROM down_pending WHERE agent = ?1)
+               OR EXISTS (SELECT 1 FROM down_fork JOIN stream ON stream.id = down_fork.stream WHERE stream.agent = ?1)";
+    let waits: bool = conn.prepare_cached(sql)?.query_row([agent], |row| row.get(0))?;
+    Ok(is_told && !waits)
+}
+
 /// Notes an acknowledgement of a downward batch; gives the hub's own hash there.
 pub(crate) fn ack(
     conn: &Connection,

@@ -35,6 +35,6 @@ pub use post::CommandRow;
 
 pub(crate) use courses::{Courses, News};
 pub(crate) use give_back::give_back;
-pub(crate) use meet::{Hailed, ack, heartbeat, hello, prunable};
+pub(crate) use meet::{Hailed, ack, has_all, heartbeat, hello, prunable};
 pub(crate) use post::note_result;
 pub(crate) use snapshot::{catch_up, is_due};

@@ -22,6 +22,7 @@ use crate::store::stepped::Stepped;
 use crate::store::{Action, Ask, AskError, Change, DATABASE, EntryPlace, Options, Owed, Store};
 
 mod forks;
+mod letting_go;
 mod older;
 
 /// What one agent holds of its downward journal.

@@ -192,13 +192,13 @@ impl<'a> Group<'a> {
             None => line::ancestor(self.conn, agent, &hello.line)?.map_or(Mark::ZERO, |(_, _, top)| top),
         };
         restore::greet(self.conn, hello, committed, now)?;
-        if let Some(own) = own {
-            prune::advance(self.conn, &own, self.retention, now)?;
-        }
         let hailed = match &challenge {
             None => down::hello(self.conn, agent, hello, self.retention, now)?,
             Some(_) => Hailed::default(),
         };
+        if let Some(own) = own.filter(|own| own.agent == agent) {
+            self.let_go(&own, hello.session, now)?;
+        }
         self.greeted.push(Asked { hello, agent, letter, challenge, hailed, received_at: now });
         Ok(())
     }
@@ -219,13 +219,21 @@ impl<'a> Group<'a> {
             }
             return self.down_beat((row, agent), beat, beat.stored == Seq(0), now);
         };
-        let moved = prune::advance(self.conn, &own, self.retention, now)?;
+        let moved = self.let_go(&own, beat.session, now)?;
         // whoever still holds what is named lost is asked for it
         let is_asked = !lost::of_line(self.conn, &own)?.is_empty();
         if moved || is_asked || (beat.stored != own.stored.seq && !is_planted(Plant::DeafToHeartbeats)) {
             self.to_acknowledge.entry(beat.stream).or_default().insert(Some(beat.session));
         }
         self.down_beat((row, agent), beat, beat.stored == own.stored.seq, now)
+    }
+
+    /// Moves the prunable mark of a journal, for a session that was told what became of its entries.
+    fn let_go(&mut self, own: &line::Extent, session: SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        if !down::has_all(self.conn, own.agent, session)? {
+            return Ok(false);
+        }
+        prune::advance(self.conn, own, self.retention, now)
     }
 
     fn death(&mut self, agent: AgentId, death: &Death, now: Timestamp) -> Result<(), StoreError> {

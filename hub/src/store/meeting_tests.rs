@@ -247,6 +247,11 @@ fn what_a_fork_may_delete_waits_for_its_parent() {
     hub.settle();
     for (later, expected) in [(500_000, 2), (1_500_000, 4)] {
         hub.now.0 = super::fixture::START.0 + super::RETENTION_MS + later;
+        // as for a session that has acknowledged all it was told
+        let conn = rusqlite::Connection::open(hub.dir.path().join(super::DATABASE)).unwrap();
+        let own = super::line::find(&conn, fork.stream).unwrap().unwrap();
+        let retention = super::Retention { ms: super::RETENTION_MS, needs_backup: false };
+        super::prune::advance(&conn, &own, retention, hub.now).unwrap();
         let prunable = hub.greet(&fork).prunable;
         assert_eq!(prunable, Seq(expected));
     }
