@@ -272,7 +272,9 @@ fn within(field: &str, text: String, most: usize) -> Result<String, Problem> {
 }
 
 fn instant(field: &str, text: &str) -> Result<Timestamp, Problem> {
-    text.parse().map_err(|error| Problem::bad_request(format!("{field}: {error}")))
+    let refused =
+        |_| Problem::bad_request(format!("{field}: '{text}' is no instant such as 2026-12-01T18:00:00+08:00"));
+    text.parse().map_err(refused)
 }
 
 impl From<CommandRow> for CommandJson {
