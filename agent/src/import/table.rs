@@ -14,7 +14,7 @@ use super::limits::{RAW_BYTES, SAMPLE_ROWS};
 use super::map::Map;
 use super::mapping::{BadCell, IsoDates};
 use super::rejects::ADDED;
-use super::rows::{BadRow, DELIMITERS, Row, Rows, detect_delimiter, usual_width};
+use super::rows::{BadRow, Row, Rows, detect_delimiter, usual_width};
 use super::sheet::{Sheet, SheetRow};
 use super::source::Source;
 use crate::layout::unguarded;
@@ -326,14 +326,8 @@ impl<R: Read> Table<R> {
         Record { row, flaw: None, dates: IsoDates::Unread, origin }
     }
 
-    /// A spreadsheet program may have saved the file with another delimiter than the original's, which `raw` still has.
     fn split_again(&self, raw: String, row_line: u64) -> Result<Row, BadRow> {
-        let split = |delimiter| self.split_by(raw.clone(), row_line, delimiter);
-        split(self.delimiter).or_else(|bad| DELIMITERS.into_iter().find_map(|other| split(other).ok()).ok_or(bad))
-    }
-
-    fn split_by(&self, raw: String, row_line: u64, delimiter: u8) -> Result<Row, BadRow> {
-        let mut rows = Rows::new(raw.as_bytes(), delimiter, "UTF-8");
+        let mut rows = Rows::new(raw.as_bytes(), self.delimiter, "UTF-8");
         rows.expect_columns(self.columns.len());
         let (line, column, reason) = if raw.contains(char::REPLACEMENT_CHARACTER) {
             let reason = "this row still holds the mark of what could not be read or was cut off: correct it in _raw";
