@@ -148,6 +148,7 @@ fn report(wanted: &Wanted, summary: &Summary, error: Option<&anyhow::Error>) -> 
             None if summary.dry_run => "a real run writes them to a rejects file".to_owned(),
             None => "their rejects file could not be written".to_owned(),
         };
+        // standard error may be closed; the summary and the rejects file say it too
         let (rejected, columns) = (summary.rejected, summary.rejected_in_short());
         let _ = writeln!(std::io::stderr().lock(), "error: {rejected} rows were not taken: {columns}; {place}");
     }

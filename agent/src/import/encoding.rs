@@ -36,7 +36,7 @@ fn wide(sample: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// What a file is that is said to be in `encoding` and is in another; none where `encoding` may be right.
+/// What a map should say of a file that is said to be in `encoding` and is in another; none where `encoding` may be right.
 ///
 /// A few damaged rows change nothing. Some of GBK's double bytes are UTF-8 of two bytes too, but hardly ever all of them,
 /// and hardly one in two is part of three. Latin-1 has its accented letters one by one, between ASCII letters.
@@ -44,20 +44,21 @@ pub fn told_wrongly(sample: &[u8], encoding: &'static Encoding) -> Option<&'stat
     let (good, bad) = utf8_characters(sample);
     if [encoding_rs::UTF_16LE, encoding_rs::UTF_16BE].contains(&encoding) {
         // Delimiters and line ends have a NUL there.
-        return (!sample.contains(&0)).then_some(if bad > 0 { "no UTF-16" } else { "UTF-8" });
+        return (!sample.contains(&0)).then_some(if bad > 0 { foreign(sample) } else { "utf-8" });
     }
     if encoding.is_single_byte() && good > bad {
-        return Some("UTF-8");
+        return Some("utf-8");
     }
     if [GB18030, encoding_rs::GBK, encoding_rs::BIG5].contains(&encoding) {
         let text = String::from_utf8_lossy(sample);
         let long = text.chars().filter(|c| c.len_utf8() == 3 && *c != char::REPLACEMENT_CHARACTER).count();
         let is_utf8 = good > bad && (long > bad || bad == 0 && good >= FEW_CHARACTERS);
-        let is_latin = || good <= bad && is_western(sample);
-        return if is_utf8 { Some("UTF-8") } else { is_latin().then_some("rather Latin-1") };
+        // a stray byte costs its row alone
+        let is_latin = || bad >= FEW_STRAYS && good <= bad && is_western(sample);
+        return if is_utf8 { Some("utf-8") } else { is_latin().then_some("latin-1") };
     }
     let is_latin = encoding == encoding_rs::WINDOWS_1252;
-    (is_latin && bad > 1 && is_plausible_gbk(sample)).then_some("GBK")
+    (is_latin && bad > 1 && is_plausible_gbk(sample)).then_some("gbk")
 }
 
 /// What to call an encoding that bytes are in which are no UTF-8.
@@ -74,6 +75,9 @@ fn is_western(bytes: &[u8]) -> bool {
 
 /// Fewer characters beyond ASCII than these may be anything.
 const FEW_CHARACTERS: usize = 6;
+
+/// Fewer bytes that do not read than these may be damage.
+const FEW_STRAYS: usize = 3;
 
 /// Characters beyond ASCII that are UTF-8, and places that are not. The sample may end within a character.
 fn utf8_characters(sample: &[u8]) -> (usize, usize) {
@@ -150,12 +154,13 @@ mod tests {
             assert_eq!(told_wrongly(sample, named(name).unwrap()), expected, "{name} {sample:?}");
         };
         let gbk = |text: &str| encoding_rs::GBK.encode(text).0.into_owned();
-        let utf_8 = Some("UTF-8");
+        let utf_8 = Some("utf-8");
         check("Zündkerze".as_bytes(), "latin-1", utf_8);
         check(b"Z\xfcndkerze", "latin-1", None);
         check(b"plain", "latin-1", None);
-        check(&gbk("漏油,复查"), "latin-1", Some("GBK"));
-        check(b"Sch\xfcler, Sch\xfclerin, \xd6l", "gbk", Some("rather Latin-1"));
+        check(&gbk("漏油,复查"), "latin-1", Some("gbk"));
+        check(b"Sch\xfcler, Sch\xfclerin, \xd6l", "gbk", Some("latin-1"));
+        check(b"plain,\xa0\n", "gbk", None);
         check("滤芯".as_bytes(), "gbk", utf_8);
         check(&["滤芯,机油".as_bytes(), b",\xff"].concat(), "gbk", utf_8);
         check(&[&gbk("城东站漏油"), "滤".as_bytes()].concat(), "gbk", None);
@@ -166,7 +171,7 @@ mod tests {
         check("滤芯".as_bytes(), "utf-8", None);
         check(b"a,b\n", "utf-16le", utf_8);
         check(b"a\0,\0b\0", "utf-16le", None);
-        check(&gbk("城东站"), "utf-16le", Some("no UTF-16"));
+        check(&gbk("城东站"), "utf-16le", Some("gbk"));
     }
 
     #[test]

@@ -76,12 +76,12 @@ pub enum SourceError {
     },
     /// The map names an encoding that would garble it.
     #[error(
-        "{path} is {found} and not {named}, as the map says: its text would come in garbled; take `encoding` out of the map"
+        "{path} is not in {named}, as the map says, and its text would come in garbled: say encoding = \"{found}\" there"
     )]
     ToldWrongly {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What the map should say.
         found: &'static str,
         /// The map's encoding.
         named: String,
@@ -150,7 +150,7 @@ impl Source {
         let telling = later.as_deref().unwrap_or(&sample);
         let mut encoding = choose(telling, named)?;
         if let (Some(named), Some(found)) = (named, encoding::told_wrongly(telling, encoding)) {
-            if is_rejects(&sample) && found == "UTF-8" {
+            if is_rejects(&sample) && found == "utf-8" {
                 // saved again without its byte-order mark
                 encoding = encoding_rs::UTF_8;
             } else {
@@ -384,8 +384,13 @@ mod tests {
         for (name, rest, named, expected) in [
             ("a.csv", gbk.as_ref(), None, Ok("gb18030")),
             ("b.csv", "漏油,复查\n".as_bytes(), None, Ok("UTF-8")),
-            ("c.csv", "漏油,复查\n".as_bytes(), Some("gbk"), Err("UTF-8 and not gbk")),
-            ("d.csv", gbk.as_ref(), Some("latin-1"), Err("GBK and not latin-1")),
+            (
+                "c.csv",
+                "漏油,复查\n".as_bytes(),
+                Some("gbk"),
+                Err("not in gbk, as the map says, and its text would come in garbled: say encoding = \"utf-8\""),
+            ),
+            ("d.csv", gbk.as_ref(), Some("latin-1"), Err("say encoding = \"gbk\"")),
             ("e.csv", b"plain\n".as_slice(), Some("gbk"), Ok("GBK")),
         ] {
             let path = folder.path().join(name);
