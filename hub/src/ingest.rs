@@ -24,8 +24,8 @@ pub(crate) use reply::acknowledge;
 /// A verified upward message.
 #[derive(Debug)]
 pub enum Upward {
-    /// A session begins.
-    Hello(Box<Hello>),
+    /// A session begins; and whether the hub itself once said that it has stored what this claims.
+    Hello(Box<Hello>, bool),
     /// Entries, with the payload unpacked and its chain recomputed, and the protocol of their frame.
     Batch(Box<(Batch, Unpacked)>, u8),
     /// The frame of a batch in a newer protocol, whose envelope this build cannot read.
@@ -60,7 +60,7 @@ impl Incoming {
             // the payload, what it unpacks to, and a mark and a span per entry
             Upward::Batch(batch, _) => batch.0.payload.len() * 5 + batch.1.len() * 64,
             Upward::Newer(frame) => frame.len(),
-            Upward::Hello(_) | Upward::Ack(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
+            Upward::Hello(..) | Upward::Ack(_) | Upward::Heartbeat(_) | Upward::Stranger(_) | Upward::Death(_) => 0,
         };
         self.wire_bytes + unpacked
     }

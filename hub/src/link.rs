@@ -113,7 +113,7 @@ impl Link {
     ///
     /// The agents' keys cannot be read, or the system gives no thread.
     pub fn start(config: LinkConfig, store: &Store, key: SigningKey) -> Result<Link, LinkError> {
-        let keys = Arc::new(Keys::new(store.keys()?));
+        let keys = Arc::new(Keys::new(store.keys()?, Some(key.verifying_key())));
         let intake = Intake::start(config.verifiers, store, &keys).map_err(LinkError::Thread)?;
         let replies = store.replies();
         let (client, events) = AsyncClient::new(config.options(), REQUESTS);

@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use waystation_protocol::time::Timestamp;
 
 use crate::board::{self, Site};
-use crate::store::{Store, StoreError, Totals};
+use crate::store::{Room, Store, StoreError, Totals};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -22,6 +22,7 @@ const GAUGE: &str = "queued_bytes";
 struct Snapshot {
     counters: Vec<(&'static str, u64)>,
     totals: Totals,
+    room: Option<Room>,
     sites: Vec<Site>,
     is_connected: bool,
     drops: Option<u64>,
@@ -47,6 +48,7 @@ pub fn text(store: &Store, is_connected: bool, drops: Option<u64>, now: Timestam
     let snapshot = Snapshot {
         counters: store.counters().all(),
         totals: store.totals()?,
+        room: store.room().ok(),
         sites: board::sites(&store.sites()?, &store.agents()?, now),
         is_connected,
         drops,
@@ -78,6 +80,11 @@ impl Collector for Snapshot {
             "1 while the connection to the broker stands",
             self.is_connected.into(),
         )?;
+        if let Some(room) = self.room {
+            let short = "1 while the disk is short of room and nothing new is taken";
+            gauge(&mut encoder, "disk_short", short, room.is_short().into())?;
+            gauge(&mut encoder, "disk_free_bytes", "Room left, the reserve not counted", room.free as i64)?;
+        }
         let totals = self.totals;
         for (name, help, value) in [
             ("entries", "Entries committed", totals.stored),

@@ -104,6 +104,7 @@ fn poison(dir: &Path) -> StreamId {
         line: Vec::new(),
         head: Mark { seq: Seq(4), hash: Hash::from_bytes([0; 32]) },
         stored: Mark::ZERO,
+        proof: None,
         pruned: Seq(0),
         down: None,
         last_session: None,

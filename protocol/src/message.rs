@@ -85,6 +85,9 @@ pub struct Hello {
     pub head: Mark,
     /// How far it knows the hub to have stored.
     pub stored: Mark,
+    /// The hub's frame that said so, WELCOME or ACK: proves it to a hub that came back older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Bytes>,
     /// Up to where it has deleted its own copy.
     pub pruned: Seq,
     /// The downward journal as far as it holds it.

@@ -75,6 +75,8 @@ plants! {
     GapIsStored = "gap-is-stored", "I5 I3";
     /// The part of a batch that is stored already is stored again.
     OverlapTwice = "overlap-twice", "I1 I3";
+    /// The hub believes any agent that more was stored than is there.
+    BelieveClaims = "believe-claims", "liveness";
     /// The hub acknowledges although its commit failed.
     AckBeforeCommit = "ack-before-commit", "I5";
     /// What the hub has in memory survives a failed commit.
@@ -135,6 +137,10 @@ plants! {
     CommandTooLate = "command-too-late", "I2";
     /// An agent deletes what is processed without waiting for the hub's word.
     PruneUnasked = "prune-unasked", "I9";
+    /// The hub lets an agent delete what it was not told the fate of.
+    PrunableUntold = "prunable-untold", "I4";
+    /// An agent deletes before it was told what became of its entries.
+    PruneUntold = "prune-untold", "I4";
     /// An agent deletes entries that the hub has not stored.
     PruneUnstored = "prune-unstored", "I1 I9";
     /// Hashes are forgotten with the entries that are deleted.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::SigningKey;
 use waystation_protocol::batch::Builder;
-use waystation_protocol::chain::{Mark, Seq};
+use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame;
 use waystation_protocol::id::{AgentId, DocId, EntryId, SessionId, StreamId};
-use waystation_protocol::message::{Batch, Hello, Message};
+use waystation_protocol::message::{Batch, Held, Hello, Message};
 use waystation_protocol::site::Sites;
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
@@ -24,6 +24,8 @@ pub(crate) const STRANGERS: [[u8; 16]; 1] = [[0xee; 16]];
 pub(crate) fn send(world: &mut World, chance: &mut Chance) {
     let key = SigningKey::from_bytes(&[0xee; 32]);
     let agent = AgentId::from_bytes(STRANGERS[0]);
+    let has_claim = chance.percent(50);
+    let claimed = if has_claim { Mark { seq: Seq(9), hash: Hash::from_bytes(chance.bytes()) } } else { Mark::ZERO };
     let hello = Hello {
         agent,
         public_key: key.verifying_key().to_bytes().to_vec().into(),
@@ -31,10 +33,11 @@ pub(crate) fn send(world: &mut World, chance: &mut Chance) {
         sites: Sites::All,
         stream: StreamId::from_bytes(STRANGERS[0]),
         line: Vec::new(),
-        head: Mark::ZERO,
-        stored: Mark::ZERO,
+        head: claimed,
+        stored: claimed,
+        proof: None,
         pruned: Seq(0),
-        down: None,
+        down: has_claim.then(|| Held { stream: StreamId::from_bytes(chance.bytes()), head: claimed, pruned: Seq(0) }),
         last_session: None,
         challenge_answer: None,
         credit: 0,

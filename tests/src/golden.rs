@@ -45,7 +45,7 @@ pub fn samples() -> Vec<Sample> {
         sealed("hello", &hello()),
         sealed(
             "hello-bare",
-            &Hello { line: Vec::new(), down: None, last_session: None, challenge_answer: None, ..hello() },
+            &Hello { line: Vec::new(), proof: None, down: None, last_session: None, challenge_answer: None, ..hello() },
         ),
         sealed("welcome", &welcome()),
         sealed("welcome-bare", &Welcome { down: None, letter: None, challenge: None, ..welcome() }),
@@ -157,6 +157,7 @@ fn hello() -> Hello {
         line: vec![Parent { stream: StreamId::from_bytes([8; 16]), at: first }],
         head: last,
         stored: first,
+        proof: Some(Bytes(vec![3; 16])),
         pruned: Seq(1),
         down: Some(Held { stream: DOWN, head: first, pruned: Seq(0) }),
         last_session: Some(SessionId::from_bytes([4; 16])),

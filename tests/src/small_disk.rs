@@ -1,6 +1,7 @@
 //! A disk that is soon full: a loop-mounted ext4 image where the system allows it, else a small tmpfs.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,6 +29,17 @@ impl SmallDisk {
             Ok(()) => Ok(SmallDisk { mount, what: "tmpfs" }),
             Err(tmpfs_refusal) => Err(format!("{loop_refusal}; {tmpfs_refusal}")),
         }
+    }
+
+    /// Takes every free byte of it by a file `name`, whose removal gives them back.
+    ///
+    /// # Panics
+    ///
+    /// If the file cannot be made.
+    pub fn take_the_rest(&self, name: &str) {
+        let mut file = File::create(self.mount.join(name)).expect("a file can be made");
+        // synced, or a file system that allocates late finds room that is none
+        while file.write_all(&[1; 4096]).and_then(|()| file.sync_data()).is_ok() {}
     }
 
     /// Which of the two it is.

@@ -1,6 +1,7 @@
 //! Faults one by one: the hub away, a half-open wire, a full disk, a second agent on one folder, a closing on demand.
 //! What was confirmed survives each, and what cannot be confirmed is refused aloud.
 
+use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,7 @@ const SITE: &str = "3701";
 const QUICK: [&str; 2] = ["--reconnect-max-s", "1"];
 const SETTLE: Duration = Duration::from_secs(60);
 const DISK_MIB: u64 = 8;
+const HUB_DISK_MIB: u64 = 32;
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
@@ -231,4 +233,56 @@ fn a_full_disk_is_refused_aloud_and_loses_nothing() {
     // Sync goes on without room for captures.
     proxy.restore();
     settle_and_check(&hub, &agent, &confirmed);
+}
+
+/// A hub on a full disk takes nothing and says so, even started there; agents keep everything until there is room.
+#[test]
+fn a_hub_on_a_full_disk_says_so_and_goes_on_once_there_is_room() {
+    let folder = folder();
+    let data = folder.path().join("hub");
+    let disk = match SmallDisk::mount(HUB_DISK_MIB, &data, &folder.path().join("image")) {
+        Ok(disk) => disk,
+        Err(refusal) => {
+            println!("no small disk can be mounted here ({refusal}): only the unit tests of the hub's room stand in");
+            return;
+        }
+    };
+    println!("the hub's small disk is a {} of {HUB_DISK_MIB} MiB", disk.what());
+    let mut hub = hub(folder.path(), "embedded");
+    let agent = agent(folder.path(), SITE, &hub.address("mqtt"), &QUICK);
+    let mut confirmed = captured(&agent.http(), "roomy");
+    settle_and_check(&hub, &agent, &confirmed);
+
+    disk.take_the_rest("filler");
+    confirmed.extend(captured(&agent.http(), "full"));
+    says_it_is_full(&hub.http());
+    let before = unsent(&agent.http());
+    hub.kill9();
+    disk.take_the_rest("more");
+    hub.restart();
+    says_it_is_full(&hub.http());
+    assert!(!data.join("hub.reserve").exists(), "it took the reserve to start");
+    assert_eq!(unsent(&agent.http()), before, "nothing is acknowledged that is not stored");
+
+    fs::remove_file(data.join("filler")).expect("our own file");
+    fs::remove_file(data.join("more")).expect("our own file");
+    settle_and_check(&hub, &agent, &confirmed);
+    assert_eq!(hub.http().get("/readyz")["disk"], true);
+    assert!(data.join("hub.reserve").exists(), "the reserve is occupied again");
+}
+
+fn captured(http: &Http, name: &str) -> Vec<Confirmed> {
+    (0..40).filter_map(|index| clerk::capture(http, &format!("{name}-{index}"))).collect()
+}
+
+/// By what programs ask, and on the board in both languages.
+fn says_it_is_full(http: &Http) {
+    let ready = http.try_get("/readyz").expect("a hub on a full disk answers");
+    assert_eq!((ready.status, &ready.body["disk"]), (503, &json!(false)), "{}", ready.body);
+    for (page, words) in [("/?lang=en", "short of room"), ("/?lang=zh-CN", "磁盘空间不足")] {
+        let page = http.get(page);
+        assert!(page.as_str().is_some_and(|page| page.contains(words)), "{page}");
+    }
+    let metrics = http.get("/metrics");
+    assert!(metrics.as_str().is_some_and(|text| text.contains("waystation_hub_disk_short 1")), "{metrics}");
 }

@@ -6,8 +6,9 @@
 use waystation_protocol::chain::{Hash, Mark, Seq, SeqRange};
 use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::kind::KINDS;
-use waystation_protocol::message::{Batch, Death, Heartbeat, Hello, Message, Parent};
+use waystation_protocol::message::{Batch, Bytes, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::number::Tag;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::{Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
 
@@ -137,7 +138,7 @@ impl Engine {
         let journal = Journal { pruned: store.pruned(), line: &line, must_fork: store.must_fork(), hash_at: &hash_at };
         let before = self.driver.trouble();
         let heard = self.driver.handle_frame(bytes, &journal, now.wall, now.tick);
-        self.heed(heard, now);
+        self.heed(heard, bytes, now);
         let trouble = self.driver.trouble();
         if let (Some(trouble), true) = (trouble, before != trouble) {
             tracing::error!(stream = %self.identity.stream, "{}", trouble.en());
@@ -204,12 +205,15 @@ impl Engine {
         }
     }
 
-    /// Keeps and counts what was heard.
-    fn heed(&mut self, heard: Heard, now: Now) {
+    /// Keeps and counts what was heard in `frame`.
+    fn heed(&mut self, heard: Heard, frame: &[u8], now: Now) {
         match heard {
             Heard::Welcomed(welcomed) => {
                 match self.meet(&welcomed, now) {
-                    Ok(()) => self.meet_down(&welcomed, now),
+                    Ok(()) => {
+                        self.store.keep_proof(frame);
+                        self.meet_down(&welcomed, now);
+                    }
                     Err(error) => {
                         tracing::error!(%error, "the store could not keep what the meeting decided; it will be tried again");
                         self.driver.handle_trouble(Trouble::Store);
@@ -222,6 +226,9 @@ impl Engine {
             Heard::Returned(ack) => self.heed_returned(&ack, now),
             Heard::Acked { stored, processed, prunable, down_prunable } => {
                 self.prunable = prunable;
+                if stored == self.driver.stored() {
+                    self.store.keep_proof(frame);
+                }
                 note(self.record_stored(stored, processed));
                 self.store.record_down_prunable(down_prunable);
                 self.status.update(|state| {
@@ -272,7 +279,7 @@ impl Engine {
     /// with: it may tell what became of an entry, which then must be here still.
     fn record_stored(&self, stored: Mark, processed: Seq) -> Result<(), StoreError> {
         let before = self.store.processed_and_prunable().1;
-        let is_told = !self.has_down || self.down.is_whole();
+        let is_told = !self.has_down || self.down.is_whole() || is_planted(Plant::PruneUntold);
         let prunable = if is_told { self.prunable } else { self.prunable.min(before) };
         self.store.record_stored(stored, processed, prunable)
     }
@@ -325,6 +332,7 @@ impl Engine {
             line: self.store.line(),
             head: self.store.head(),
             stored: self.driver.stored(),
+            proof: self.store.proof().map(Bytes),
             pruned: self.store.pruned(),
             down: self.store.down(),
             last_session: self.driver.last_session(),

@@ -21,6 +21,7 @@ use super::prune::{self, Pruned};
 use super::tables::{JOURNAL, META, Row, follow};
 
 const PROGRESS: &str = "progress";
+const PROOF: &str = "proof";
 
 /// What [`super::Store::fill_batch`] put into a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +103,17 @@ impl Progress {
         Ok(progress)
     }
 
-    /// Writes the hub's marks, and keeps those at `ends`.
-    pub(super) fn save(&self, write: &redb::WriteTransaction, ends: &BTreeSet<Seq>) -> Result<(), StoreError> {
-        write.open_table(META)?.insert(PROGRESS, codec::encode(&self.confirmed).as_slice())?;
+    /// Writes the hub's marks with the frame that proves them, and keeps those at `ends`.
+    pub(super) fn save(
+        &self,
+        write: &redb::WriteTransaction,
+        proof: &[u8],
+        ends: &BTreeSet<Seq>,
+    ) -> Result<(), StoreError> {
+        let mut meta = write.open_table(META)?;
+        meta.insert(PROGRESS, codec::encode(&self.confirmed).as_slice())?;
+        meta.insert(PROOF, proof)?;
+        drop(meta);
         kept::keep(write, ends)
     }
 
@@ -129,6 +138,12 @@ impl Progress {
             oldest_at: self.oldest_at,
         }
     }
+}
+
+/// The hub's frame that said how far it has stored; empty where none was kept.
+pub(super) fn proof(database: &Database) -> Result<Vec<u8>, StoreError> {
+    let meta = database.begin_read()?.open_table(META)?;
+    Ok(meta.get(PROOF)?.map(|proof| proof.value().to_vec()).unwrap_or_default())
 }
 
 /// The chain's hash at `seq`, where the journal or a kept mark has it.

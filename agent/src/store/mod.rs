@@ -347,6 +347,19 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps the hub's frame that says how far it has stored: should the hub come back older, it proves that to it. It is
+    /// saved with the marks.
+    pub fn keep_proof(&self, frame: &[u8]) {
+        let mut proof = self.shared.proof();
+        proof.clear();
+        proof.extend_from_slice(frame);
+    }
+
+    /// That frame; none where none was kept.
+    pub fn proof(&self) -> Option<Vec<u8>> {
+        Some(self.shared.proof().clone()).filter(|proof| !proof.is_empty())
+    }
+
     /// What the hub has not confirmed to have.
     pub fn backlog(&self) -> Backlog {
         self.shared.progress().backlog()

@@ -76,7 +76,7 @@ impl WriterThread {
             }
             let mut pruned = None;
             commit(&shared, |write| {
-                progress.save(write, &shared.ends())?;
+                progress.save(write, &shared.proof(), &shared.ends())?;
                 pruned = Some(prune::delete(write, &database, limit)?);
                 Ok(())
             })?;
@@ -129,7 +129,7 @@ impl WriterThread {
     pub(super) fn write_cache(&mut self) {
         let shared = Arc::clone(&self.shared);
         let progress = *shared.progress();
-        let (ends, down) = (shared.ends(), shared.down().clone());
+        let (ends, down, proof) = (shared.ends(), shared.down().clone(), shared.proof().clone());
         let entries = shared.overlay().size();
         if entries == 0 && !progress.is_unsaved && !down.is_unsaved {
             return;
@@ -137,7 +137,7 @@ impl WriterThread {
         let through = down.current.map(|current| (current.stream, current.head.seq));
         let hub_time = shared.timepiece().unsaved();
         let written = commit(&shared, |write| {
-            progress.save(write, &ends)?;
+            progress.save(write, &proof, &ends)?;
             if let Some(time) = hub_time {
                 open::put_hub_time(write, time)?;
             }

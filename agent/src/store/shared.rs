@@ -50,6 +50,8 @@ pub(super) struct Shared {
     meet: Mutex<Option<Meet>>,
     salvage: Mutex<Option<Salvage>>,
     hub_key: Mutex<Option<[u8; 32]>>,
+    /// The hub's frame that said how far it has stored; empty where none was kept.
+    proof: Mutex<Vec<u8>>,
     ids: Mutex<IdSource>,
     head: watch::Sender<Seq>,
     timepiece: Mutex<Timepiece>,
@@ -78,7 +80,7 @@ impl Shared {
         is_short: bool,
     ) -> Result<Shared, StoreError> {
         let identity = open::identity(&database, options.sites.clone())?;
-        let hub_key = open::hub_key(&database)?;
+        let (hub_key, proof) = (open::hub_key(&database)?, journal::proof(&database)?);
         let line = open::line(&database, identity.stream)?;
         let meet = place::meet(&database)?;
         let salvage = damage::note(&database)?;
@@ -99,6 +101,7 @@ impl Shared {
             salvage: Mutex::new(salvage),
             identity: RwLock::new(identity),
             hub_key: Mutex::new(hub_key),
+            proof: Mutex::new(proof),
             ids: Mutex::new(IdSource::new(if is_planted(Plant::SameIds) { [0; 10] } else { options.random })),
             head,
             timepiece: Mutex::new(timepiece),
@@ -184,6 +187,10 @@ impl Shared {
 
     pub(super) fn hub_key(&self) -> Option<[u8; 32]> {
         *self.hub_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn proof(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.proof.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_hub_key(&self, key: [u8; 32]) {

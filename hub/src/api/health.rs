@@ -14,12 +14,14 @@ use crate::{clock, metrics};
 /// Whether the hub can do its work, and what keeps it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Readiness {
-    /// Both below.
+    /// All below.
     ready: bool,
     /// Whether the store answers and no journal in it is damaged.
     store: bool,
     /// Whether the connection to the broker stands.
     broker: bool,
+    /// Whether the disk has room for what agents send.
+    disk: bool,
 }
 
 /// The process answers.
@@ -34,9 +36,10 @@ pub async fn healthz() -> &'static str {
 pub async fn readyz(State(app): State<App>) -> Response {
     let store = app.ask(|store| store.damage()).await.is_ok_and(|damage| damage.is_none());
     let broker = app.is_connected();
-    let ready = store && broker;
+    let disk = app.ask(|store| store.room()).await.is_ok_and(|room| !room.is_short());
+    let ready = store && broker && disk;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, store, broker })).into_response()
+    (status, Json(Readiness { ready, store, broker, disk })).into_response()
 }
 
 /// Prometheus text.

@@ -104,10 +104,17 @@ impl Problem {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "refused", "the hub does not accept this", detail)
     }
 
+    /// 507: no room is left.
+    #[must_use]
+    pub fn disk_full() -> Problem {
+        let detail = "make room on the disk of the hub's data folder; it goes on by itself, and nothing stored is lost";
+        Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "the hub's disk is full", detail)
+    }
+
     /// 503: the store failed. The cause is logged here, not told.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the hub cannot read its data", detail)
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-failed", "the hub's store failed", detail)
     }
 
     /// Its status.
@@ -124,7 +131,7 @@ impl From<StoreError> for Problem {
             error => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, cause, "the store failed");
-                Problem::unavailable(error.to_string())
+                if error.is_disk_full() { Problem::disk_full() } else { Problem::unavailable(error.to_string()) }
             }
         }
     }

@@ -63,16 +63,25 @@ enum Compared {
     Foreign,
 }
 
-/// Notes what a HELLO says of the downward journal.
+/// Notes what a HELLO says of the downward journal. What it holds of one the hub does not know counts only from whom this
+/// hub once welcomed.
 pub(crate) fn hello(
     conn: &Connection,
     agent: i64,
-    hello: &Hello,
+    (hello, is_proven): (&Hello, bool),
     retention: Retention,
     now: Timestamp,
 ) -> Result<Hailed, StoreError> {
     snapshot::listens(conn, agent, hello.stream)?;
     let held = hello.down.as_ref().filter(|held| held.head != Mark::ZERO);
+    if let Some(held) = held
+        && !is_proven
+        && journal::find(conn, held.stream)?.is_none()
+    {
+        tracing::error!(agent = %hello.agent, stream = %held.stream,
+            "HELLO names a downward journal that is not here, and shows nothing this hub has signed: it is told nothing");
+        return Ok(Hailed::default());
+    }
     let (speaks_of, stored) = match held.map(|held| compare(conn, agent, held)).transpose()? {
         None => {
             let stream = journal::current_or_new(conn, agent)?;

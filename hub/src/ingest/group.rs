@@ -128,7 +128,7 @@ pub(crate) fn store_group(
     for incoming in group {
         let (agent, now) = (incoming.agent, incoming.received_at);
         match &incoming.message {
-            Upward::Hello(hello) => writing.hello(hello, now)?,
+            Upward::Hello(hello, is_proven) => writing.hello(hello, *is_proven, now)?,
             Upward::Batch(batch, protocol) => {
                 let arrival = Arrival { received_at: now, protocol: *protocol };
                 let Some(row) = presence::agent_row(conn, agent)? else { continue };
@@ -161,7 +161,7 @@ pub(crate) fn store_group(
 }
 
 impl<'a> Group<'a> {
-    fn hello(&mut self, hello: &'a Hello, now: Timestamp) -> Result<(), StoreError> {
+    fn hello(&mut self, hello: &'a Hello, is_proven: bool, now: Timestamp) -> Result<(), StoreError> {
         let Greeted::Welcome { agent, letter, is_granted } = presence::hello(self.conn, hello, now)? else {
             self.tally.keys_refused += 1;
             tracing::error!(agent = %hello.agent, stream = %hello.stream, "HELLO refused: its key or its stream is another's");
@@ -191,9 +191,9 @@ impl<'a> Group<'a> {
             Some(own) => own.stored,
             None => line::ancestor(self.conn, agent, &hello.line)?.map_or(Mark::ZERO, |(_, _, top)| top),
         };
-        restore::greet(self.conn, hello, committed, now)?;
+        restore::greet(self.conn, hello, is_proven, committed, now)?;
         let hailed = match &challenge {
-            None => down::hello(self.conn, agent, hello, self.retention, now)?,
+            None => down::hello(self.conn, agent, (hello, is_proven), self.retention, now)?,
             Some(_) => Hailed::default(),
         };
         if let Some(own) = own.filter(|own| own.agent == agent) {
@@ -230,7 +230,7 @@ impl<'a> Group<'a> {
 
     /// Moves the prunable mark of a journal, for a session that was told what became of its entries.
     fn let_go(&mut self, own: &line::Extent, session: SessionId, now: Timestamp) -> Result<bool, StoreError> {
-        if !down::has_all(self.conn, own.agent, session)? {
+        if !down::has_all(self.conn, own.agent, session)? && !is_planted(Plant::PrunableUntold) {
             return Ok(false);
         }
         prune::advance(self.conn, own, self.retention, now)

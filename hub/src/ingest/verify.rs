@@ -8,17 +8,23 @@ use std::sync::{PoisonError, RwLock};
 use ed25519_dalek::VerifyingKey;
 use waystation_protocol::PROTOCOL_VERSION;
 use waystation_protocol::batch::{BatchError, Unpacked};
+use waystation_protocol::chain::Mark;
 use waystation_protocol::codec::CodecError;
 use waystation_protocol::frame::{Frame, FrameError, FrameType};
-use waystation_protocol::id::AgentId;
-use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Hello, Message};
+use waystation_protocol::id::{AgentId, StreamId};
+use waystation_protocol::message::{Ack, Batch, Death, Heartbeat, Hello, Message, Welcome};
+use waystation_protocol::plant::{Plant, is_planted};
+use waystation_protocol::site::{SiteId, Sites};
 
 use super::Upward;
 use crate::store::Counters;
 
-/// The pinned key of every agent that ever said HELLO.
+/// The pinned key of every agent that ever said HELLO, and the hub's own.
 #[derive(Debug, Default)]
-pub struct Keys(RwLock<HashMap<AgentId, VerifyingKey>>);
+pub struct Keys {
+    pinned: RwLock<HashMap<AgentId, VerifyingKey>>,
+    own: Option<VerifyingKey>,
+}
 
 /// Why a frame was dropped before it reached the store.
 #[derive(Debug, thiserror::Error)]
@@ -41,25 +47,28 @@ pub enum Rejected {
     /// A HELLO on another agent's topic.
     #[error("the HELLO names another agent than its topic")]
     WrongTopic,
+    /// A HELLO for the site of documents that are no outlet's.
+    #[error("the HELLO stands for the hub's own site")]
+    ReservedSite,
     /// A type only the hub sends.
     #[error("an agent does not send {0:?}")]
     WrongDirection(FrameType),
 }
 
 impl Keys {
-    /// The keys pinned so far.
-    pub fn new(pinned: impl IntoIterator<Item = (AgentId, VerifyingKey)>) -> Keys {
-        Keys(RwLock::new(pinned.into_iter().collect()))
+    /// The keys pinned so far. Without a key of its own the hub believes no agent that more was stored than is here.
+    pub fn new(pinned: impl IntoIterator<Item = (AgentId, VerifyingKey)>, own: Option<VerifyingKey>) -> Keys {
+        Keys { pinned: RwLock::new(pinned.into_iter().collect()), own }
     }
 
     /// The key pinned to an agent.
     pub fn find(&self, agent: AgentId) -> Option<VerifyingKey> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&agent).copied()
+        self.pinned.read().unwrap_or_else(PoisonError::into_inner).get(&agent).copied()
     }
 
     /// Pins a key unless one is pinned already, and gives the one that counts.
     fn pin(&self, agent: AgentId, key: VerifyingKey) -> VerifyingKey {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(agent).or_insert(key)
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner).entry(agent).or_insert(key)
     }
 }
 
@@ -105,6 +114,9 @@ fn hello(agent: AgentId, frame: &Frame<'_>, known: Option<VerifyingKey>, keys: &
     if claimed.agent != agent {
         return Err(Rejected::WrongTopic);
     }
+    if matches!(&claimed.sites, Sites::Only(sites) if sites.iter().any(SiteId::is_hub)) {
+        return Err(Rejected::ReservedSite);
+    }
     let key = <[u8; 32]>::try_from(claimed.public_key.as_slice()).map_err(|_| FrameError::Signature)?;
     let key = VerifyingKey::from_bytes(&key).map_err(|_| FrameError::Signature)?;
     if known.is_some_and(|known| known != key) {
@@ -114,7 +126,32 @@ fn hello(agent: AgentId, frame: &Frame<'_>, known: Option<VerifyingKey>, keys: &
     if known.is_none() && keys.pin(agent, key) != key {
         return Err(Rejected::KeyMismatch);
     }
-    Ok(Upward::Hello(Box::new(claimed)))
+    let is_proven = keys.own.is_some_and(|own| proves(&claimed, &own)) || is_planted(Plant::BelieveClaims);
+    Ok(Upward::Hello(Box::new(claimed), is_proven))
+}
+
+/// Whether a HELLO brings a frame of the hub's own that says of its journal, or of one this came from, that it is stored as
+/// far as the HELLO claims.
+fn proves(hello: &Hello, own: &VerifyingKey) -> bool {
+    let Some((stream, stored)) = hello.proof.as_ref().and_then(|proof| told(proof.as_slice(), own)) else {
+        return false;
+    };
+    let is_of_line = stream == hello.stream || hello.line.iter().any(|parent| parent.stream == stream);
+    is_of_line && (stored.seq > hello.stored.seq || stored == hello.stored)
+}
+
+/// What a frame of the hub's own says that it has stored of which journal.
+fn told(frame: &[u8], own: &VerifyingKey) -> Option<(StreamId, Mark)> {
+    let frame = Frame::parse(frame).ok()?;
+    let body = frame.verified_body(own).ok()?;
+    match frame.kind {
+        FrameType::Ack => Ack::from_body(body).ok().map(|ack| (ack.stream, ack.stored)),
+        FrameType::Welcome => {
+            let welcome = Welcome::from_body(body).ok()?;
+            Some((welcome.stream, *welcome.ladder.first()?))
+        }
+        FrameType::Hello | FrameType::Batch | FrameType::Heartbeat | FrameType::Death => None,
+    }
 }
 
 impl Rejected {
@@ -128,6 +165,7 @@ impl Rejected {
             Rejected::Frame(FrameError::Size(_) | FrameError::Type(_))
             | Rejected::Body(_)
             | Rejected::WrongTopic
+            | Rejected::ReservedSite
             | Rejected::WrongDirection(_) => counters.frames_malformed.one(),
         }
     }

@@ -91,7 +91,7 @@ impl Fleet {
         *self.hellos.last_mut().unwrap() += said.len();
         for (id, frame) in said {
             let incoming = self.hub.verify(id, &frame, self.wall()).unwrap();
-            let Upward::Hello(hello) = &incoming.message else { panic!("agents say HELLO only") };
+            let Upward::Hello(hello, _) = &incoming.message else { panic!("agents say HELLO only") };
             let random = self.draw();
             match self.admission.handle_hello(self.queue.len(), self.now, random) {
                 None => self.queue.push_back(incoming),

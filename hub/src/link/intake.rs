@@ -64,7 +64,7 @@ impl Intake {
 fn verify_all(arriving: &Receiver<Arrived>, store: &Store, keys: &Keys, admission: &Mutex<Admission>) {
     while let Ok(Arrived { agent, frame, received_at }) = arriving.recv() {
         match ingest::verify(agent, &frame, keys) {
-            Ok(Upward::Hello(hello)) if is_put_off(&hello, store, admission) => {
+            Ok(Upward::Hello(hello, _)) if is_put_off(&hello, store, admission) => {
                 store.counters().queued_bytes.sub(frame.len() as u64);
             }
             Ok(message) => store.submit(Incoming { agent, message, received_at, wire_bytes: frame.len() }),
@@ -96,6 +96,7 @@ fn tell(agent: AgentId, rejected: &Rejected) {
         | Rejected::Body(_)
         | Rejected::Batch(_)
         | Rejected::WrongTopic
+        | Rejected::ReservedSite
         | Rejected::WrongDirection(_) => tracing::warn!(%agent, error = %rejected, "frame dropped"),
     }
 }

@@ -26,6 +26,8 @@ struct BoardPage {
     documents: String,
     /// What to know of the hub's coming back older.
     restore: Option<&'static str>,
+    /// What is left of a disk that is short of room.
+    room_left: Option<String>,
     rows: Vec<Row>,
 }
 
@@ -131,6 +133,7 @@ pub async fn board(State(app): State<App>, visitor: Visitor) -> Result<Response,
     let sites = app.ask(move |store| Ok::<_, Problem>(board::sites(&store.sites()?, &store.agents()?, now))).await;
     let sites = sites.map_err(|problem| visitor.trouble(problem))?;
     let report = app.ask(|store| store.restore_report()).await.map_err(|problem| visitor.trouble(problem))?;
+    let room = app.ask(|store| store.room()).await.map_err(|problem| visitor.trouble(problem))?;
     let tallies = board::State::ALL.iter().map(|state| Tally {
         state: state.name(),
         word: word(t, *state),
@@ -142,6 +145,7 @@ pub async fn board(State(app): State<App>, visitor: Visitor) -> Result<Response,
         tallies: tallies.collect(),
         documents: sites.iter().map(|site| site.documents).sum::<u64>().to_string(),
         restore: super::restore::state(t, report.as_ref()),
+        room_left: room.is_short().then(|| format!("{} MiB", grouped((room.free >> 20).into()))),
         rows: sites.iter().map(|site| row(t, site, now)).collect(),
     };
     Ok(visitor.render(&page))

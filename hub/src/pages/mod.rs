@@ -144,6 +144,7 @@ impl IntoResponse for Trouble {
         let (title, about) = match status {
             StatusCode::NOT_FOUND => (t.not_found(), t.not_found_about().to_owned()),
             StatusCode::BAD_REQUEST => (t.bad_request(), self.problem.detail),
+            StatusCode::INSUFFICIENT_STORAGE => (t.disk_full(), t.disk_full_about().to_owned()),
             _ => (t.failed(), self.problem.detail),
         };
         self.visitor.render_as(status, &TroublePage { t, shell: self.visitor.shell(""), title, about })

@@ -227,7 +227,12 @@ texts! {
     not_found = "没有这个页面" / "There is no such page";
     not_found_about = "它可能已改名，或链接有误。" / "It may have moved, or the link is wrong.";
     bad_request = "这个请求无法处理" / "This request makes no sense";
-    failed = "中心暂时无法读取数据" / "The hub cannot read its data right now";
+    failed = "中心的数据库暂时出错" / "The hub's store fails right now";
+    disk_full = "中心的磁盘已满" / "The hub's disk is full";
+    disk_full_about = "请在中心数据目录所在的磁盘上腾出空间；之后会自动继续，已存的记录不会丢失。"
+        / "Make room on the disk of the hub's data folder; it goes on by itself then, and nothing stored is lost.";
+    disk_short = "中心的磁盘空间不足，暂不接收新记录；各采集端保留未送达的记录。请腾出空间，之后会自动继续。剩余："
+        / "The hub's disk is short of room and nothing new is taken; agents keep what is not acknowledged. Make room and it goes on by itself. Left:";
     just_now = "刚刚" / "just now";
 }
 

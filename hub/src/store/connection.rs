@@ -34,7 +34,7 @@ const IDLE_READERS: usize = 4;
 const CHECKPOINT_PAGES: u32 = 8_192;
 
 /// Another process (`site add` beside a running hub) may hold the write lock this long.
-const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// Statements kept prepared per connection: every statement of ours, facts and roll-ups once per measure.
 const STATEMENTS: usize = 256;

@@ -60,6 +60,8 @@ counters! {
     frames_unknown_key,
     /// Frames whose signature is not their agent's.
     signatures_refused,
+    /// Frames not taken because the disk is short of room; their agents resend.
+    frames_put_off,
     /// HELLOs with another key than the one pinned.
     keys_refused,
     /// HELLOs that speak no protocol of ours.

@@ -25,6 +25,12 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// No room is left, the reserve given up.
+    #[error("the disk of data folder {dir} is full; make room on it, then go on: nothing stored is lost")]
+    DiskFull {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A newer build wrote this database.
     #[error("the database has schema version {found}, this build knows {known}; use the newer build")]
     Newer {
@@ -96,7 +102,12 @@ impl StoreError {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         match self {
-            StoreError::Sql(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            StoreError::DiskFull { .. } => true,
+            StoreError::Sql(error) => error.sqlite_error().is_some_and(|error| {
+                // the log's index could not grow: SQLite does not say why, and it is never for anything else
+                error.code == rusqlite::ErrorCode::DiskFull
+                    || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+            }),
             StoreError::Folder { source, .. } | StoreError::Epoch(EpochError::Io { source, .. }) => {
                 source.kind() == std::io::ErrorKind::StorageFull
             }

@@ -15,7 +15,7 @@ use waystation_protocol::document::fold::Writer;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::frame;
 use waystation_protocol::id::{AgentId, DocId, IdSource, SessionId, StreamId};
-use waystation_protocol::message::{Batch, Bytes, Death, Heartbeat, Hello, Message, Parent};
+use waystation_protocol::message::{Ack, Batch, Bytes, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::site::{SiteId, Sites};
 use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
@@ -31,6 +31,27 @@ const HEADER_BYTES: usize = 2 + 8 + 64;
 
 /// No test waits longer for a condition.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The hub's.
+pub(crate) fn hub_key() -> SigningKey {
+    SigningKey::from_bytes(&[0xb5; 32])
+}
+
+/// An acknowledgement signed with `key`.
+pub(crate) fn proof(stream: StreamId, stored: Mark, key: &SigningKey) -> Bytes {
+    let ack = Ack {
+        session: SessionId::from_bytes([0; 16]),
+        stream,
+        stored,
+        processed: stored.seq,
+        prunable: Seq(0),
+        down_prunable: Seq(0),
+        missing: Vec::new(),
+        credit: 0,
+        retry_after_ms: 0,
+    };
+    Bytes(frame::seal(Ack::FRAME, &ack.to_body(), key))
+}
 
 struct NoBooks;
 
@@ -191,6 +212,7 @@ impl Agent {
             line: self.line.clone(),
             head: self.head(),
             stored: self.mark(stored),
+            proof: Some(proof(self.stream, self.mark(stored), &hub_key())),
             pruned: Seq(self.pruned),
             down: None,
             last_session: self.last_session,
@@ -308,7 +330,7 @@ impl Hub {
 
     pub(crate) fn open_in(dir: TempDir, now: Timestamp) -> Hub {
         let store = Store::open(dir.path(), Options::new([7; 16])).unwrap();
-        let keys = Keys::new(store.keys().unwrap());
+        let keys = Keys::new(store.keys().unwrap(), Some(hub_key().verifying_key()));
         let replies = store.replies();
         Hub { dir, store, keys, replies, now }
     }

@@ -36,6 +36,7 @@ pub(crate) mod reach;
 mod read;
 mod report;
 pub(crate) mod restore;
+mod room;
 mod rows;
 mod scope;
 pub(crate) mod session;
@@ -71,6 +72,7 @@ use crate::ingest::{Incoming, Keys, Reply};
 use crate::rules::Rules;
 use connection::Pool;
 use queue::{Command, Queues};
+use room::Disk;
 
 pub use backups::{CheckedBackup, Retention};
 pub use case::{
@@ -84,6 +86,7 @@ pub use journals::{Absent, JournalRow};
 pub use life::HubIdentity;
 pub use lost::LostRange;
 pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, Owed, RestoreReport};
+pub use room::Room;
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };
@@ -120,6 +123,7 @@ struct Inner {
     shared: Arc<Shared>,
     pool: Pool,
     dir: PathBuf,
+    disk: Disk,
     rules: Rules,
     identity: HubIdentity,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -154,6 +158,19 @@ impl Store {
     /// [`StoreError::InUse`] if another hub has it open, [`StoreError::Newer`] if a newer build wrote it, and whatever
     /// the database or the disk say.
     pub fn open(dir: &Path, options: Options) -> Result<Store, StoreError> {
+        let disk = Disk::of(dir);
+        let is_full = |error: &StoreError| error.is_disk_full() || disk.is_out();
+        match Store::open_once(dir, &options) {
+            Err(error) if !options.is_visitor && is_full(&error) && disk.give_up_reserve() => {
+                tracing::warn!(%error, "the disk is full: the reserve is given up");
+                Store::open_once(dir, &options)
+            }
+            opened => opened,
+        }
+        .map_err(|error| if is_full(&error) { StoreError::DiskFull { dir: dir.to_owned() } } else { error })
+    }
+
+    fn open_once(dir: &Path, options: &Options) -> Result<Store, StoreError> {
         let failed = |source| StoreError::Folder { dir: dir.to_owned(), source };
         durable::ensure_folder(dir).map_err(failed)?;
         let lock = if options.is_visitor { None } else { Some(lock(dir)?) };
@@ -168,7 +185,7 @@ impl Store {
         };
         if !options.is_visitor {
             apply::recount::recount(&mut conn)?;
-            let keys = Keys::new(pinned_keys(&conn)?);
+            let keys = Keys::new(pinned_keys(&conn)?, None);
             envelope::take_up(&mut conn, &keys, options.retention)?;
         }
         let shared = Arc::new(Shared {
@@ -178,15 +195,18 @@ impl Store {
             changes: watch::Sender::new(0),
             replies: Mutex::new(None),
         });
-        let mut threads = vec![writer::spawn(conn, dir.to_owned(), options.retention, shared.clone()).map_err(failed)?];
+        let disk = Disk::of(dir);
+        let own_disk = (!options.is_visitor).then(|| disk.clone());
+        let writer = writer::spawn(conn, dir.to_owned(), own_disk, options.retention, shared.clone());
+        let mut threads = vec![writer.map_err(failed)?];
         if options.is_visitor {
             shared.mailbox.stop();
         } else {
             threads.push(apply::spawn(dir.to_owned(), shared.clone()).map_err(failed)?);
         }
         let (threads, lock) = (Mutex::new(threads), Mutex::new(lock));
-        let (pool, dir, rules) = (Pool::new(dir), dir.to_owned(), options.rules);
-        let inner = Inner { shared, pool, dir, rules, identity, threads, lock };
+        let (pool, dir, rules) = (Pool::new(dir), dir.to_owned(), options.rules.clone());
+        let inner = Inner { shared, pool, dir, disk, rules, identity, threads, lock };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -200,6 +220,15 @@ impl Store {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.inner.shared.counters
+    }
+
+    /// The room on the disk of the data folder, the reserve counted as occupied.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub fn room(&self) -> Result<Room, StoreError> {
+        self.inner.disk.room().map_err(|source| StoreError::Folder { dir: self.inner.dir.clone(), source })
     }
 
     /// Changes after each commit.

@@ -142,7 +142,7 @@ impl Queues {
 }
 
 fn is_hello(incoming: &Incoming) -> bool {
-    matches!(incoming.message, Upward::Hello(_))
+    matches!(incoming.message, Upward::Hello(..))
 }
 
 impl Waiting {

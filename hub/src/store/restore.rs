@@ -143,9 +143,21 @@ fn expect(conn: &Connection, restore: i64, head: &Head, from: Seq) -> Result<(),
     Ok(())
 }
 
-/// Notes a HELLO. One that knows more to have been stored than there is begins a restore where none is known.
-pub(crate) fn greet(conn: &Connection, hello: &Hello, committed: Mark, now: Timestamp) -> Result<(), StoreError> {
-    let knows_more = hello.stored.seq > committed.seq && hello.stored.seq <= hello.head.seq;
+/// Notes a HELLO. One that proves more to have been stored than there is begins a restore where none is known; a claim
+/// without proof changes nothing.
+pub(crate) fn greet(
+    conn: &Connection,
+    hello: &Hello,
+    is_proven: bool,
+    committed: Mark,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let claims_more = hello.stored.seq > committed.seq && hello.stored.seq <= hello.head.seq;
+    let knows_more = claims_more && is_proven;
+    if claims_more && !is_proven {
+        tracing::error!(agent = %hello.agent, stream = %hello.stream, stored = committed.seq.0, claims = hello.stored.seq.0,
+            "an agent claims that more was stored than is here, and shows nothing this hub has signed: not believed");
+    }
     let head = Head {
         stream: hello.stream,
         agent: hello.agent,

@@ -71,7 +71,7 @@ impl Stepped {
         if !options.is_visitor {
             apply::recount::recount(&mut conn)?;
         }
-        let keys = Keys::new(pinned_keys(&conn)?);
+        let keys = Keys::new(pinned_keys(&conn)?, Some(key.verifying_key()));
         let (sender, replies) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             queues: super::Queues::default(),

@@ -63,7 +63,7 @@ type Delivery = (bool, bool, u64, u64);
 
 fn run(deliveries: &[Delivery]) {
     let dir = tempfile::tempdir().expect("a folder");
-    let keys = Keys::new([]);
+    let keys = Keys::new([], None);
     let worker = || Worker { conn: open_writer(dir.path()).expect("it opens"), lanes: Lanes::default() };
     let mut workers = [worker(), worker()];
     let [main, other] = branches();

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::open_writer;
+use super::connection::{BUSY, open_writer};
 use super::lane::{self, Lanes};
 use super::queue::Work;
+use super::room::Disk;
 use super::{Retention, Shared, StoreError};
 use super::{letters, line};
 use crate::apply::{self, Slice, Step};
@@ -26,6 +27,10 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 pub(super) struct Writer {
     conn: Option<Connection>,
     dir: PathBuf,
+    /// What it looks after; a visitor and a simulation look after none.
+    disk: Option<Disk>,
+    /// Whether nothing new is taken for want of room.
+    is_short: bool,
     retention: Retention,
     lanes: Lanes,
     /// Whether a letter was granted that is not written beside the database yet.
@@ -40,10 +45,13 @@ pub(super) struct Writer {
 pub(super) fn spawn(
     conn: Connection,
     dir: PathBuf,
+    disk: Option<Disk>,
     retention: Retention,
     shared: Arc<Shared>,
 ) -> std::io::Result<JoinHandle<()>> {
     let mut writer = Writer::new(conn, dir, retention, AFTER_FAILURE, shared);
+    writer.disk = disk;
+    writer.look_at_the_disk();
     std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())
 }
 
@@ -57,7 +65,18 @@ impl Writer {
     ) -> Writer {
         let lanes = Lanes::default();
         let conn = Some(conn);
-        Writer { conn, dir, retention, lanes, owes_letters: false, failed_generation: None, after_failure, shared }
+        Writer {
+            conn,
+            dir,
+            disk: None,
+            is_short: false,
+            retention,
+            lanes,
+            owes_letters: false,
+            failed_generation: None,
+            after_failure,
+            shared,
+        }
     }
 
     fn run(&mut self) {
@@ -92,12 +111,14 @@ impl Writer {
         Ok(value)
     }
 
-    /// Leaves an empty write-ahead log: an old one beside a database put in place by hand would ruin it.
+    /// Leaves an empty write-ahead log: an old one beside a database put in place by hand would ruin it, and on a full
+    /// disk its room is wanted.
     fn fold_log(&self) {
         let Some(conn) = &self.conn else { return };
         let folded = conn
             .busy_timeout(Duration::from_secs(1))
-            .and_then(|()| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
+            .and_then(|()| conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)))
+            .and_then(|is_busy| conn.busy_timeout(BUSY).map(|()| is_busy));
         if !matches!(folded, Ok(0)) {
             tracing::debug!(?folded, "the write-ahead log could not be emptied");
         }
@@ -110,8 +131,40 @@ impl Writer {
         Ok(self.conn.as_mut().expect("it was there or has just been opened"))
     }
 
+    /// Notices that the disk ran short of room, or has room again.
+    fn look_at_the_disk(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let is_short = match disk.room() {
+            Ok(room) => room.is_short(),
+            Err(error) => {
+                tracing::warn!(%error, "the room on the disk is not known");
+                return;
+            }
+        };
+        if is_short {
+            if !self.is_short {
+                tracing::error!(dir = %self.dir.display(), "the disk is short of room: nothing new is taken until there is more");
+            }
+            self.is_short = true;
+            return self.fold_log();
+        }
+        if self.is_short {
+            tracing::info!("the disk has room again");
+        }
+        self.is_short = false;
+        if let Err(error) = disk.occupy_reserve() {
+            tracing::warn!(%error, "no reserve could be occupied");
+        }
+    }
+
     pub(super) fn store(&mut self, group: Vec<Incoming>) {
         let wire_bytes: usize = group.iter().map(|incoming| incoming.wire_bytes).sum();
+        self.look_at_the_disk();
+        if self.is_short {
+            self.shared.counters.frames_put_off.add(group.len() as u64);
+            self.shared.counters.queued_bytes.sub(wire_bytes as u64);
+            return;
+        }
         match self.try_store(&group) {
             Ok(outcome) => {
                 outcome.count(&self.shared.counters);
@@ -151,6 +204,7 @@ impl Writer {
     }
 
     pub(super) fn apply(&mut self, slice: Slice) {
+        self.look_at_the_disk();
         let has_failed = self.failed_generation.is_some_and(|failed| slice.generation <= failed);
         if has_failed {
             self.shared.mailbox.tell_applied(false);
@@ -220,6 +274,11 @@ impl Writer {
             self.lanes.clear();
         }
         self.conn = None;
+        if error.is_disk_full()
+            && let Some(disk) = &self.disk
+        {
+            disk.give_up_reserve();
+        }
         std::thread::sleep(self.after_failure);
     }
 

@@ -23,10 +23,10 @@ pub fn check(bytes: &[u8]) {
 
 /// Bytes nobody signed: with a key pinned, none of them is believed.
 fn raw(bytes: &[u8]) {
-    let keys = Keys::new([(AGENT, key().verifying_key())]);
+    let keys = Keys::new([(AGENT, key().verifying_key())], Some(key().verifying_key()));
     match verify(AGENT, bytes, &keys) {
         Err(_) => {}
-        Ok(Upward::Hello(hello)) => assert_eq!(hello.public_key.as_slice(), key().verifying_key().as_bytes()),
+        Ok(Upward::Hello(hello, _)) => assert_eq!(hello.public_key.as_slice(), key().verifying_key().as_bytes()),
         Ok(_) => assert_eq!(&bytes[..1], [waystation_protocol::PROTOCOL_VERSION], "a frame the pinned key signed"),
     }
     let nobody = Keys::default();
@@ -38,14 +38,18 @@ fn raw(bytes: &[u8]) {
 fn sealed(mut input: Input<'_>) {
     let kinds = [FrameType::Hello, FrameType::Batch, FrameType::Heartbeat, FrameType::Death, FrameType::Welcome];
     let (kind, is_known) = (input.pick(&kinds), input.byte().is_multiple_of(2));
-    let keys = if is_known { Keys::new([(AGENT, key().verifying_key())]) } else { Keys::default() };
+    let keys = if is_known {
+        Keys::new([(AGENT, key().verifying_key())], Some(key().verifying_key()))
+    } else {
+        Keys::default()
+    };
     let bytes = frame::seal(kind, input.rest(), &key());
     match verify(AGENT, &bytes, &keys) {
         Ok(Upward::Batch(batch, _)) => {
             assert_eq!(batch.1.len(), batch.0.count as usize);
             opens(&batch.0);
         }
-        Ok(Upward::Hello(hello)) => assert!(hello.agent == AGENT && keys.find(AGENT).is_some()),
+        Ok(Upward::Hello(hello, _)) => assert!(hello.agent == AGENT && keys.find(AGENT).is_some()),
         Ok(Upward::Newer(_)) => panic!("the frame is of this protocol"),
         Ok(Upward::Stranger(_)) => assert!(!is_known, "a known agent is no stranger"),
         Ok(Upward::Ack(_) | Upward::Heartbeat(_) | Upward::Death(_)) => {

@@ -64,6 +64,7 @@ fn bodies() -> [Vec<u8>; 6] {
         line: Vec::new(),
         head: mark,
         stored: Mark::ZERO,
+        proof: Some(vec![3, 4].into()),
         pruned: Seq(0),
         down: Some(Held { stream, head: mark, pruned: Seq(0) }),
         last_session: Some(session),
