@@ -25,6 +25,8 @@ const FILES: [&str; 5] = ["hub.sqlite", "hub.epoch", "hub.key", "hub.heads", "hu
 /// The hub and what is around it.
 pub(crate) struct Hub {
     folder: PathBuf,
+    /// What is older, and processed, agents may delete.
+    pub(crate) retention_ms: i64,
     /// The hub, while it runs: the first worker, which also processes, then others.
     pub(crate) workers: Vec<Stepped>,
     /// Verified frames waiting for their commit, by worker.
@@ -59,7 +61,7 @@ pub(crate) fn template(folder: &Path) -> Result<(), Violation> {
     prepare(folder)?;
     let key = [9; 32];
     std::fs::write(folder.join("hub.key"), key).map_err(|error| broken("harness", error.to_string()))?;
-    drop(open(folder, false, 0)?);
+    drop(open(folder, RETENTION_MS, false, 0)?);
     Ok(())
 }
 
@@ -71,8 +73,8 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), Violation> {
     made.map_err(|error| broken("harness", format!("cannot empty {}: {error}", folder.display())))
 }
 
-fn open(folder: &Path, is_visitor: bool, wall: i64) -> Result<Stepped, Violation> {
-    let retention = Retention { ms: RETENTION_MS, needs_backup: false };
+fn open(folder: &Path, retention_ms: i64, is_visitor: bool, wall: i64) -> Result<Stepped, Violation> {
+    let retention = Retention { ms: retention_ms, needs_backup: false };
     let options = Options { retention, is_visitor, ..Options::new([8; 16]) };
     let opened = Stepped::open(folder, &options, SigningKey::from_bytes(&[9; 32]), Timestamp(wall));
     opened.map_err(|error| broken("liveness", format!("the hub does not start: {}", describe(&error))))
@@ -80,12 +82,13 @@ fn open(folder: &Path, is_visitor: bool, wall: i64) -> Result<Stepped, Violation
 
 impl Hub {
     /// A fresh hub in `folder`, made of the template's files.
-    pub(crate) fn new(template: &Path, folder: &Path) -> Result<Hub, Violation> {
+    pub(crate) fn new(template: &Path, folder: &Path, retention_ms: i64) -> Result<Hub, Violation> {
         prepare(folder)?;
         copy_files(template, folder)?;
         let (workers, inbox) = (Vec::new(), Vec::new());
         Ok(Hub {
             folder: folder.to_owned(),
+            retention_ms,
             workers,
             inbox,
             is_due: true,
@@ -106,7 +109,7 @@ impl Hub {
     pub(crate) fn start(&mut self, workers: usize, wall: i64) -> Result<(), Violation> {
         if self.workers.is_empty() {
             for number in 0..workers.max(1) {
-                self.workers.push(open(&self.folder, number > 0, wall)?);
+                self.workers.push(open(&self.folder, self.retention_ms, number > 0, wall)?);
             }
             self.inbox = (0..workers.max(1)).map(|_| Vec::new()).collect();
             self.is_due = true;

@@ -4,6 +4,7 @@
 
 use crate::chance::Chance;
 use crate::desk::Task;
+use crate::hub::RETENTION_MS;
 use crate::network::Weather;
 
 /// Steps of a schedule.
@@ -182,6 +183,8 @@ pub(crate) struct Schedule {
     pub(crate) devices: usize,
     /// What happens.
     pub(crate) steps: Vec<Step>,
+    /// How long agents keep what the hub has processed.
+    pub(crate) retention_ms: i64,
     /// When the second device begins, at the site of the first, in virtual milliseconds; where it has one of its own, none.
     pub(crate) shares_site_from: Option<u64>,
 }
@@ -197,6 +200,11 @@ const WITH_DAMAGE: u64 = 14;
 /// … and two devices may stand at one site.
 const WITH_SHARED_SITE: u64 = 45;
 
+/// Tells how long agents keep what is processed apart from everything else a seed decides.
+const KEEPING: u64 = 0x006b_6565;
+/// In so many schedules of a hundred that is hardly at all.
+const HARDLY: u64 = 25;
+
 impl Schedule {
     /// The schedule of a seed.
     pub(crate) fn of(seed: u64) -> Schedule {
@@ -209,15 +217,17 @@ impl Schedule {
         let steps = chance.within(STEPS.0, STEPS.1);
         let steps = (0..steps).map(|_| Step { action: action(&classes, places, &mut chance), salt: chance.next() });
         let steps = steps.collect();
+        let keeps_hardly = Chance::new(seed).fork(KEEPING).percent(HARDLY);
+        let retention_ms = if keeps_hardly { 500 } else { RETENTION_MS };
         let mut people = Chance::new(seed).fork(PEOPLE);
         if !people.percent(WITH_PEOPLE) {
-            return Schedule { seed, devices, steps, shares_site_from: None };
+            return Schedule { seed, devices, steps, retention_ms, shares_site_from: None };
         }
         let is_shared = devices > 1 && people.percent(WITH_SHARED_SITE);
         let shares_site_from = is_shared.then(|| people.weighted(&[(2, 0), (1, 90_000), (1, 3_600_000)]));
         let is_damaging = people.percent(WITH_DAMAGE);
         let steps = with_people(steps, places, is_damaging, &mut people);
-        Schedule { seed, devices, steps, shares_site_from }
+        Schedule { seed, devices, steps, retention_ms, shares_site_from }
     }
 }
 

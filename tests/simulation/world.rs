@@ -75,7 +75,7 @@ impl World {
         let (seed, devices) = (schedule.seed, schedule.devices);
         let chance = Chance::new(seed).fork(77);
         clock::pretend(seed, Timestamp(START_MS));
-        let hub = Hub::new(&folder.join("template"), &folder.join("hub"))?;
+        let hub = Hub::new(&folder.join("template"), &folder.join("hub"), schedule.retention_ms)?;
         let mut world = World {
             now: 0,
             stations: Vec::new(),
@@ -221,7 +221,7 @@ impl World {
         }
         self.hub_due = self.now + self.chance.within(1, 15);
         for (agent, bytes) in frames {
-            self.oracle.hear_hub(self.hub.folder(), agent, &bytes, wall)?;
+            self.oracle.hear_hub(self.hub.folder(), agent, &bytes, wall - self.hub.retention_ms)?;
             self.note(|| format!("hub says {}", crate::oracle::frames::describe(&bytes)));
             self.network.send(Way::Down(agent), bytes, self.now, &mut self.faults);
         }

@@ -388,8 +388,11 @@ impl Books {
             let is_branch = self.has_branches && self.branches.contains(&place.0);
             // what follows an entry that is named lost waits for it, visibly
             let is_parked = matches!(code.as_str(), "ahead" | "behind" | "cause");
-            let is_excused =
-                |act: Act| contested.contains(&act.document) || is_parked && waiting.contains(&act.document);
+            let is_excused = |act: Act| {
+                // a late copy from a range that is named lost, by itself, proves nothing, and waits beside its journal
+                let is_unproven = code == "branch" && self.named.is_lost(&act.id);
+                contested.contains(&act.document) || is_parked && waiting.contains(&act.document) || is_unproven
+            };
             if !is_branch && !act.is_some_and(is_excused) {
                 return Err(broken("I9", format!("a legal entry is set aside: {place:?}: {code}")));
             }

@@ -10,7 +10,6 @@ use waystation_protocol::id::StreamId;
 
 use super::frames::Said;
 use super::{Frozen, sql};
-use crate::hub::RETENTION_MS;
 use crate::violation::{Violation, broken};
 
 type Id = [u8; 16];
@@ -55,7 +54,7 @@ impl Down {
         (books, frozen): (&Connection, &Frozen),
         agent: Id,
         (prunable, down_prunable): (u64, u64),
-        wall: i64,
+        due: i64,
     ) -> Result<(), Violation> {
         let known = self.prunable.entry(agent).or_default();
         *known = prunable.max(*known);
@@ -77,7 +76,7 @@ impl Down {
                 reason = "a restore is open".to_owned();
                 continue;
             }
-            match self.may_go(books, stream, (down_prunable, mark), has_backup, wall)? {
+            match self.may_go(books, stream, (down_prunable, mark), has_backup, due)? {
                 None => {
                     self.down_prunable.insert(agent, down_prunable);
                     return Ok(());
@@ -95,7 +94,7 @@ impl Down {
         stream: Id,
         (seq, mark): (u64, i64),
         has_backup: bool,
-        wall: i64,
+        due: i64,
     ) -> Result<Option<String>, Violation> {
         let acked = self.acked.get(&stream).copied().unwrap_or_default();
         if acked < seq {
@@ -109,7 +108,7 @@ impl Down {
                      WHERE down_stream.stream = ?1 AND seq <= ?2 AND at > ?3";
         let young: i64 = books
             .prepare_cached(query)
-            .and_then(|mut query| query.query_row(params![&stream[..], mark, wall - RETENTION_MS], |row| row.get(0)))
+            .and_then(|mut query| query.query_row(params![&stream[..], mark, due], |row| row.get(0)))
             .map_err(sql)?;
         Ok((young > 0).then(|| "it is too early".to_owned()))
     }

@@ -19,7 +19,6 @@ use waystation_agent::store::Store;
 use waystation_protocol::chain::Mark;
 use waystation_protocol::id::{AgentId, SessionId};
 
-use crate::hub::RETENTION_MS;
 use crate::violation::{Violation, broken};
 use frames::Said;
 
@@ -85,8 +84,8 @@ impl Oracle {
         Ok(self.reader.as_ref().expect("it was there or has just been opened"))
     }
 
-    /// The hub says something: it must be backed by what is committed at this moment.
-    pub(crate) fn hear_hub(&mut self, folder: &Path, agent: AgentId, bytes: &[u8], wall: i64) -> Result<(), Violation> {
+    /// The hub says something: it must be backed by what is committed at this moment. What came before `due` may be deleted.
+    pub(crate) fn hear_hub(&mut self, folder: &Path, agent: AgentId, bytes: &[u8], due: i64) -> Result<(), Violation> {
         if frames::is_batch(bytes) {
             return Ok(());
         }
@@ -99,7 +98,7 @@ impl Oracle {
             let may_go = if is_downward { (0, prunable.max(down_prunable)) } else { (prunable, down_prunable) };
             let Oracle { reader: Some(books), down, frozen, .. } = self else { return Ok(()) };
             frozen.look(books)?;
-            down.hear_hub((books, frozen), *agent.as_bytes(), may_go, wall)?;
+            down.hear_hub((books, frozen), *agent.as_bytes(), may_go, due)?;
         }
         let books = self.books(folder)?;
         match said {
@@ -108,7 +107,7 @@ impl Oracle {
                 if is_downward(books, &stream)? {
                     return Ok(());
                 }
-                judge_prunable(books, &stream, processed, prunable, wall)?;
+                judge_prunable(books, &stream, processed, prunable, due)?;
                 self.judge_cover(folder, stream, prunable)
             }
             Some(Said::Welcome { stream, ladder, .. }) => {
@@ -295,13 +294,13 @@ fn holds(books: &Connection, row: i64, seq: i64, hash: [u8; 32]) -> Result<(), V
     }
 }
 
-/// What may be deleted is processed, and older than the retention period by the hub's clock.
+/// What may be deleted is processed, and came before the retention period, by the hub's clock.
 fn judge_prunable(
     books: &Connection,
     stream: &[u8; 16],
     processed: u64,
     prunable: u64,
-    wall: i64,
+    due: i64,
 ) -> Result<(), Violation> {
     if prunable > processed {
         return Err(broken("I9", format!("{prunable} may be deleted, {processed} is processed")));
@@ -311,7 +310,7 @@ fn judge_prunable(
     let prunable = i64::try_from(prunable).unwrap_or(i64::MAX);
     let young: i64 = books
         .prepare_cached(query)
-        .and_then(|mut query| query.query_row(params![&stream[..], prunable, wall - RETENTION_MS], |row| row.get(0)))
+        .and_then(|mut query| query.query_row(params![&stream[..], prunable, due], |row| row.get(0)))
         .map_err(sql)?;
     if young > 0 { Err(broken("I9", format!("{prunable} may be deleted before its time"))) } else { Ok(()) }
 }
