@@ -57,6 +57,12 @@ plants! {
     SameIds = "same-ids", "I2 I9";
     /// What an act brings about elsewhere is left out.
     EffectsLeftOut = "effects-left-out", "I6";
+    /// What an act brings about elsewhere comes twice.
+    EffectsTwice = "effects-twice", "I6";
+    /// A station that passes a document back to its site keeps the pen.
+    PenKept = "pen-kept", "I4 I8 I9";
+    /// Whoever writes on a document counts, whoever holds its pen.
+    AnyPen = "any-pen", "I8";
     /// Rows imported before are imported again.
     ImportTwice = "import-twice", "I2";
     /// Frames count whoever signed them.
@@ -121,6 +127,8 @@ plants! {
     FreezeIgnored = "decide-again", "I4 I8 I9";
     /// One agent of each site is not told what others do there.
     RelaySkipsOne = "relay-skips-one", "I4 liveness";
+    /// Another site that holds or held the pen of a document is not told of it.
+    OtherSiteUntold = "other-site-untold", "I4";
     /// An agent that comes to stand for a site is not told of the documents that are there.
     SnapshotLeftOut = "snapshot-left-out", "I4";
     /// Nobody is told that an entry was set aside.

@@ -8,12 +8,13 @@ use waystation_protocol::batch::Builder;
 use waystation_protocol::chain::{Seq, SeqRange};
 
 use crate::chance::Chance;
-use crate::desk::{Desk, Task};
+use crate::desk::Desk;
 use crate::device::{Device, at};
 use crate::disk::{Damage, Disk, Image};
 use crate::oracle::journal;
 use crate::station::START_MS;
 use crate::violation::{Violation, broken};
+use crate::wishes::Task;
 
 /// Cuts during recovery, at most.
 const RECOVERY_CUTS: u64 = 4;

@@ -10,7 +10,7 @@ use waystation_protocol::chain::SeqRange;
 
 use crate::chance::Chance;
 use crate::cuts::kept;
-use crate::device::{Device, describe};
+use crate::device::{Device, Written, describe};
 use crate::disk::{Disk, Image};
 use crate::hub::prepare;
 use crate::oracle::journal::{decode, entries, id};
@@ -108,6 +108,12 @@ fn judge(device: &mut Device, salvage: Option<&Salvage>, begins: u64, before: &[
     }
     let unread = before.iter().map(|(id, _)| *id).filter(|id| !here.contains(id));
     device.gone.extend(unread);
+    let without: Vec<SeqRange> = salvage.map(|salvage| salvage.without_document.clone()).unwrap_or_default();
+    let is_without =
+        |written: &&Written| without.iter().any(|range| range.first.0 <= written.seq && written.seq <= range.last.0);
+    let undocumented: Vec<[u8; 16]> =
+        device.written.values().filter(is_without).map(|written| written.document).collect();
+    device.undocumented.extend(undocumented);
     let first = device.store.as_ref().map_or(0, |store| store.pruned().0) + 1;
     let places: BTreeMap<[u8; 16], u64> = after.iter().map(|(id, _)| *id).zip(first..).collect();
     let was_here: BTreeSet<[u8; 16]> = before.iter().map(|(id, _)| *id).collect();
@@ -122,7 +128,9 @@ fn judge(device: &mut Device, salvage: Option<&Salvage>, begins: u64, before: &[
         }
     }
     if salvage.is_some() {
-        let shown = device.shown().map_err(|error| broken("I7", format!("a salvaged store: {}", describe(&error))))?;
+        let mut shown =
+            device.shown().map_err(|error| broken("I7", format!("a salvaged store: {}", describe(&error))))?;
+        shown.retain(|id, _| !device.undocumented.contains(id.as_bytes()));
         device.desk.forget_all_but(&shown);
         let stream = device.store.as_ref().map(|store| *store.identity().stream.as_bytes()).unwrap_or_default();
         for (id, seq) in places {

@@ -1,7 +1,7 @@
-//! What a clerk at one device was told: the list of papers, and what may be done to each next.
+//! What a clerk at one device was told: the list of papers, and how what the device shows may differ from it.
 //!
-//! The flow of a repair order is written down here once more, so that nothing rests on the product's own. A call that
-//! failed leaves doubt about its act, and only about that: it may stand or not.
+//! A call that failed leaves doubt about its act, and only about that: it may stand or not. On what is passed on from party
+//! to party others write too, but only while the pen is not here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,71 +12,24 @@ use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
+use crate::flows::{self, MOVEMENT, ORDER, SHEET, Step, TRANSFER, VOID};
 use crate::violation::{Violation, broken};
+use crate::wishes::movement;
 
-/// Items that stock moves of.
-pub(crate) const ITEMS: &[&str] = &["滤芯", "机油", "刹车片"];
 /// Rows of somebody's history that are imported, now and again.
 const OLD_ROWS: u64 = 12;
-const AUTHOR: &str = "王芳";
-const HOUR_MS: i64 = 3_600_000;
-
-/// Repair orders, by their wire name.
-const ORDER: &str = "repair_order";
-
-/// The steps of a repair order: from, act, to.
-pub(crate) const ORDER_STEPS: &[(&str, &str, &str)] = &[
-    ("checked_in", "estimate", "estimated"),
-    ("estimated", "confirm", "confirmed"),
-    ("confirmed", "assign", "assigned"),
-    ("assigned", "issue_parts", "parts_issued"),
-    ("parts_issued", "work", "working"),
-    ("working", "finish", "qc"),
-    ("qc", "release", "released"),
-    ("released", "close", "closed"),
-];
-
-/// Count sheets, by their wire name.
-pub(crate) const SHEET: &str = "count_sheet";
+/// Who works at an outlet.
+pub(crate) const AUTHOR: &str = "王芳";
 /// What the hub makes of a locked sheet.
 const DECIDED: [&str; 3] = ["approved", "recount", "rejected"];
-/// Most lines of a sheet.
-const SHEET_LINES: u64 = 3;
-
-/// What moves a count sheet from state to state; counting leaves it where it is.
-const SHEET_STEPS: &[(&str, &str, &str)] = &[
-    ("open", "lock", "locked"),
-    ("recount", "lock", "locked"),
-    ("locked", "approve", "approved"),
-    ("locked", "recount", "recount"),
-    ("locked", "reject", "rejected"),
-    ("approved", "adjust", "adjusted"),
-];
-
-/// What a clerk may want.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Answers a survey.
-    Survey,
-    /// Moves stock.
-    Move,
-    /// Checks something in for repair.
-    CheckIn,
-    /// Takes the next step of an order.
-    Step,
-    /// Remarks on an order.
-    Note,
-    /// Voids an order.
-    Void,
-    /// Goes on with a count sheet, or opens one.
-    Sheet,
-}
 
 /// A document as a clerk knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Paper {
     /// Its kind.
     pub kind: &'static str,
+    /// The site it belongs to.
+    pub site: String,
     /// Its state.
     pub state: String,
     /// Its last state entry.
@@ -99,6 +52,8 @@ pub(crate) struct Confirmed {
 /// A clerk's list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desk {
+    /// The site its clerk works at.
+    pub(crate) site: String,
     papers: BTreeMap<DocId, Paper>,
     imported: BTreeMap<u64, DocId>,
     /// Decisions of the hub's that were seen here.
@@ -118,44 +73,26 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// An empty list at a site.
+    pub(crate) fn at(site: &str) -> Desk {
+        Desk { site: site.to_owned(), ..Desk::default() }
+    }
+
     /// The papers.
     pub(crate) fn papers(&self) -> impl Iterator<Item = (&DocId, &Paper)> {
         self.papers.iter()
     }
 
-    /// A wish for `task`; none where nothing on the list allows it. `wall` is the device's clock.
-    pub(crate) fn wish(&self, task: Task, wall: i64, chance: &mut Chance) -> Option<Wish> {
-        match task {
-            Task::Survey => Some(opening("survey", "answer", survey(chance))),
-            Task::Move => Some(opening("stock_movement", "post", movement(chance))),
-            Task::CheckIn => Some(opening("repair_order", "check_in", check_in(wall, chance))),
-            Task::Step => {
-                let (id, paper) = self.order(chance, |paper| next_step(&paper.state).is_some())?;
-                let (_, act, _) = next_step(&paper.state)?;
-                Some(act_on(id, ORDER, act, step_fields(act, wall, chance)))
-            }
-            Task::Note => {
-                let (id, _) = self.order(chance, |_| true)?;
-                Some(act_on(id, ORDER, "note", fields([("note_text", Value::from("已联系客户"))])))
-            }
-            Task::Void => {
-                let (id, _) = self.order(chance, |paper| paper.state != "void")?;
-                Some(act_on(id, ORDER, "void", fields([("void_reason", Value::from("重复开单"))])))
-            }
-            Task::Sheet => Some(self.sheet(chance)),
-        }
-    }
-
     /// A row of somebody's history, and whether it was imported at this device before.
-    pub(crate) fn old_row(&self, site: &str, chance: &mut Chance) -> (u64, ImportRow, bool) {
+    pub(crate) fn old_row(&self, chance: &mut Chance) -> (u64, ImportRow, bool) {
         let key = chance.below(OLD_ROWS);
         let row = ImportRow {
-            kind: "stock_movement".into(),
-            site: site.into(),
+            kind: MOVEMENT.into(),
+            site: self.site.clone(),
             state: "posted".into(),
             set: movement(&mut Chance::new(key)),
             source: "old".into(),
-            key: format!("{site}-{key}"),
+            key: format!("{}-{key}", self.site),
             occurrence: 1,
             author: AUTHOR.into(),
         };
@@ -169,7 +106,8 @@ impl Desk {
         let paper = match wish.document {
             None => self.papers.entry(receipt.document.id).or_insert(Paper {
                 kind: kind_of(&wish.kind),
-                state: opened_state(&wish.kind).to_owned(),
+                site: self.site.clone(),
+                state: flows::opened_state(&wish.kind).to_owned(),
                 head: receipt.entry,
                 fields: BTreeMap::new(),
                 notes: 0,
@@ -184,7 +122,7 @@ impl Desk {
             paper.notes += 1;
         } else {
             paper.head = receipt.entry;
-            paper.state = state_after(&paper.state, &wish.act).to_owned();
+            paper.state = flows::state_after(paper.kind, &paper.state, &wish.act).to_owned();
             paper.fields.extend(wish.set.clone());
             if wish.act == "count" {
                 // counted again, a line states anew where the journals stood and what was expected: the receipt tells it
@@ -200,7 +138,8 @@ impl Desk {
     pub(crate) fn note_imported(&mut self, key: u64, row: &ImportRow, id: DocId) -> Confirmed {
         self.imported.insert(key, id);
         let paper = Paper {
-            kind: "stock_movement",
+            kind: MOVEMENT,
+            site: self.site.clone(),
             state: "posted".into(),
             head: id.opening(),
             fields: row.set.clone(),
@@ -236,6 +175,14 @@ impl Desk {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
             };
+            if flows::is_passed_on(paper.kind) {
+                let is_excused = self.has_twin || aside.contains(id);
+                if paper.has_moved_on(document, &self.site, is_excused)? && !is_excused {
+                    self.seen.insert(document.head);
+                }
+                *paper = Paper::of(document);
+                continue;
+            }
             if paper.is_decided_in(document) {
                 // where only this clerk counts, nobody has counted since
                 if paper.state == "locked" && document.state == "recount" && !self.has_twin {
@@ -249,7 +196,9 @@ impl Desk {
                 compared => compared?,
             }
         }
-        let is_taken_up = |document: &Document| document.kind == ORDER || document.kind == SHEET && self.has_twin;
+        let is_taken_up = |document: &Document| {
+            document.kind == ORDER || document.kind == SHEET && self.has_twin || flows::is_passed_on(&document.kind)
+        };
         for (id, document) in shown.iter().filter(|(_, document)| is_taken_up(document)) {
             self.papers.entry(*id).or_insert_with(|| {
                 self.heard_of.insert(*id);
@@ -272,51 +221,47 @@ impl Desk {
         self.carried_out.clear();
         self.marks.clear();
     }
-
-    /// The next act on a count sheet that is at its site, or another one.
-    fn sheet(&self, chance: &mut Chance) -> Wish {
-        let is_here = |paper: &&Paper| paper.kind == SHEET && ["open", "recount", "approved"].contains(&&*paper.state);
-        let here: Vec<(&DocId, &Paper)> = self.papers.iter().filter(|(_, paper)| is_here(paper)).collect();
-        if here.is_empty() || chance.percent(10) {
-            return opening(SHEET, "open", fields([("zone", "A".into()), ("counter", AUTHOR.into())]));
-        }
-        let (id, paper) = *chance.pick(&here);
-        if paper.state == "approved" {
-            return act_on(*id, SHEET, "adjust", BTreeMap::new());
-        }
-        let has_lines = paper.fields.keys().any(|field| field.ends_with(".counted"));
-        if has_lines && chance.percent(80) {
-            let recounter = (paper.state == "recount").then_some(("recounter", Value::from("李雷")));
-            return act_on(*id, SHEET, "lock", fields_of(recounter));
-        }
-        let line = chance.within(1, SHEET_LINES);
-        let counted = i64::try_from(chance.below(30)).expect("a quantity is small") * 1_000;
-        let set = [
-            ("item", Value::from(*chance.pick(ITEMS))),
-            ("location", Value::from("main")),
-            ("counted", Value::measured(counted, "件")),
-        ];
-        let named = set.into_iter().map(|(name, value)| (format!("item#{line}.{name}"), value));
-        act_on(*id, SHEET, "count", named.collect())
-    }
-
-    fn order(&self, chance: &mut Chance, fits: impl Fn(&Paper) -> bool) -> Option<(DocId, &Paper)> {
-        let orders: Vec<(&DocId, &Paper)> =
-            self.papers.iter().filter(|(_, paper)| paper.kind == ORDER && fits(paper)).collect();
-        if orders.is_empty() { None } else { Some(*chance.pick(&orders)).map(|(id, paper)| (*id, paper)) }
-    }
 }
 
 impl Paper {
     fn of(document: &Document) -> Paper {
+        let has_fields = document.kind == SHEET || flows::is_passed_on(&document.kind);
         Paper {
             kind: kind_of(&document.kind),
+            site: document.site.to_string(),
             state: document.state.clone(),
             head: document.head,
-            fields: if document.kind == SHEET { document.fields.clone() } else { BTreeMap::new() },
+            fields: if has_fields { document.fields.clone() } else { BTreeMap::new() },
             notes: document.notes.len(),
             has_doubt: false,
         }
+    }
+
+    /// Who may write on it next, by name; nobody where it is void.
+    pub(crate) fn pen(&self) -> Option<String> {
+        let source = self.fields.get("source").and_then(Value::as_text).unwrap_or_default();
+        flows::holder(self.kind, &self.state).map(|who| flows::name(who, &self.site, source))
+    }
+
+    /// I8: whether others have written on it since, which they may only while its pen is not at `site`. What a failed call
+    /// wanted may stand; where `is_excused`, so may anything.
+    fn has_moved_on(&self, document: &Document, site: &str, is_excused: bool) -> Result<bool, Violation> {
+        let is_as_told = document.head == self.head && document.state == self.state;
+        let is_elsewhere = self.pen().is_some_and(|pen| pen != site);
+        let is_on = document.state == VOID || flows::reaches(self.kind, &self.state, &document.state);
+        if is_as_told {
+            let unlike = self.fields.iter().find(|(field, value)| document.fields.get(*field) != Some(*value));
+            return match unlike {
+                Some((field, _)) => Err(broken("I1", format!("document {}: {field} is not as told", document.id))),
+                None => Ok(false),
+            };
+        }
+        if is_excused || is_on && (is_elsewhere || self.has_doubt) {
+            return Ok(is_elsewhere && !self.has_doubt);
+        }
+        let (told, found) = ((&self.state, self.head), (&document.state, document.head));
+        let what = format!("document {}: told {told:?} with the pen here, the device shows {found:?}", document.id);
+        Err(broken("I8", what))
     }
 
     /// Whether this is a sheet that was locked here, or may have been, and the hub has decided since. Whatever became of
@@ -329,8 +274,8 @@ impl Paper {
     fn compare(&mut self, document: &Document) -> Result<(), Violation> {
         let is_as_told = document.state == self.state && document.head == self.head;
         let notes = document.notes.len();
-        let is_one_on = next_step(&self.state).is_some_and(|(_, _, to)| *to == document.state)
-            || document.state == "void"
+        let is_one_on = next_step(&self.state).is_some_and(|Step(_, _, _, to, _)| *to == document.state)
+            || document.state == VOID
             || notes == self.notes + 1;
         let is_sound = is_as_told && notes == self.notes || self.has_doubt && is_one_on;
         if !is_sound {
@@ -351,96 +296,16 @@ impl Paper {
     }
 }
 
-/// The step that follows a state of a repair order.
-pub(crate) fn next_step(state: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    ORDER_STEPS.iter().find(|(from, _, _)| *from == state)
-}
-
-/// The state an act leads to; acts that are not steps leave it.
-pub(crate) fn state_after<'a>(state: &'a str, act: &str) -> &'a str {
-    let mut steps = ORDER_STEPS.iter().chain(SHEET_STEPS);
-    match steps.find(|(from, name, _)| *from == state && *name == act) {
-        Some((_, _, to)) => to,
-        None if act == "void" => "void",
-        None => state,
-    }
-}
-
-/// The state in which documents of a kind are opened here.
-pub(crate) fn opened_state(kind: &str) -> &'static str {
-    match kind {
-        "repair_order" => "checked_in",
-        "stock_movement" => "posted",
-        SHEET => "open",
-        "notice" => "published",
-        _ => "answered",
-    }
-}
-
 /// The line a field stands on: `item#2` of `item#2.counted`; none for a field of the document's own.
 fn line_of(field: &str) -> Option<&str> {
     field.split_once('.').map(|(line, _)| line)
 }
 
 fn kind_of(name: &str) -> &'static str {
-    [ORDER, "stock_movement", SHEET].into_iter().find(|kind| *kind == name).unwrap_or("survey")
+    [ORDER, MOVEMENT, SHEET, TRANSFER].into_iter().find(|kind| *kind == name).unwrap_or("survey")
 }
 
-fn opening(kind: &str, act: &str, set: BTreeMap<String, Value>) -> Wish {
-    Wish { document: None, kind: kind.into(), act: act.into(), set, author: AUTHOR.into(), cause: None }
-}
-
-fn act_on(id: DocId, kind: &str, act: &str, set: BTreeMap<String, Value>) -> Wish {
-    Wish { document: Some(id), kind: kind.into(), act: act.into(), set, author: AUTHOR.into(), cause: None }
-}
-
-fn fields<const N: usize>(set: [(&str, Value); N]) -> BTreeMap<String, Value> {
-    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn fields_of<'a>(set: impl IntoIterator<Item = (&'a str, Value)>) -> BTreeMap<String, Value> {
-    set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn survey(chance: &mut Chance) -> BTreeMap<String, Value> {
-    let score = i64::try_from(chance.below(101)).expect("a score is small");
-    let comment = "好".repeat(usize::try_from(chance.below(120)).expect("a comment is short"));
-    fields([("form", "门店".into()), ("score", Value::Int(score)), ("comment", comment.into())])
-}
-
-fn movement(chance: &mut Chance) -> BTreeMap<String, Value> {
-    let milli = i64::try_from(chance.within(1, 9)).expect("a quantity is small") * 1_000;
-    fields([
-        ("item", Value::from(*chance.pick(ITEMS))),
-        ("location", "main".into()),
-        ("quantity", Value::measured(milli, "件")),
-        ("reason", "receipt".into()),
-    ])
-}
-
-fn check_in(wall: i64, chance: &mut Chance) -> BTreeMap<String, Value> {
-    fields([
-        ("category", Value::from(*chance.pick(&["手机", "电脑"]))),
-        ("symptom", format!("不开机 {}", chance.below(1_000)).into()),
-        ("pre_inspection", "外观完好".into()),
-        ("checked_in_at", Value::Int(wall - HOUR_MS)),
-    ])
-}
-
-fn step_fields(act: &str, wall: i64, chance: &mut Chance) -> BTreeMap<String, Value> {
-    match act {
-        "estimate" => fields([("promised_at", Value::Int(wall + 20 * 365 * 24 * HOUR_MS))]),
-        "confirm" => fields([("consent_by", "李雷".into())]),
-        "assign" => fields([("technician", "韩梅梅".into())]),
-        "issue_parts" => fields([
-            ("part#1.part", Value::from(*chance.pick(ITEMS))),
-            ("part#1.quantity", Value::measured(1_000, "件")),
-            ("part#1.price", Value::measured(1_999, "CNY")),
-            ("part#1.source", "stock".into()),
-            ("part#1.coverage", "customer".into()),
-        ]),
-        "finish" => fields([("outcome", Value::from(*chance.pick(&["fixed", "repairable"])))]),
-        "release" => fields([("qc_result", "pass".into()), ("released_at", Value::Int(wall))]),
-        _ => BTreeMap::new(),
-    }
+/// The step that follows a state of a repair order.
+pub(crate) fn next_step(state: &str) -> Option<&'static Step> {
+    flows::of(ORDER).iter().find(|Step(from, ..)| *from == state)
 }

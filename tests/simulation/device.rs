@@ -17,12 +17,13 @@ use waystation_protocol::time::{self, Timestamp};
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
-use crate::desk::{Confirmed, Desk, Task};
+use crate::desk::{Confirmed, Desk};
 use crate::disk::Disk;
 use crate::hub::prepare;
 use crate::oracle::journal;
 use crate::oracle::papers::Act;
 use crate::violation::{Violation, broken};
+use crate::wishes::Task;
 
 /// A device.
 pub(crate) struct Device {
@@ -40,6 +41,8 @@ pub(crate) struct Device {
     pub written: BTreeMap<[u8; 16], Written>,
     /// Entries that a salvage named as unreadable.
     pub gone: BTreeSet<[u8; 16]>,
+    /// Documents of deleted entries that could not be read from a damaged file, as its salvage said: the hub alone has them whole.
+    pub undocumented: BTreeSet<[u8; 16]>,
     /// Whether its clock has jumped since it connected.
     pub has_jumped: bool,
     /// The site it stands for.
@@ -54,6 +57,9 @@ pub(crate) struct Device {
     starts: u32,
     chance: Chance,
 }
+
+/// Every document that a store shows, and those of them of which an entry is set aside.
+type Shown = (BTreeMap<DocId, Document>, BTreeSet<DocId>);
 
 /// Where an entry was written, and what on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +100,11 @@ impl Device {
             index,
             disk,
             store: None,
-            desk: Desk::default(),
+            desk: Desk::at(site),
             confirmed: Vec::new(),
             written: BTreeMap::new(),
             gone: BTreeSet::new(),
+            undocumented: BTreeSet::new(),
             has_jumped: false,
             was_put_back: false,
             has_deleted: false,
@@ -145,7 +152,23 @@ impl Device {
 
     /// Compares the clerk's list with what the store shows. `Ok(false)` where the disk failed meanwhile.
     pub(crate) fn compare(&mut self) -> Result<bool, Violation> {
-        let read = self.shown().and_then(|shown| Ok((shown, self.set_aside()?)));
+        let read = self.read();
+        self.take_in(read)
+    }
+
+    /// The same, where the store can be looked at: one that is off, or closed itself, shows nothing until it is opened anew.
+    fn look(&mut self) -> Result<bool, Violation> {
+        match self.read() {
+            Err(StoreError::Closed) => Ok(false),
+            read => self.take_in(read),
+        }
+    }
+
+    fn read(&self) -> Result<Shown, StoreError> {
+        self.shown().and_then(|shown| Ok((shown, self.set_aside()?)))
+    }
+
+    fn take_in(&mut self, read: Result<Shown, StoreError>) -> Result<bool, Violation> {
         match read {
             Ok((shown, aside)) => self.desk.compare(&shown, &aside).map(|()| true),
             Err(error) if self.is_to_be_expected(&error) => Ok(false),
@@ -180,8 +203,14 @@ impl Device {
         }
     }
 
-    /// The clerk does something at `at`.
+    /// The clerk does something at `at`. What others write on too is looked at first.
     pub(crate) fn work(&mut self, task: Task, at: At, chance: &mut Chance) -> Result<Done, Violation> {
+        if task.is_shared() && !self.look()? {
+            return Ok(Done::Nothing);
+        }
+        if task == Task::Wrong {
+            return self.try_wrong(at, chance);
+        }
         let Some(store) = &self.store else { return Ok(Done::Nothing) };
         let Some(wish) = self.desk.wish(task, at.now.0, chance) else { return Ok(Done::Nothing) };
         let stock = if wish.act == "count" { self.stock() } else { None };
@@ -210,10 +239,22 @@ impl Device {
         }
     }
 
+    /// The clerk tries what nobody here may do.
+    fn try_wrong(&mut self, at: At, chance: &mut Chance) -> Result<Done, Violation> {
+        let wish = self.desk.wish(Task::Wrong, at.now.0, chance);
+        let (Some(store), Some(wish)) = (&self.store, wish) else { return Ok(Done::Nothing) };
+        let act = wish.act.clone();
+        match store.capture(wish, at) {
+            Ok(_) => Err(broken("I8", format!("nobody here may {act}, and somebody does"))),
+            Err(CaptureError::DiskFull | CaptureError::Failed(_)) => Ok(Done::Failed),
+            Err(_) => Ok(Done::Nothing),
+        }
+    }
+
     /// The clerk imports some rows in one commit.
     pub(crate) fn import(&mut self, at: At, chance: &mut Chance) -> Result<Done, Violation> {
         let Some(store) = &self.store else { return Ok(Done::Nothing) };
-        let mut wanted: Vec<_> = (0..chance.within(1, 4)).map(|_| self.desk.old_row(&self.site, chance)).collect();
+        let mut wanted: Vec<_> = (0..chance.within(1, 4)).map(|_| self.desk.old_row(chance)).collect();
         wanted.sort_by_key(|(key, _, _)| *key);
         wanted.dedup_by_key(|(key, _, _)| *key);
         let rows = wanted.iter().map(|(_, row, _)| row.clone()).collect();

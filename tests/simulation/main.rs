@@ -6,9 +6,11 @@
 mod chance;
 mod cuts;
 mod damage;
+mod decisions;
 mod desk;
 mod device;
 mod disk;
+mod flows;
 mod hub;
 mod network;
 mod oracle;
@@ -18,7 +20,9 @@ mod report;
 mod run;
 mod schedule;
 mod station;
+mod transfers;
 mod violation;
+mod wishes;
 mod world;
 
 use std::process::ExitCode;

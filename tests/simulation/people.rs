@@ -1,5 +1,5 @@
-//! People at the hub: they decide on count sheets, give commands, publish notices, admit sessions and resolve what is set
-//! aside. What each of them was told is written down, to be judged.
+//! People at the hub: they decide on what is passed to them, give commands, publish notices, admit sessions and resolve what
+//! is set aside. What each of them was told is written down, to be judged.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,7 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
-use crate::desk::SHEET;
 use crate::device::describe;
-use crate::oracle::journal::{decode, id};
 use crate::oracle::papers::Act;
 use crate::oracle::sql;
 use crate::poison::STRANGERS;
@@ -29,14 +27,12 @@ const COMMANDS: [&str; 5] = ["report", "resend", "prune", "rebuild_cache", "danc
 const COMMAND_MS: i64 = 6 * 3_600_000;
 /// … and how late one comes that comes too late.
 const LATE_MS: i64 = 15 * 60_000;
-/// Of so many acts in a hundred the author is never told: the hub is killed when the act is stored.
-const UNTOLD: u64 = 8;
 
 /// What people at the hub did, and were told.
 #[derive(Debug, Default)]
 pub(crate) struct People {
     /// Acts that are stored, whose authors wait.
-    under_way: Vec<Deed>,
+    pub(crate) under_way: Vec<Deed>,
     /// Acts whose authors were told that they are applied.
     pub(crate) told: Vec<EntryId>,
     /// Commands given, with the last moment to carry each out.
@@ -79,53 +75,6 @@ pub(crate) fn answer(world: &mut World) -> Result<(), Violation> {
     }
     world.people.under_way = waiting;
     Ok(())
-}
-
-/// Decides on one of the locked sheets, as the hub has it.
-pub(crate) fn decide(world: &mut World, chance: &mut Chance) -> Result<(), Violation> {
-    let Some((document, head)) = locked(world, chance)? else { return Ok(()) };
-    let (act, reason) =
-        chance.weighted(&[(4, ("approve", None)), (3, ("recount", Some("差异过大"))), (2, ("reject", Some("重做")))]);
-    let set = reason.map(|reason| ("decision_reason".to_owned(), Value::from(reason))).into_iter().collect();
-    let (kind, author) = (SHEET.to_owned(), "赵审".to_owned());
-    let wish = Wish { document: Some(document), kind, act: act.into(), set, author, cause: None };
-    let wall = world.wall();
-    let Some(worker) = world.hub.workers.first_mut() else { return Ok(()) };
-    match worker.act(wish, Some(head), Timestamp(wall)) {
-        Ok(Some(deed)) => {
-            world.count("act of the hub");
-            world.note(|| format!("the hub will {act} {document}: {}", deed.entry()));
-            world.hub.is_due = true;
-            world.people.under_way.push(deed);
-            if chance.percent(UNTOLD) {
-                world.kill_hub(500);
-            }
-            Ok(())
-        }
-        // earlier acts are being processed
-        Ok(None) => Ok(()),
-        Err(ActError::Frozen(_)) if is_restoring(world)? => Ok(()),
-        Err(error) => Err(broken("I9", format!("a legal act of the hub's is refused: {act}: {}", describe(&error)))),
-    }
-}
-
-fn locked(world: &mut World, chance: &mut Chance) -> Result<Option<(DocId, EntryId)>, Violation> {
-    if world.hub.workers.is_empty() {
-        return Ok(None);
-    }
-    let folder = world.hub.folder().to_owned();
-    let books = world.oracle.books(&folder)?;
-    let query = "SELECT id, body FROM document WHERE kind = 'count_sheet' AND state = 'locked' ORDER BY n";
-    let mut query = books.prepare_cached(query).map_err(sql)?;
-    let rows = query.query_map([], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, Vec<u8>>(1)?))).map_err(sql)?;
-    let rows: Vec<([u8; 16], Vec<u8>)> = rows.collect::<Result<_, _>>().map_err(sql)?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let (document, body) = chance.pick(&rows);
-    let head = decode(body).and_then(|body| id(&body, "head"));
-    let head = head.ok_or_else(|| broken("I7", "a document of the hub has no head"))?;
-    Ok(Some((DocId::from_bytes(*document), EntryId::from_bytes(head))))
 }
 
 /// Whether the hub came back older and waits for its agents.

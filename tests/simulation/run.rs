@@ -5,17 +5,19 @@ use std::path::Path;
 
 use crate::chance::Chance;
 use crate::damage;
-use crate::desk::Task;
+use crate::decisions;
 use crate::device::{Device, Done};
 use crate::disk::Disk;
 use crate::hub::{self, Fate};
-use crate::oracle::books::{self, Untold};
+use crate::oracle::awaited::{self, Untold};
+use crate::oracle::judgement;
 use crate::oracle::promises::{self, Circumstances};
 use crate::people;
 use crate::poison;
 use crate::report::Tally;
 use crate::schedule::{Action, Ending, Schedule, Stage, Step};
 use crate::violation::{Violation, broken};
+use crate::wishes::Task;
 use crate::world::World;
 
 /// After the faults have ended everything is in place within this time: T of I4.
@@ -56,7 +58,7 @@ pub(crate) fn run(schedule: &Schedule, folder: &Path, trace: Option<&mut Vec<Str
 /// Writes what is set aside at the hub into the trace.
 fn tell_aside(world: &mut World) -> Result<(), Violation> {
     let folder = world.hub.folder().to_owned();
-    for line in books::aside(world.oracle.books(&folder)?)? {
+    for line in awaited::aside(world.oracle.books(&folder)?)? {
         world.note(|| line);
     }
     Ok(())
@@ -189,7 +191,12 @@ fn take_at_hub(world: &mut World, action: Action, chance: &mut Chance) -> Result
             world.workers = workers;
             world.kill_hub(200);
         }
-        people @ (Action::Decide | Action::Command(..) | Action::Notice | Action::Admit(_) | Action::Resolve) => {
+        people @ (Action::Decide
+        | Action::Handle
+        | Action::Command(..)
+        | Action::Notice
+        | Action::Admit(_)
+        | Action::Resolve) => {
             take_people(world, people, chance)?;
         }
         copies => take_copies(world, copies, chance)?,
@@ -222,7 +229,8 @@ fn take_restore(world: &mut World, action: Action, chance: &mut Chance) -> Resul
 
 fn take_people(world: &mut World, action: Action, chance: &mut Chance) -> Result<(), Violation> {
     match action {
-        Action::Decide => people::decide(world, chance),
+        Action::Decide => decisions::decide(world, chance),
+        Action::Handle => decisions::handle(world, chance),
         Action::Command(index, is_late) => people::command(world, index, is_late, chance),
         Action::Notice => people::notice(world),
         Action::Admit(index) => {
@@ -242,7 +250,7 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 world.has_branches = true;
                 world.stop_agent(index, 500, Device::kill);
                 let folder = world.hub.folder().to_owned();
-                let at_hub = books::ids(world.oracle.books(&folder)?)?;
+                let at_hub = awaited::ids(world.oracle.books(&folder)?)?;
                 let device = &mut world.stations[index].device;
                 let kept: BTreeSet<[u8; 16]> = confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes()).collect();
                 let now = device.confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes());
@@ -283,7 +291,7 @@ fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Vi
     world.disconnect(index, 500);
     world.stations[index].engine = None;
     let folder = world.hub.folder().to_owned();
-    let at_hub = books::ids(world.oracle.books(&folder)?)?;
+    let at_hub = awaited::ids(world.oracle.books(&folder)?)?;
     let station = &mut world.stations[index];
     let cost = damage::strike(&mut station.device, chance)?;
     station.back_at = world.now + 500;
@@ -366,16 +374,16 @@ fn unsettled(world: &mut World) -> Result<Option<String>, Violation> {
     for station in &world.stations {
         let Some(store) = &station.device.store else { continue };
         let (stream, head) = (store.identity().stream, store.head().seq.0);
-        let stored = books::stored(world.oracle.books(&folder)?, stream.as_bytes())?;
+        let stored = awaited::stored(world.oracle.books(&folder)?, stream.as_bytes())?;
         if stored < head {
             return Ok(Some(format!("the hub has {stored} of {head} of device {}", station.device.index)));
         }
     }
-    let unprocessed = books::unprocessed(world.oracle.books(&folder)?, &poison::STRANGERS)?;
+    let unprocessed = awaited::unprocessed(world.oracle.books(&folder)?, &poison::STRANGERS)?;
     if unprocessed > 0 {
         return Ok(Some(format!("the hub has {unprocessed} journals not processed")));
     }
-    let untold = books::untold(world.oracle.books(&folder)?)?;
+    let untold = awaited::untold(world.oracle.books(&folder)?)?;
     if !world.has_branches && !world.has_restores {
         let (books, people) = (world.oracle.books(&folder)?, &world.people);
         if let Some(command) = promises::unanswered(books, people)? {
@@ -424,12 +432,12 @@ fn judge(world: &mut World) -> Result<(), Violation> {
     let given = Circumstances { has_restores, was_released, has_branches };
     let folder = world.hub.folder().to_owned();
     let books = world.oracle.books(&folder)?;
-    let at_hub = books::ids(books)?;
+    let at_hub = awaited::ids(books)?;
     if world.left_to_hub.iter().any(|id| !at_hub.contains(id)) {
         return Err(broken("I1", "an entry was acknowledged, its disk put back, and now the hub lacks it"));
     }
     let devices: Vec<&Device> = world.stations.iter().map(|station| &station.device).collect();
-    books::check(books, &devices, &world.people, &poison::STRANGERS, given, is_shared)
+    judgement::check(books, &devices, &world.people, &poison::STRANGERS, given, is_shared)
 }
 
 /// The shortest schedule found that still breaks the same in the same way: steps are left out by halves, then one by one.

@@ -3,9 +3,9 @@
 //! Each step carries its own salt: leaving others out changes nothing in it.
 
 use crate::chance::Chance;
-use crate::desk::Task;
 use crate::hub::RETENTION_MS;
 use crate::network::Weather;
+use crate::wishes::Task;
 
 /// Steps of a schedule.
 const STEPS: (u64, u64) = (25, 70);
@@ -80,6 +80,8 @@ pub(crate) enum Action {
     Damage(usize),
     /// The hub decides on a locked count sheet.
     Decide,
+    /// The hub goes on with something that is passed on from party to party.
+    Handle,
     /// An agent is given a command; whether it comes too late.
     Command(usize, bool),
     /// Everybody is told a notice.
@@ -205,9 +207,27 @@ const KEEPING: u64 = 0x006b_6565;
 /// In so many schedules of a hundred that is hardly at all.
 const HARDLY: u64 = 25;
 
+/// Tells what several parties do with what they pass on apart from everything else a seed decides.
+const PARTIES: u64 = 0x7061_7274;
+/// In so many schedules of a hundred they do …
+const WITH_PARTIES: u64 = 30;
+/// … after so many steps of a hundred.
+const PARTY_STEPS: u64 = 55;
+
 impl Schedule {
     /// The schedule of a seed.
     pub(crate) fn of(seed: u64) -> Schedule {
+        let mut schedule = Schedule::of_one_party(seed);
+        let mut parties = Chance::new(seed).fork(PARTIES);
+        if parties.percent(WITH_PARTIES) {
+            // nothing goes from one station to another where there is one
+            schedule.devices = schedule.devices.max(2);
+            schedule.steps = with_parties(schedule.steps, schedule.devices, &mut parties);
+        }
+        schedule
+    }
+
+    fn of_one_party(seed: u64) -> Schedule {
         let mut chance = Chance::new(seed);
         let devices = chance.weighted(&[(5, 1), (3, 2), (1, 3)]);
         let classes: Vec<Class> =
@@ -256,6 +276,29 @@ fn with_people(steps: Vec<Step>, places: usize, is_damaging: bool, chance: &mut 
                 add(action, chance);
             }
             _ => {}
+        }
+    }
+    all
+}
+
+/// The same steps with those of stations and hub between them, who pass documents on to each other.
+fn with_parties(steps: Vec<Step>, devices: usize, chance: &mut Chance) -> Vec<Step> {
+    let mut all = Vec::with_capacity(steps.len() * 2);
+    for step in steps {
+        all.push(step);
+        if !chance.percent(PARTY_STEPS) {
+            continue;
+        }
+        let device = usize::try_from(chance.below(devices as u64)).expect("devices are few");
+        let action = match chance.below(20) {
+            0..11 => Action::Work(device, Task::Transfer),
+            11..18 => Action::Handle,
+            18 => Action::Work(device, Task::Wrong),
+            _ => Action::Wait(5_000),
+        };
+        all.push(Step { action, salt: chance.next() });
+        if chance.percent(40) {
+            all.push(Step { action: Action::Wait(300), salt: chance.next() });
         }
     }
     all

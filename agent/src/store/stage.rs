@@ -260,7 +260,10 @@ impl<'a> Stage<'a> {
         let mut causes = VecDeque::from([(act.captured.entry.id, std::mem::take(&mut act.captured.effects))]);
         let site = act.captured.document.site.clone();
         let mut acts = vec![act];
-        while let Some((cause, effects)) = causes.pop_front() {
+        while let Some((cause, mut effects)) = causes.pop_front() {
+            if is_planted(Plant::EffectsTwice) {
+                effects.extend(effects.clone());
+            }
             for effect in effects {
                 if acts.len() == ACT_ENTRIES {
                     let problem = Problem::whole("此操作牵涉过多单据", "the act brings about too many others");

@@ -5,6 +5,7 @@
 use rusqlite::{OptionalExtension, params};
 use waystation_protocol::document::{Document, Party};
 use waystation_protocol::kind::{self, Audience};
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 
 use super::relay::{Applied, Relay};
@@ -104,7 +105,7 @@ impl Relay<'_> {
             reach::note(self.conn, &applied.site, None, false)?;
             joining.push(EVERYONE);
         }
-        for site in &readers.sites {
+        for site in readers.sites.iter().filter(|_| !is_planted(Plant::OtherSiteUntold)) {
             reach::note(self.conn, &applied.site, Some(site), readers.pen.as_ref() == Some(site))?;
             joining.push(self.site_row(site)?);
         }

@@ -188,6 +188,7 @@ fn open(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Result<Document, Refu
 fn hand_over(document: &mut Document, holder: Option<Holder>) -> Result<(), Refusal> {
     match holder {
         Some(Holder::Hub) => document.pen = Party::Hub,
+        Some(Holder::Origin) if document.pen != Party::Hub && is_planted(Plant::PenKept) => {}
         Some(Holder::Origin) => document.pen = Party::of(document.site.clone()),
         Some(Holder::Named(field)) => {
             let named = document.fields.get(field).and_then(Value::as_text).and_then(|text| text.parse().ok());
@@ -219,7 +220,7 @@ fn advance(
         (Party::Site(site), Writer::Agent(sites)) => sites.include(site),
         (Party::Hub, Writer::Agent(_)) | (Party::Site(_), Writer::Hub) => false,
     };
-    if !holds_pen {
+    if !holds_pen && !is_planted(Plant::AnyPen) {
         let holder = match &document.pen {
             Party::Hub => "the hub".to_owned(),
             Party::Site(site) => format!("site {site}"),

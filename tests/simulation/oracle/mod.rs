@@ -3,10 +3,13 @@
 //! It shares no code with the product beyond plain ids: chains, batches and entries are read here once more, with
 //! other crates, and the hub's database by SQL.
 
+pub(crate) mod awaited;
 pub(crate) mod books;
 pub(crate) mod down;
+pub(crate) mod effects;
 pub(crate) mod frames;
 pub(crate) mod journal;
+pub(crate) mod judgement;
 pub(crate) mod named;
 pub(crate) mod papers;
 pub(crate) mod promises;

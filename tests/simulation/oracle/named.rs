@@ -27,6 +27,8 @@ pub(crate) struct Named {
     gone: BTreeSet<Id>,
     /// Every place at which an entry was written, and by which device.
     written: BTreeMap<Id, Vec<(usize, Written)>>,
+    /// Whether something that agents were told is named lost: what it was is not known, but no device wrote it.
+    has_lost_told: bool,
 }
 
 impl Named {
@@ -43,6 +45,9 @@ impl Named {
             let ranges = named.ranges.entry(row.get(0).map_err(sql)?).or_default();
             ranges.push((first.unsigned_abs(), last.unsigned_abs()));
         }
+        let query = "SELECT EXISTS (SELECT 1 FROM restore_down)";
+        named.has_lost_told =
+            books.prepare_cached(query).and_then(|mut query| query.query_row([], |row| row.get(0))).map_err(sql)?;
         named.gone = devices.iter().flat_map(|device| device.gone.iter().copied()).collect();
         if named.is_empty() {
             return Ok(named);
@@ -82,7 +87,7 @@ impl Named {
     }
 
     fn is_empty(&self) -> bool {
-        self.ranges.is_empty() && self.gone.is_empty()
+        self.ranges.is_empty() && self.gone.is_empty() && !self.has_lost_told
     }
 
     /// Whether an entry lies within a named lost range of its journal's line.
@@ -137,14 +142,15 @@ impl Named {
         if self.is_empty() {
             return waiting;
         }
+        let is_told_lost = |entry: &Id| self.has_lost_told && !self.written.contains_key(entry);
+        let is_lost = |entry: &Id| !arrived.contains(entry) && (self.is_lost(entry) || is_told_lost(entry));
         let mut entries: BTreeSet<Id> = BTreeSet::new();
         loop {
             let before = waiting.len();
             for act in aside {
                 let opening = (!act.is_opening).then_some(act.document);
                 let mut needed = [act.after, act.cause, opening].into_iter().flatten();
-                let rests =
-                    |needed: Id| !arrived.contains(&needed) && self.is_lost(&needed) || entries.contains(&needed);
+                let rests = |needed: Id| is_lost(&needed) || entries.contains(&needed);
                 if waiting.contains(&act.document) || needed.any(rests) {
                     waiting.insert(act.document);
                 }

@@ -1,11 +1,11 @@
 //! Entries and documents read anew, and folded by the oracle's own rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value;
 
 use super::journal::{decode, field, id};
-use crate::desk::{opened_state, state_after};
+use crate::flows::{self, Step};
 
 /// An entry, as far as the oracle cares.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(crate) struct Act {
 }
 
 /// The number of a value that has a unit.
-fn measured(value: &Value) -> i64 {
+pub(crate) fn measured(value: &Value) -> i64 {
     let number = value.as_array().and_then(|list| list.first()).and_then(Value::as_integer);
     number.and_then(|number| i64::try_from(number).ok()).unwrap_or_default()
 }
@@ -30,6 +30,12 @@ fn measured(value: &Value) -> i64 {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paper {
     pub(crate) kind: String,
+    pub(crate) site: String,
+    /// Who may write on it next: a site, or the hub.
+    pub(crate) pen: String,
+    /// Everyone who ever might.
+    pub(crate) holders: BTreeSet<String>,
+    round: i64,
     pub(crate) state: String,
     pub(crate) head: [u8; 16],
     pub(crate) fields: BTreeMap<String, Value>,
@@ -86,6 +92,11 @@ impl Act {
         })
     }
 
+    /// The text it sets a field to.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.set.get(name).and_then(Value::as_text).unwrap_or_default().to_owned()
+    }
+
     /// Whether it changes the state of its document.
     pub(crate) fn is_state_entry(&self) -> bool {
         self.act != "note"
@@ -99,13 +110,13 @@ impl Paper {
             self.notes += 1;
             return;
         }
-        if act.is_opening {
-            self.kind.clone_from(&act.kind);
-            let imported = act.set.get("state").and_then(Value::as_text).filter(|_| act.act == "imported");
-            self.state = imported.unwrap_or(opened_state(&act.kind)).to_owned();
-        } else {
-            self.state = state_after(&self.state, &act.act).to_owned();
-        }
+        let step = flows::step(&self.kind, &self.state, &act.act).copied();
+        let step = if act.is_opening { self.open(act) } else { step };
+        self.state = match step {
+            Some(Step(_, _, _, to, _)) => to.to_owned(),
+            None => flows::state_after(&self.kind, &self.state, &act.act).to_owned(),
+        };
+        self.round += i64::from(flows::is_next_round(&self.kind, &act.act));
         self.head = act.id;
         for (name, value) in act.set.iter().filter(|(name, _)| !matches!(name.as_str(), "site" | "state")) {
             match value {
@@ -113,6 +124,23 @@ impl Paper {
                 value => drop(self.fields.insert(name.clone(), value.clone())),
             }
         }
+        if let Some(Step(.., pen)) = step {
+            self.pen = flows::name(pen, &self.site, &self.text("source"));
+            self.holders.insert(self.pen.clone());
+        }
+    }
+
+    /// What opens it; gives the step where that is one.
+    fn open(&mut self, act: &Act) -> Option<Step> {
+        let text = |name: &str| act.set.get(name).and_then(Value::as_text).unwrap_or_default().to_owned();
+        self.kind.clone_from(&act.kind);
+        (self.site, self.round) = (text("site"), 1);
+        self.pen.clone_from(&self.site);
+        if act.act == "imported" {
+            self.state = text("state");
+            return None;
+        }
+        flows::step(&act.kind, "", &act.act).copied()
     }
 
     /// How it differs from a document as the product encodes it.
@@ -123,6 +151,15 @@ impl Paper {
         }
         if id(body, "head") != Some(self.head) {
             return Some("its head is not the last state entry".to_owned());
+        }
+        let pen = field(body, "pen");
+        let site = pen.and_then(|pen| field(pen, "site")).or(pen).and_then(Value::as_text).unwrap_or_default();
+        if site != self.pen {
+            return Some(format!("'{site}' holds its pen, expected '{}'", self.pen));
+        }
+        let round = field(body, "round").and_then(Value::as_integer).and_then(|round| i64::try_from(round).ok());
+        if round != Some(self.round) || text("site") != self.site {
+            return Some(format!("it is in round {round:?} at '{}', expected {}", text("site"), self.round));
         }
         let notes = field(body, "notes").and_then(Value::as_map).map_or(0, Vec::len);
         if notes != self.notes {
