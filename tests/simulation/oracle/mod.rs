@@ -308,8 +308,11 @@ fn judge_prunable(
     if prunable > processed {
         return Err(broken("I9", format!("{prunable} may be deleted, {processed} is processed")));
     }
+    // what fills a lost range came when nobody waited for it any more
     let query = "SELECT count(*) FROM raw JOIN stream ON stream.id = raw.stream
-                 WHERE stream.stream = ?1 AND first_seq <= ?2 AND received_at > ?3";
+                 WHERE stream.stream = ?1 AND first_seq <= ?2 AND received_at > ?3
+                 AND NOT EXISTS (SELECT 1 FROM lost_range AS lost WHERE lost.stream = raw.stream
+                                 AND raw.first_seq BETWEEN lost.first_seq AND lost.last_seq)";
     let prunable = i64::try_from(prunable).unwrap_or(i64::MAX);
     let young: i64 = books
         .prepare_cached(query)
