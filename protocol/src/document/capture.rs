@@ -239,7 +239,7 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     let state = change.before.map(|document| document.state.as_str());
     let step: Option<&Step> = kind.step(change.act, state);
     let takes = step.map_or(&[][..], |step| step.takes);
-    let unset = |name: &&&str| !change.after.fields.contains_key(**name);
+    let unset = |name: &&&str| !is_stated(change.after, name);
     let mut problems: Vec<Problem> = takes.iter().filter(unset).map(|name| required(kind.field(name), name)).collect();
     for key in change.set.keys() {
         let is_taken = kind.flow.iter().any(|step| step.takes.contains(&key.as_str()));
@@ -247,8 +247,12 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
             problems.push(Problem::at(key, "此步骤不能填写该字段", "this act does not set this field"));
         }
     }
-    if change.act == header::VOIDED && !change.after.fields.contains_key(header::REASON.name()) {
+    if change.act == header::VOIDED && !is_stated(change.after, header::REASON.name()) {
         problems.push(Problem::at(header::REASON.name(), "作废须填写原因", "voiding needs a reason"));
+    }
+    if change.act == header::VOIDED && kind.stands_once_ended && state.is_some_and(|state| kind.has_ended(state)) {
+        problems
+            .push(Problem::whole("已办结的单据不能作废", "what has ended stands: others have counted or paid by it"));
     }
     if change.act == header::RECLAIMED && !change.set.contains_key(header::RECLAIM_REASON.name()) {
         problems.push(Problem::at(header::RECLAIM_REASON.name(), "收回须填写原因", "reclaiming needs a reason"));
@@ -260,18 +264,24 @@ fn taken_problems(kind: &Kind, change: &Change<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Whether a field says anything: text of blanks does not.
+fn is_stated(document: &Document, key: &str) -> bool {
+    let value = document.fields.get(key);
+    value.is_some_and(|value| value.as_text().is_none_or(|text| !text.trim().is_empty()))
+}
+
 fn required_problems(kind: &Kind, document: &Document) -> Vec<Problem> {
     if document.state == VOID.name {
         return Vec::new();
     }
     let is_due = |field: &&Field| field.required_from.is_some_and(|from| kind.has_reached(&document.state, from));
-    let missing = kind.fields.iter().filter(is_due).filter(|field| !document.fields.contains_key(field.name));
+    let missing = kind.fields.iter().filter(is_due).filter(|field| !is_stated(document, field.name));
     let mut problems: Vec<Problem> = missing.map(|field| required(Some(field), field.name)).collect();
     for group in kind.lines {
         for line in document.lines(group.name) {
             for field in group.fields.iter().filter(is_due) {
                 let key = format!("{}#{}.{}", group.name, line.number, field.name);
-                if !document.fields.contains_key(&key) {
+                if !is_stated(document, &key) {
                     problems.push(required(Some(field), &key));
                 }
             }

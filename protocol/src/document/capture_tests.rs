@@ -100,6 +100,31 @@ fn issued_parts_leave_the_stock_once() {
     assert_eq!(set["quantity"], Value::measured(-2_000, "件"));
     let again = play("repair_order", &format!("{CHECK_IN}{ESTIMATE}{ISSUE}work\nissue_parts")).unwrap();
     assert_eq!(again.effects, []);
+    let quantities = |story: &str| {
+        let effects = play("repair_order", &format!("{CHECK_IN}{ESTIMATE}{story}")).unwrap().effects;
+        let posted = effects.iter().map(|effect| match effect {
+            Effect::Open { set, .. } => set["quantity"].as_measured().unwrap().0,
+            other => panic!("{other:?}"),
+        });
+        posted.collect::<Vec<_>>()
+    };
+    // where a source is stated, and that parts were transferred in, plays no part: they were in the stock
+    assert_eq!(quantities(&ISSUE.replace("stock", "transfer")), [-2_000]);
+    assert!(quantities(&ISSUE.replace("stock", "purchased")).is_empty());
+    assert_eq!(quantities(&format!("estimate part#1.source=stock\n{ISSUE}")), [-2_000]);
+    let one_more =
+        "part#2.part=P1 part#2.quantity=q:1000 part#2.price=m:1 part#2.source=stock part#2.coverage=customer";
+    assert_eq!(quantities(&format!("{ISSUE}work\nissue_parts {one_more}")), [-1_000]);
+    for (changed, key) in [("part#1.quantity=q:3000", "part#1.quantity"), ("part#1.source=purchased", "part#1.source")]
+    {
+        check("repair_order", &format!("{CHECK_IN}{ESTIMATE}{ISSUE}work\nissue_parts {changed}"), key);
+    }
+}
+
+#[test]
+fn blanks_are_no_answer() {
+    check("repair_order", &CHECK_IN.replace("异响", ""), "symptom");
+    check("repair_order", &format!("{CHECK_IN}void void_reason="), "void_reason");
 }
 
 #[test]

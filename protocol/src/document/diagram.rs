@@ -10,7 +10,8 @@ const OPENING: &str = "# Kinds of documents
 The states of every kind, who takes each step, and who holds the pen after it. Written by `UPDATE=1 cargo test --release -p waystation-protocol --test
 diagrams` from the declarations in `protocol/src/kind/`; without `UPDATE` that test compares.
 
-Whoever holds the pen may also `void` 作废 a document, which ends it. The hub may `reclaim` 收回 the pen of an outlet that cannot act any more, and
+Whoever holds the pen may also `void` 作废 a document, which ends it; a claim, an old part, a recovery, a transfer or a settlement that has ended
+stands, and what was wrong with it is adjusted in a settlement. The hub may `reclaim` 收回 the pen of an outlet that cannot act any more, and
 `hand_over` 移交 a pen it holds. Anybody may `note` 备注, which changes no state. A step without a role is anybody's at the pen's holder.
 ";
 

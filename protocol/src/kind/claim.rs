@@ -151,6 +151,7 @@ pub static CLAIM: Kind = Kind {
         step("reject", "驳回", "Reject", &[REVIEWING, FINAL_REVIEW], REJECTED).by(REVIEW).takes(&[REJECT_REASON.col()]),
     ],
     fill: Some(fill),
+    stands_once_ended: true,
     checks: &[
         vehicle::vin_is_sound,
         vehicle::phone_is_sound,
@@ -271,7 +272,7 @@ fn each_side_states_its_own(change: &Change<'_>) -> Vec<Problem> {
 fn decided_by_another(change: &Change<'_>) -> Vec<Problem> {
     let is_review = ["review", "preauthorise", "return", "approve", "reject"].contains(&change.act);
     let submitter = change.after.lines(PASSAGES).pop().and_then(|line| line.get(passage::SUBMITTED_BY));
-    if is_review && submitter == Some(change.author) {
+    if is_review && submitter.map(str::trim) == Some(change.author.trim()) {
         return vec![Problem::at(
             "author",
             "审核人须不同于申报人",

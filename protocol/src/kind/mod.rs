@@ -127,6 +127,8 @@ pub struct Kind {
     pub flow: &'static [Step],
     /// Adds, at capture, what only the store knows.
     pub fill: Option<Fill>,
+    /// Whether it is not voided any more once it has ended: others have counted, posted or paid by it.
+    pub stands_once_ended: bool,
     /// What is checked at capture beyond types, flow, pen and required fields.
     pub checks: &'static [Check],
     /// The same, of what no history may break either: an import is checked for it too.
@@ -189,6 +191,7 @@ impl Kind {
         lines: &[],
         flow: &[],
         fill: None,
+        stands_once_ended: false,
         checks: &[],
         bounds: &[],
         effects: None,
@@ -231,6 +234,11 @@ impl Kind {
     /// The steps that may be taken from a state.
     pub fn steps_from<'a>(&'a self, state: &'a str) -> impl Iterator<Item = &'static Step> + 'a {
         self.flow.iter().filter(move |step| step.starts_in(state))
+    }
+
+    /// Whether nothing leads on from a state.
+    pub fn has_ended(&self, state: &str) -> bool {
+        self.steps_from(state).all(|step| step.to.is_none())
     }
 
     /// Whether a state is `from` or comes after it in the order of work.

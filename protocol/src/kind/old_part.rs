@@ -115,6 +115,7 @@ pub static OLD_PART: Kind = Kind {
             .takes(&[WRITE_OFF_NO.col()]),
     ],
     fill: Some(fill),
+    stands_once_ended: true,
     checks: &[goes_as_directed, worth_something],
     measures: &[&OLD_PARTS],
     facts,

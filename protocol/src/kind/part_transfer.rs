@@ -134,6 +134,7 @@ pub static PART_TRANSFER: Kind = Kind {
         step("conclude", "处理并关闭", "Conclude", &[SHORT, DAMAGED], CLOSED).by(AT_HUB).takes(&[CONCLUSION.col()]),
     ],
     fill: Some(fill),
+    stands_once_ended: true,
     checks: &[quantities_fall, somebody_else_ships, received_as_said, request_stands],
     effects: Some(effects),
     measures: &[&TRANSFERS, &TRANSFER_TIMES],

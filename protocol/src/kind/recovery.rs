@@ -102,6 +102,7 @@ pub static RECOVERY: Kind = Kind {
         step("close", "关闭", "Close", &[PAID], CLOSED).by(BY),
     ],
     fill: Some(fill),
+    stands_once_ended: true,
     checks: &[names_the_supplier, claims_are_kept, sums_stay_within],
     audience: |_| Audience::Nobody,
     measures: &[&RECOVERIES],

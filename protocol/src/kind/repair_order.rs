@@ -8,7 +8,9 @@ use super::{Cross, Kind, Trait, stock_movement, vehicle};
 use crate::document::Document;
 use crate::document::capture::{Change, Effect, Problem};
 use crate::document::field::Lines;
+use crate::document::filling::{Filling, Set};
 use crate::document::flow::{Role, State, open, state, stay, step};
+use crate::document::lines;
 use crate::fact::{self, Fact, Measure};
 use crate::value::{Choice, Value, choice};
 
@@ -105,6 +107,7 @@ pub mod part {
         pub SERIAL: Text = "serial" "序列号" / "Serial number";
         pub OLD_PART: Link("old_part") = "old_part" "旧件" / "Old part";
         pub COVERAGE: Choice(COVERAGES) = "coverage" "费用承担" / "Coverage", from ESTIMATED;
+        pub ISSUED_AT: Time = "issued_at" "派料时间" / "Issued at", filled;
     }
 }
 
@@ -182,12 +185,13 @@ pub static REPAIR_ORDER: Kind = Kind {
         step("close", "关闭", "Close", &[RELEASED], CLOSED).by(&[Role::Advisor]),
         stay("correct", "更正", "Correct", &[BOOKED, CHECKED_IN, ASSIGNED, WORKING]).by(&[Role::Advisor]),
     ],
-    fill: Some(vehicle::fill_phone),
+    fill: Some(fill),
     checks: &[
         has_one_subject,
         a_booking_has_its_slot,
         vehicle::vin_is_sound,
         vehicle::phone_is_sound,
+        issued_lines_stand,
         odometer_rises,
         promise_follows_check_in,
         passed_to_release,
@@ -198,6 +202,17 @@ pub static REPAIR_ORDER: Kind = Kind {
     facts,
     ..Kind::PLAIN
 };
+
+fn fill(filling: &Filling<'_>, set: &mut Set) {
+    vehicle::fill_phone(filling, set);
+    if filling.act != "issue_parts" {
+        return;
+    }
+    for line in lines(&filling.fields(set), PARTS).iter().filter(|line| line.get(part::ISSUED_AT).is_none()) {
+        let key = format!("{PARTS}#{}.{}", line.number, part::ISSUED_AT.name());
+        filling.state(set, key, Some(Value::Int(filling.now.0)));
+    }
+}
 
 fn has_one_subject(change: &Change<'_>) -> Vec<Problem> {
     if change.after.get(VIN).is_some() || change.after.get(CATEGORY).is_some() {
@@ -239,20 +254,36 @@ fn passed_to_release(change: &Change<'_>) -> Vec<Problem> {
     Vec::new()
 }
 
+/// What was handed out stays as it was posted: more of it, or less, is another line.
+fn issued_lines_stand(change: &Change<'_>) -> Vec<Problem> {
+    let Some(before) = change.before else { return Vec::new() };
+    let issued = before.lines(PARTS).into_iter().filter(|line| line.get(part::ISSUED_AT).is_some());
+    let posted = [part::PART.name(), part::QUANTITY.name(), part::SOURCE.name(), part::LOCATION.name()];
+    let keys = issued.flat_map(|line| posted.map(|field| format!("{PARTS}#{}.{field}", line.number)));
+    let changed = keys.filter(|key| before.fields.get(key) != change.after.fields.get(key));
+    let stands = |key| Problem::at(key, "该配件已派料，不能更改，请另加一行", "this was handed out: add another line");
+    changed.map(stands).collect()
+}
+
+/// Whether parts of this source lie in the stock until they are handed out: what was transferred was received into it.
+fn is_in_stock(source: &str) -> bool {
+    ["stock", "transfer"].contains(&source)
+}
+
 /// Handing out parts posts what left the stock: each part line that was not yet issued.
 fn effects(change: &Change<'_>) -> Vec<Effect> {
     if change.act != "issue_parts" {
         return Vec::new();
     }
     let issued_before = |number: u32| {
-        let key = format!("{PARTS}#{number}.{}", part::SOURCE.name());
+        let key = format!("{PARTS}#{number}.{}", part::ISSUED_AT.name());
         change.before.is_some_and(|document| document.fields.contains_key(&key))
     };
     let lines = change
         .after
         .lines(PARTS)
         .into_iter()
-        .filter(|line| line.get(part::SOURCE) == Some("stock") && !issued_before(line.number));
+        .filter(|line| line.get(part::SOURCE).is_some_and(is_in_stock) && !issued_before(line.number));
     lines
         .filter_map(|line| {
             let key = format!("{PARTS}#{}.{}", line.number, part::QUANTITY.name());

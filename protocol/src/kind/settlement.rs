@@ -154,6 +154,7 @@ pub static SETTLEMENT: Kind = Kind {
         step("close", "关闭", "Close", &[PAID], CLOSED).by(CLERK),
     ],
     fill: Some(fill),
+    stands_once_ended: true,
     checks: &[
         balances,
         begins_where_the_last_ended,
@@ -292,7 +293,7 @@ fn pays_what_is_due(change: &Change<'_>) -> Vec<Problem> {
 
 /// The next settlement begins with what this one ended with.
 fn paid_stands(change: &Change<'_>) -> Vec<Problem> {
-    let is_paid = change.before.is_some_and(|before| [PAID.name, CLOSED.name].contains(&before.state.as_str()));
+    let is_paid = change.before.is_some_and(|before| before.state == PAID.name);
     if change.after.state == VOID.name && is_paid {
         return vec![Problem::whole("已付款的结算不能作废", "a settlement that was paid is not voided")];
     }

@@ -73,6 +73,9 @@ pub(super) fn goes_its_way(change: &Change<'_>) -> Vec<Problem> {
         "preauthorise" if !is_preauthorised => {
             vec![Problem::whole("此类单据无须预批", "claims of this variant are not pre-authorised")]
         }
+        "preauthorise" if change.after.get(PRICE_CAP).is_some_and(|cap| cap <= 0) => {
+            vec![Problem::at(PRICE_CAP.name(), "限价须大于零", "a price cap is more than nothing")]
+        }
         "approve" if is_preauthorised && is_first_review => {
             vec![Problem::whole("此类单据须先预批", "claims of this variant are pre-authorised first")]
         }

@@ -84,12 +84,18 @@ fn claims(filling: &Filling<'_>, site: &SiteId, until: Day) -> Vec<Found> {
     approved.filter_map(|claim| Found::of(CLAIMS, claim, kind::claim::GRANTED)).collect()
 }
 
-/// Recoveries that a supplier agreed to.
+/// Recoveries that a supplier agreed to, without what it has paid on them already.
 fn recoveries(filling: &Filling<'_>, supplier: &str) -> Vec<Found> {
     let all = filling.books.documents(kind::recovery::RECOVERY.name, &SiteId::hub()).into_iter();
     let of_supplier =
         all.filter(|found| found.state != VOID.name && found.get(kind::recovery::SUPPLIER) == Some(supplier));
-    of_supplier.filter_map(|found| Found::of(RECOVERIES, found, kind::recovery::AGREED_SUM)).collect()
+    let unpaid = of_supplier.filter_map(|found| {
+        let paid = found.get(kind::recovery::PAID_SUM).unwrap_or(0);
+        let mut found = Found::of(RECOVERIES, found, kind::recovery::AGREED_SUM)?;
+        found.amount.0 -= paid;
+        Some(found)
+    });
+    unpaid.filter(|found| found.amount.0 > 0).collect()
 }
 
 /// Old parts that the station kept at a price are deducted.

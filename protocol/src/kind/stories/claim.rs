@@ -81,6 +81,11 @@ fn every_check_of_a_review_refuses() {
         (format!("{major}\nhub c approve {{granted}}"), "approve: claims of this variant are pre-authorised first"),
         (format!("{major}\nhub c preauthorise\nA c submit_actuals"), "submit_actuals: serial_new"),
         (format!("{bought}\nhub c preauthorise"), "preauthorise: price_cap"),
+        (format!("{bought}\nhub c preauthorise price_cap=m:0"), "preauthorise: price_cap"),
+        (
+            "{approved}\nhub c void void_reason=x".into(),
+            "void: what has ended stands: others have counted or paid by it",
+        ),
         (
             format!("{bought}\nhub c preauthorise price_cap=m:9\nA c submit_actuals"),
             "submit_actuals: invoice_no claimed",

@@ -20,6 +20,16 @@ fn sums(story: &str, name: &str) -> (i64, i64, i64, usize) {
 }
 
 #[test]
+fn what_a_supplier_has_paid_on_a_recovery_is_not_charged_again() {
+    let agreed = "{judged}\nhub v notify\nhub v confirm\nhub v agree agreed=m:10005\n";
+    let charged = "hub s:settlement generate site=hub party=S1 period=2025-10 until=day:30";
+    let paid = |minor: u32| format!("hub v invoice invoice_no=F1\nhub v pay paid=m:{minor}\n");
+    assert_eq!(sums(&format!("{agreed}{charged}"), "s"), (0, 10_005, 10_005, 1));
+    assert_eq!(sums(&format!("{agreed}{}{charged}", paid(10_000)), "s"), (0, 5, 5, 1));
+    assert_eq!(sums(&format!("{agreed}{}{charged}", paid(10_005)), "s"), (0, 0, 0, 0));
+}
+
+#[test]
 fn a_settlement_gathers_what_was_granted_and_not_settled_before() {
     assert_eq!(sums("{generated}", "s"), (0, 13_502, 13_502, 1));
     let partly = "{issued}\nA s confirm invoice_no=F1\nhub s pay paid=m:10000\nhub s close\n";
@@ -91,6 +101,10 @@ fn every_check_of_a_settlement_refuses() {
         ("{issued}\nA s confirm invoice_no=F\nhub s pay", "pay: paid"),
         ("{issued}\nA s confirm invoice_no=F\nhub s pay paid=m:13503", "pay: paid"),
         ("{issued}\nA s confirm invoice_no=F\nhub s pay paid=m:-1", "pay: paid"),
+        (
+            "{issued}\nA s confirm invoice_no=F\nhub s pay paid=m:1\nhub s close\nhub s void void_reason=x",
+            "void: what has ended stands: others have counted or paid by it",
+        ),
         (
             "{issued}\nA s confirm invoice_no=F\nhub s pay paid=m:1\nhub s void void_reason=x",
             "void: a settlement that was paid is not voided",
