@@ -1,7 +1,7 @@
 //! What the hub's people decide on: count sheets that are locked, and whatever else is passed to them. They go by the hub's
 //! own database; the oracle's flow says what is at the hub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value as Raw;
 use rusqlite::Connection;
@@ -12,8 +12,10 @@ use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
+use crate::claims;
 use crate::device::describe;
-use crate::flows::{self, HUB, SHEET, TRANSFER};
+use crate::flows::{self, CLAIM, HUB, OLD_PART, SHEET, TRANSFER};
+use crate::old_parts;
 use crate::oracle::journal::{decode, field, id};
 use crate::oracle::papers::measured;
 use crate::oracle::sql;
@@ -71,6 +73,26 @@ impl Filed {
         self.value(name).map_or(0, measured)
     }
 
+    /// What stands in the fields whose names end so, by what comes before.
+    pub(crate) fn fields_ending(&self, end: &str) -> Vec<(String, String)> {
+        let pairs = field(&self.body, "fields").and_then(Raw::as_map).into_iter().flatten();
+        let named = pairs.filter_map(|(name, value)| Some((name.as_text()?.strip_suffix(end)?, value)));
+        named.map(|(line, value)| (line.to_owned(), value.as_text().unwrap_or_default().to_owned())).collect()
+    }
+
+    /// How often it came, from 1.
+    pub(crate) fn round(&self) -> i64 {
+        let round = field(&self.body, "round").and_then(Raw::as_integer);
+        round.and_then(|round| i64::try_from(round).ok()).unwrap_or_default()
+    }
+
+    /// What a remark says is to become of it.
+    pub(crate) fn directive(&self) -> Option<String> {
+        let mut notes = field(&self.body, "notes").and_then(Raw::as_map).into_iter().flatten();
+        let said = notes.find_map(|(_, note)| field(field(note, "set")?, "directive")?.as_text());
+        said.map(str::to_owned)
+    }
+
     /// Whether the hub holds its pen, by the oracle's own flow.
     pub(crate) fn is_at_hub(&self) -> bool {
         let source = self.value("source").and_then(Raw::as_text).unwrap_or_default();
@@ -93,25 +115,41 @@ pub(crate) fn decide(world: &mut World, chance: &mut Chance) -> Result<(), Viola
 
 /// Goes on with something that is passed on from party to party and is at the hub; or tries what the hub may not do.
 pub(crate) fn handle(world: &mut World, chance: &mut Chance) -> Result<(), Violation> {
-    let filed = filed(world, TRANSFER)?;
-    if filed.is_empty() {
+    let mut all = Vec::new();
+    for kind in [TRANSFER, CLAIM, OLD_PART] {
+        all.extend(filed(world, kind)?);
+    }
+    if all.is_empty() {
         return Ok(());
     }
     if chance.percent(WRONG) {
-        let found = chance.pick(&filed);
-        return match transfers::wrong_decision(found, chance) {
-            Some(order) => must_refuse(world, found, order),
-            None => Ok(()),
+        let found = chance.pick(&all);
+        let order = match found.kind.as_str() {
+            TRANSFER => transfers::wrong_decision(found, chance),
+            CLAIM => claims::wrong_decision(found, chance),
+            _ => old_parts::wrong_decision(found, chance),
         };
+        return order.map_or(Ok(()), |order| must_refuse(world, found, order));
     }
     let sites = known_sites(world)?;
-    let here: Vec<&Filed> = filed.iter().filter(|found| found.is_at_hub()).collect();
-    let due = here.into_iter().filter_map(|found| Some((found, transfers::decision(found, &sites, chance)?)));
+    let parts: BTreeSet<String> =
+        all.iter().filter(|found| found.kind == OLD_PART).map(|found| found.document.to_string()).collect();
+    let here = all.iter().filter(|found| found.is_at_hub());
+    let due = here.filter_map(|found| {
+        let order = match found.kind.as_str() {
+            TRANSFER => transfers::decision(found, &sites, chance),
+            CLAIM => claims::decision(found, &parts, chance),
+            _ => old_parts::decision(found, chance),
+        };
+        Some((found, order?))
+    });
     let due: Vec<(&Filed, Order)> = due.collect();
     if due.is_empty() {
         return Ok(());
     }
-    let (found, order) = chance.pick(&due);
+    // what is further on first, so that some things come to their end
+    let furthest = due.iter().max_by_key(|(found, _)| (&found.kind, flows::progress(&found.kind, &found.state)));
+    let (found, order) = furthest.filter(|_| chance.percent(50)).unwrap_or(chance.pick(&due));
     act_on(world, found, order.clone(), chance)
 }
 

@@ -12,7 +12,7 @@ use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
-use crate::flows::{self, MOVEMENT, ORDER, SHEET, Step, TRANSFER, VOID};
+use crate::flows::{self, CLAIM, MOVEMENT, OLD_PART, ORDER, SHEET, Step, TRANSFER, VOID};
 use crate::violation::{Violation, broken};
 use crate::wishes::movement;
 
@@ -38,6 +38,8 @@ pub(crate) struct Paper {
     pub fields: BTreeMap<String, Value>,
     /// How many remarks.
     pub notes: usize,
+    /// What a remark says is to become of it, where it is an old part.
+    pub directive: Option<String>,
     /// Whether an act on it failed, so that it may stand or not.
     pub has_doubt: bool,
 }
@@ -66,6 +68,8 @@ pub(crate) struct Desk {
     pub(crate) has_twin: bool,
     /// Whether the hub came back older.
     pub(crate) has_restores: bool,
+    /// How late it is at the hub.
+    pub(crate) hub_wall: i64,
     /// Papers that this clerk only heard of.
     heard_of: BTreeSet<DocId>,
     /// Papers of which an entry was set aside when they were last looked at.
@@ -111,6 +115,7 @@ impl Desk {
                 head: receipt.entry,
                 fields: BTreeMap::new(),
                 notes: 0,
+                directive: None,
                 has_doubt: false,
             }),
             Some(id) => match self.papers.get_mut(&id) {
@@ -124,6 +129,10 @@ impl Desk {
             paper.head = receipt.entry;
             paper.state = flows::state_after(paper.kind, &paper.state, &wish.act).to_owned();
             paper.fields.extend(wish.set.clone());
+            if flows::is_passed_on(paper.kind) {
+                // sums, times and bounds are filled in, others cleared: the receipt tells it
+                paper.fields.clone_from(&receipt.document.fields);
+            }
             if wish.act == "count" {
                 // counted again, a line states anew where the journals stood and what was expected: the receipt tells it
                 let is_counted = |field: &str| wish.set.keys().any(|set| line_of(set) == line_of(field));
@@ -144,6 +153,7 @@ impl Desk {
             head: id.opening(),
             fields: row.set.clone(),
             notes: 0,
+            directive: None,
             has_doubt: false,
         };
         self.papers.insert(id, paper);
@@ -225,6 +235,7 @@ impl Desk {
 
 impl Paper {
     fn of(document: &Document) -> Paper {
+        let directive = document.notes.values().find_map(|note| note.set.get("directive")).and_then(Value::as_text);
         let has_fields = document.kind == SHEET || flows::is_passed_on(&document.kind);
         Paper {
             kind: kind_of(&document.kind),
@@ -233,14 +244,19 @@ impl Paper {
             head: document.head,
             fields: if has_fields { document.fields.clone() } else { BTreeMap::new() },
             notes: document.notes.len(),
+            directive: directive.map(str::to_owned),
             has_doubt: false,
         }
     }
 
     /// Who may write on it next, by name; nobody where it is void.
     pub(crate) fn pen(&self) -> Option<String> {
-        let source = self.fields.get("source").and_then(Value::as_text).unwrap_or_default();
-        flows::holder(self.kind, &self.state).map(|who| flows::name(who, &self.site, source))
+        flows::holder(self.kind, &self.state).map(|who| flows::name(who, &self.site, self.text("source")))
+    }
+
+    /// A field's text.
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.fields.get(field).and_then(Value::as_text).unwrap_or_default()
     }
 
     /// I8: whether others have written on it since, which they may only while its pen is not at `site`. What a failed call
@@ -302,7 +318,7 @@ fn line_of(field: &str) -> Option<&str> {
 }
 
 fn kind_of(name: &str) -> &'static str {
-    [ORDER, MOVEMENT, SHEET, TRANSFER].into_iter().find(|kind| *kind == name).unwrap_or("survey")
+    [ORDER, MOVEMENT, SHEET, TRANSFER, CLAIM, OLD_PART].into_iter().find(|kind| *kind == name).unwrap_or("survey")
 }
 
 /// The step that follows a state of a repair order.

@@ -7,6 +7,10 @@ pub(crate) const ORDER: &str = "repair_order";
 pub(crate) const SHEET: &str = "count_sheet";
 /// Part transfers.
 pub(crate) const TRANSFER: &str = "part_transfer";
+/// Claims.
+pub(crate) const CLAIM: &str = "claim";
+/// Old parts.
+pub(crate) const OLD_PART: &str = "old_part";
 /// Movements of stock.
 pub(crate) const MOVEMENT: &str = "stock_movement";
 /// The hub, where the name of a site stands.
@@ -96,6 +100,45 @@ const FLOWS: &[(&str, &[Step])] = &[
             Step("damaged", "conclude", Hub, "closed", Hub),
         ],
     ),
+    (
+        CLAIM,
+        &[
+            Step("", "draft", Site, "draft", Site),
+            Step("draft", "edit", Site, "draft", Site),
+            Step("draft", "submit", Site, "submitted", Hub),
+            Step("returned", "edit", Site, "returned", Site),
+            Step("returned", "resubmit", Site, "submitted", Hub),
+            Step("submitted", "review", Hub, "reviewing", Hub),
+            Step("reviewing", "return", Hub, "returned", Site),
+            Step("reviewing", "approve", Hub, "approved", Hub),
+            Step("reviewing", "reject", Hub, "rejected", Hub),
+        ],
+    ),
+    (
+        OLD_PART,
+        &[
+            Step("", "tag", Site, "tagged", Site),
+            Step("tagged", "correct", Site, "tagged", Site),
+            Step("tagged", "discount", Site, "discounted", Hub),
+            Step("tagged", "box", Site, "boxed", Site),
+            Step("boxed", "correct", Site, "boxed", Site),
+            Step("boxed", "ship", Site, "shipped", Hub),
+            Step("shipped", "receive", Hub, "received", Hub),
+            Step("shipped", "record", Hub, "forwarded", Hub),
+            Step("shipped", "mismatch", Hub, "mismatch", Hub),
+            Step("shipped", "short", Hub, "short", Hub),
+            Step("mismatch", "receive", Hub, "received", Hub),
+            Step("mismatch", "record", Hub, "forwarded", Hub),
+            Step("mismatch", "write_off", Hub, "written_off", Hub),
+            Step("short", "receive", Hub, "received", Hub),
+            Step("short", "record", Hub, "forwarded", Hub),
+            Step("short", "write_off", Hub, "written_off", Hub),
+            Step("received", "forward", Hub, "forwarded", Hub),
+            Step("received", "write_off", Hub, "written_off", Hub),
+            Step("forwarded", "write_off", Hub, "written_off", Hub),
+            Step("discounted", "write_off", Hub, "written_off", Hub),
+        ],
+    ),
 ];
 
 /// The steps of a kind.
@@ -139,14 +182,19 @@ pub(crate) fn reaches(kind: &str, from: &str, to: &str) -> bool {
     false
 }
 
+/// How far on a document is, in the order of its kind's flow.
+pub(crate) fn progress(kind: &str, state: &str) -> usize {
+    of(kind).iter().position(|Step(from, ..)| *from == state).unwrap_or_default()
+}
+
 /// Whether one party passes documents of this kind on to another that writes on them too, and sites see what others did.
 pub(crate) fn is_passed_on(kind: &str) -> bool {
-    kind == TRANSFER
+    [TRANSFER, CLAIM, OLD_PART].contains(&kind)
 }
 
 /// Whether a new round begins with an act.
 pub(crate) fn is_next_round(kind: &str, act: &str) -> bool {
-    (kind, act) == (SHEET, "recount")
+    matches!((kind, act), (SHEET, "recount") | (CLAIM, "return"))
 }
 
 /// A party by name, where a document belongs to `site` and names this other one.

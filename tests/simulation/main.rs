@@ -4,6 +4,7 @@
 //! the shortest schedule found that still breaks.
 
 mod chance;
+mod claims;
 mod cuts;
 mod damage;
 mod decisions;
@@ -13,6 +14,7 @@ mod disk;
 mod flows;
 mod hub;
 mod network;
+mod old_parts;
 mod oracle;
 mod people;
 mod poison;

@@ -70,9 +70,10 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
         world.note(|| format!("--- {:?}", step.action));
         take(world, step)?;
         let has_branches = world.has_branches || world.is_shared;
-        let has_restores = world.has_restores;
+        let (has_restores, hub_wall) = (world.has_restores, world.wall());
         world.stations.iter_mut().for_each(|station| {
-            (station.device.desk.has_twin, station.device.desk.has_restores) = (has_branches, has_restores);
+            let desk = &mut station.device.desk;
+            (desk.has_twin, desk.has_restores, desk.hub_wall) = (has_branches, has_restores, hub_wall);
         });
         world.advance(world.now + 40)?;
     }

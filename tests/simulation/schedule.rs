@@ -283,15 +283,18 @@ fn with_people(steps: Vec<Step>, places: usize, is_damaging: bool, chance: &mut 
 
 /// The same steps with those of stations and hub between them, who pass documents on to each other.
 fn with_parties(steps: Vec<Step>, devices: usize, chance: &mut Chance) -> Vec<Step> {
+    // one kind goes further where people have few at hand
+    let work = *chance.pick(&[Task::Transfer, Task::Claim]);
     let mut all = Vec::with_capacity(steps.len() * 2);
     for step in steps {
         all.push(step);
         if !chance.percent(PARTY_STEPS) {
             continue;
         }
-        let device = usize::try_from(chance.below(devices as u64)).expect("devices are few");
+        let any = usize::try_from(chance.below(devices as u64)).expect("devices are few");
+        let device = if work == Task::Claim && chance.percent(50) { 0 } else { any };
         let action = match chance.below(20) {
-            0..11 => Action::Work(device, Task::Transfer),
+            0..11 => Action::Work(device, work),
             11..18 => Action::Handle,
             18 => Action::Work(device, Task::Wrong),
             _ => Action::Wait(5_000),

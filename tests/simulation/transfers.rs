@@ -13,7 +13,7 @@ use crate::flows::{self, Step, TRANSFER};
 use crate::wishes::{ITEMS, act_on, fields, opening};
 
 /// With so many transfers of its own open a station asks for nothing more.
-const OPEN: usize = 4;
+const OPEN: usize = 3;
 const DAY_MS: i64 = 86_400_000;
 /// One piece, in thousandths.
 const PIECE: i64 = 1_000;
@@ -27,7 +27,8 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     if here.is_empty() || own < OPEN && chance.percent(25) {
         return (own < OPEN).then(|| opening(TRANSFER, "request", request(wall, chance)));
     }
-    let (id, paper) = *chance.pick(&here);
+    let furthest = here.iter().max_by_key(|(_, paper)| flows::progress(TRANSFER, &paper.state));
+    let (id, paper) = *furthest.filter(|_| chance.percent(50)).unwrap_or(chance.pick(&here));
     if chance.percent(3) {
         return Some(act_on(*id, TRANSFER, "void", fields([("void_reason", "重复申请".into())])));
     }

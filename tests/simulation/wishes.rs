@@ -7,6 +7,7 @@ use waystation_protocol::id::DocId;
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
+use crate::claims;
 use crate::desk::{AUTHOR, Desk, Paper, next_step};
 use crate::flows::{MOVEMENT, ORDER, SHEET, Step, VOID};
 use crate::transfers;
@@ -36,6 +37,8 @@ pub(crate) enum Task {
     Sheet,
     /// Goes on with a part transfer of this site's or of another, or asks for a part.
     Transfer,
+    /// Goes on with a claim or an old part, or claims something.
+    Claim,
     /// Tries what nobody here may do.
     Wrong,
 }
@@ -43,7 +46,7 @@ pub(crate) enum Task {
 impl Task {
     /// Whether it is about papers that other parties write on too.
     pub(crate) fn is_shared(self) -> bool {
-        matches!(self, Task::Transfer | Task::Wrong)
+        matches!(self, Task::Transfer | Task::Claim | Task::Wrong)
     }
 }
 
@@ -69,7 +72,9 @@ impl Desk {
             }
             Task::Sheet => Some(self.sheet(chance)),
             Task::Transfer => transfers::wish(self, wall, chance),
-            Task::Wrong => transfers::wrong(self, chance),
+            Task::Claim => claims::wish(self, wall, chance),
+            Task::Wrong if chance.percent(50) => transfers::wrong(self, chance),
+            Task::Wrong => claims::wrong(self, chance),
         }
     }
 

@@ -14,6 +14,7 @@ use waystation_protocol::document::fold::Writer;
 use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::kind::{self, header};
 use waystation_protocol::number::Series;
+use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time::{self, ClockQuality, Timestamp};
 use waystation_protocol::value::Value;
@@ -80,7 +81,7 @@ impl<'a> Stage<'a> {
             let Captured { entry, document, effects } = self.capture_one(wish)?;
             self.entries.push(entry.to_bytes());
             first.get_or_insert((document.id, entry.id));
-            for effect in effects {
+            for effect in effects.into_iter().filter(|_| !is_planted(Plant::HubEffectsLeftOut)) {
                 wishes.push_back(self.wish_of(effect, &document.site, entry.id, &author)?);
             }
             match self.documents.iter_mut().find(|known| known.id == document.id) {

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
+use waystation_protocol::id::DocId;
 
 use super::books::{Books, Id};
 use super::judgement::Folded;
 use super::papers::{Act, Paper};
 use super::sql;
-use crate::flows::{MOVEMENT, ORDER, TRANSFER, VOID};
+use crate::flows::{CLAIM, MOVEMENT, OLD_PART, ORDER, SHEET, TRANSFER, VOID};
 use crate::violation::{Violation, broken};
 
 /// What an act moves in somebody's stock.
@@ -54,6 +55,7 @@ impl Books {
     /// What an act brings about is there, once.
     pub(super) fn effects(&self, Folded { papers, moved }: &Folded) -> Result<(), Violation> {
         self.moves_of_transfers(papers, moved)?;
+        self.directives(papers)?;
         let acts: Vec<Act> = self.raw.values().filter_map(|bytes| Act::read(bytes)).collect();
         let is_applied = |act: &&Act| papers.contains_key(&act.document);
         for issued in acts.iter().filter(is_applied).filter(|act| act.act == "issue_parts") {
@@ -67,7 +69,7 @@ impl Books {
         let applied = self.applied();
         for (id, (_, records)) in &self.documents {
             let decisions = records.iter().filter_map(|(_, stream, seq)| Act::read(self.raw.get(&(*stream, *seq))?));
-            for approved in decisions.filter(|act| act.act == "approve") {
+            for approved in decisions.filter(|act| act.kind == SHEET && act.act == "approve") {
                 let is_caused = |act: &&Act| act.cause == Some(approved.id) && applied.contains(&act.id);
                 let mut posted: Vec<(String, i64)> = acts.iter().filter(is_caused).map(Act::moved).collect();
                 // the same entry may stand in the hub's journal and among what an agent brought back
@@ -112,6 +114,42 @@ impl Books {
         }
     }
 
+    /// Every old part was directed once, as the approval of its claim says, and none otherwise. Each way then is its own.
+    fn directives(&self, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+        let acts = self.raw.values().filter_map(|bytes| Act::read(bytes));
+        let approvals = acts.filter(|act| act.kind == CLAIM && act.act == "approve" && self.stands(act));
+        let approvals: BTreeSet<Id> = approvals.map(|act| act.document).collect();
+        let mut due: BTreeMap<String, String> = BTreeMap::new();
+        for claim in approvals.iter().filter_map(|claim| papers.get(claim)) {
+            let lines = claim.fields.keys().filter_map(|field| field.strip_suffix(".old_part"));
+            due.extend(
+                lines.map(|line| (claim.text(&format!("{line}.old_part")), claim.text(&format!("{line}.disposition")))),
+            );
+        }
+        for (id, part) in papers.iter().filter(|(_, paper)| paper.kind == OLD_PART) {
+            let said = part.notes.values().filter_map(|note| note.get("directive")?.as_text());
+            let (said, id): (Vec<&str>, String) = (said.collect(), DocId::from_bytes(*id).to_string());
+            // what a restore lost, a damaged file may have lost too
+            if said.is_empty() && self.has_restores && (self.has_branches || self.named.has_lost_told) {
+                continue;
+            }
+            if said != Vec::from_iter(due.get(&id).map(String::as_str)) {
+                return Err(broken("I6", format!("old part {id} is directed {said:?}, expected {:?}", due.get(&id))));
+            }
+            let fits: &[&str] = match part.state.as_str() {
+                "tagged" => continue,
+                "discounted" => &["discount"],
+                "received" => &["maker"],
+                "boxed" | "shipped" | "mismatch" | "short" | "forwarded" => &["maker", "supplier"],
+                _ => &["maker", "supplier", "discount"],
+            };
+            if !said.iter().any(|said| fits.contains(said)) {
+                return Err(broken("I6", format!("an old part directed {said:?} is {}", part.state)));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an act made its document.
     fn stands(&self, act: &Act) -> bool {
         let made = self.documents.get(&act.document);
@@ -127,10 +165,26 @@ impl Moved {
     }
 }
 
+/// What is granted of a claim is the sum of its lines, and no line more than is asked for.
+pub(super) fn grants_add_up(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+    for claim in papers.values().filter(|paper| paper.kind == CLAIM && paper.state == "approved") {
+        let lines: Vec<&str> = claim.fields.keys().filter_map(|field| field.strip_suffix(".price")).collect();
+        let granted = |line: &&str| claim.measured(&format!("{line}.granted"));
+        // a line is about one piece
+        let is_too_much = |line: &&&str| granted(line) > claim.measured(&format!("{line}.price"));
+        let sum: i64 = lines.iter().map(granted).sum();
+        if lines.iter().any(|line| is_too_much(&line)) || sum != claim.measured("granted") {
+            let what = format!("a claim's lines come to {sum}, granted is {}", claim.measured("granted"));
+            return Err(broken("I6", what));
+        }
+    }
+    Ok(())
+}
+
 /// Sums of facts and roll-ups are what the documents add up to.
 pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
     let mut stock: BTreeMap<(String, String, String), i64> = BTreeMap::new();
-    let (mut orders, mut surveys, mut transfers) = (0, 0, 0);
+    let (mut orders, mut surveys, mut transfers, mut claims, mut parts) = (0, 0, 0, 0, 0);
     for paper in papers.values().filter(|paper| paper.state != VOID) {
         match paper.kind.as_str() {
             MOVEMENT => {
@@ -140,6 +194,8 @@ pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Resul
             ORDER => orders += 1,
             "survey" => surveys += 1,
             TRANSFER => transfers += 1,
+            CLAIM => claims += i64::from(paper.state != "draft"),
+            OLD_PART => parts += 1,
             _ => {}
         }
     }
@@ -157,7 +213,14 @@ pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Resul
         if found != stock {
             return Err(broken("I6", format!("stock by {table} is {found:?}, expected {stock:?}")));
         }
-        for (measure, expected) in [("repair", orders), ("satisfaction", surveys), ("transfer", transfers)] {
+        let counts = [
+            ("repair", orders),
+            ("satisfaction", surveys),
+            ("transfer", transfers),
+            ("claim", claims),
+            ("old_part", parts),
+        ];
+        for (measure, expected) in counts {
             let query = format!("SELECT coalesce(sum(v1), 0) FROM {table} WHERE measure = ?1");
             let sum: i64 = books.query_row(&query, [measure], |row| row.get(0)).map_err(sql)?;
             if sum != expected {

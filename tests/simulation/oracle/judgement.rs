@@ -55,6 +55,7 @@ pub(crate) fn check(
     found.as_folded(&folded.papers)?;
     effects::ledgers(books, &folded.papers)?;
     effects::quantities_fall(&folded.papers)?;
+    effects::grants_add_up(&folded.papers)?;
     found.effects(&folded)?;
     devices.iter().try_for_each(|device| found.same_at(device, &folded.papers))
 }

@@ -28,7 +28,7 @@ pub(crate) struct Named {
     /// Every place at which an entry was written, and by which device.
     written: BTreeMap<Id, Vec<(usize, Written)>>,
     /// Whether something that agents were told is named lost: what it was is not known, but no device wrote it.
-    has_lost_told: bool,
+    pub(super) has_lost_told: bool,
 }
 
 impl Named {

@@ -39,7 +39,8 @@ pub(crate) struct Paper {
     pub(crate) state: String,
     pub(crate) head: [u8; 16],
     pub(crate) fields: BTreeMap<String, Value>,
-    pub(crate) notes: usize,
+    /// What remarks set, by their entries.
+    pub(crate) notes: BTreeMap<[u8; 16], BTreeMap<String, Value>>,
 }
 
 /// What people let stand for an entry.
@@ -107,7 +108,7 @@ impl Paper {
     /// Takes in the next act.
     pub(crate) fn fold(&mut self, act: &Act) {
         if !act.is_state_entry() {
-            self.notes += 1;
+            self.notes.insert(act.id, act.set.clone());
             return;
         }
         let step = flows::step(&self.kind, &self.state, &act.act).copied();
@@ -161,9 +162,14 @@ impl Paper {
         if round != Some(self.round) || text("site") != self.site {
             return Some(format!("it is in round {round:?} at '{}', expected {}", text("site"), self.round));
         }
-        let notes = field(body, "notes").and_then(Value::as_map).map_or(0, Vec::len);
-        if notes != self.notes {
-            return Some(format!("it has {notes} notes, expected {}", self.notes));
+        let notes = field(body, "notes").and_then(Value::as_map).into_iter().flatten();
+        let found = notes.filter_map(|(id, note)| {
+            let id = id.as_bytes()?.as_slice().try_into().ok()?;
+            Some((id, named(field(note, "set")?.as_map()?)))
+        });
+        let found: BTreeMap<[u8; 16], BTreeMap<String, Value>> = found.collect();
+        if found != self.notes {
+            return Some(format!("it has {} notes, expected {}", found.len(), self.notes.len()));
         }
         let fields = field(body, "fields").and_then(Value::as_map);
         let found: BTreeMap<String, Value> = fields
