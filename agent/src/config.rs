@@ -205,8 +205,11 @@ impl Config {
         }
         let broker = settings.broker.as_deref().map(|text| Broker::parse(text, insecure)).transpose()?;
         let letter = settings.letter.unwrap_or('A');
-        if !letter.is_ascii_uppercase() {
-            return Err(wrong("letter", format!("'{letter}' is not a letter from A to Z")));
+        if !letter.is_ascii_uppercase() || letter == 'H' {
+            return Err(wrong(
+                "letter",
+                format!("'{letter}' is not a letter from A to Z without H, which is the hub's"),
+            ));
         }
         let zone = settings.zone.as_deref().unwrap_or_default();
         let zone = time::zone(zone)

@@ -10,7 +10,7 @@ mod quarantine;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 use waystation_protocol::id::{AgentId, SessionId};
@@ -18,7 +18,7 @@ use waystation_protocol::site::SiteId;
 
 use crate::clock;
 use crate::config::{Config, LogFormat, Settings};
-use crate::store::{Options, Store};
+use crate::store::{DATABASE, Options, Store};
 
 /// Gathers what outlets capture and shows what has arrived.
 #[derive(Debug, Parser)]
@@ -153,7 +153,7 @@ pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Run => run(config),
         Command::Site { command: SiteCommand::Add { id, name, zone } } => {
-            beside(&config)?.add_site(&id, &name, &zone).with_context(|| format!("could not add site {id}"))?;
+            visit(&config)?.add_site(&id, &name, &zone).with_context(|| format!("could not add site {id}"))?;
             say(format_args!("site {id} is known as {name}"))
         }
         Command::Rebuild => rebuild(&config),
@@ -249,6 +249,13 @@ fn rebuild(config: &Config) -> anyhow::Result<()> {
 
 /// The store, opened beside a hub that may be running.
 fn beside(config: &Config) -> anyhow::Result<Store> {
+    let there = config.data.display();
+    ensure!(config.data.join(DATABASE).exists(), "there is no hub's database in {there}; name its folder with --data");
+    visit(config)
+}
+
+/// The same, where there may be no hub yet: one is made.
+fn visit(config: &Config) -> anyhow::Result<Store> {
     let options = Options { is_visitor: true, ..Options::new(clock::random()?) };
     Ok(Store::open(&config.data, options)?)
 }

@@ -4,8 +4,9 @@
 //! Without the feature `plants` nothing is ever planted and the compiler removes every trace. With it, a bug is planted
 //! for one thread of one process, by a call; no file, argument or variable of the environment reaches it.
 //!
-//! Two were tried and are not here, since no schedule of 2,000 noticed them: a document that keeps an entry the hub refused, and returned
-//! entries that wait their turn. Unit tests of `settle` and of `down` hold those rules.
+//! Four were tried and are not here, since no schedule of 2,000 noticed them: a document that keeps an entry the hub refused, returned
+//! entries that wait their turn, and an entry that may be deleted, or is, before its agent was told what became of it. Unit tests of
+//! `settle`, of `down` and of the engine hold those rules.
 
 #[cfg(feature = "plants")]
 use std::cell::Cell;
@@ -147,10 +148,6 @@ plants! {
     CommandTooLate = "command-too-late", "I2";
     /// An agent deletes what is processed without waiting for the hub's word.
     PruneUnasked = "prune-unasked", "I9";
-    /// The hub lets an agent delete what it was not told the fate of.
-    PrunableUntold = "prunable-untold", "I4";
-    /// An agent deletes before it was told what became of its entries.
-    PruneUntold = "prune-untold", "I4";
     /// An agent deletes entries that the hub has not stored.
     PruneUnstored = "prune-unstored", "I1 I9";
     /// Hashes are forgotten with the entries that are deleted.

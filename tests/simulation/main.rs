@@ -79,6 +79,7 @@ impl Arguments {
         let many = self.seeds.max(self.power_cuts);
         match self.replay {
             None if many == 0 => Err("nothing to run: name --seeds, --power-cuts, --replay or --list-plants"),
+            _ if self.threads == Some(0) => Err("nothing runs on no thread: --threads is 1 or more"),
             None if self.from.checked_add(many).is_none() => {
                 Err("there are no seeds beyond 2^64: begin --from earlier")
             }

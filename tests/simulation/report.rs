@@ -233,10 +233,12 @@ pub(crate) fn replay(seed: u64, bug: Option<Plant>, is_full: bool, is_json: bool
     plant::plant(bug);
     let schedule = Schedule::of(seed);
     let began = Instant::now();
-    let ran = guarded(|| run::run(&schedule, folder, None));
+    let mut steps = Vec::new();
+    let ran = guarded(|| run::run(&schedule, folder, is_full.then_some(&mut steps)));
     let mut report = Report { seeds: 1, seconds: began.elapsed().as_secs_f64(), ..Report::default() };
     let violation = match ran {
         Ok(Tally { virtual_ms, faults }) => {
+            steps.iter().for_each(|line| println!("{line}"));
             println!("seed {seed}: all invariants held");
             (report.virtual_ms, report.faults) = (virtual_ms, faults);
             if is_json {

@@ -53,7 +53,7 @@ impl Engine {
             match name {
                 "resend" => Deed { must_greet: true, ..Deed::of(Outcome::Done, "the hub is greeted again") },
                 "report" => Deed::of(Outcome::Done, self.counts()?),
-                "prune" => Deed { prunes: true, ..Deed::of(Outcome::Done, "what the hub lets go is deleted") },
+                "prune" => Deed { prunes: true, ..Deed::of(Outcome::Done, "what the hub lets go will be deleted") },
                 "rebuild_cache" => Deed { rebuilds: true, ..Deed::of(Outcome::Done, "documents are folded anew") },
                 name => Deed::of(Outcome::Refused, format!("this build does not know the command '{name}'")),
             }

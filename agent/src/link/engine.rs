@@ -8,7 +8,6 @@ use waystation_protocol::id::{SessionId, StreamId};
 use waystation_protocol::kind::KINDS;
 use waystation_protocol::message::{Batch, Bytes, Death, Heartbeat, Hello, Message, Parent};
 use waystation_protocol::number::Tag;
-use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::time::{Tick, Timestamp};
 use waystation_protocol::{PROTOCOL_VERSION, batch, frame, limits};
 
@@ -279,7 +278,7 @@ impl Engine {
     /// with: it may tell what became of an entry, which then must be here still.
     fn record_stored(&self, stored: Mark, processed: Seq) -> Result<(), StoreError> {
         let before = self.store.processed_and_prunable().1;
-        let is_told = !self.has_down || self.down.is_whole() || is_planted(Plant::PruneUntold);
+        let is_told = !self.has_down || self.down.is_whole();
         let prunable = if is_told { self.prunable } else { self.prunable.min(before) };
         self.store.record_stored(stored, processed, prunable)
     }

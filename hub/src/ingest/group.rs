@@ -230,7 +230,7 @@ impl<'a> Group<'a> {
 
     /// Moves the prunable mark of a journal, for a session that was told what became of its entries.
     fn let_go(&mut self, own: &line::Extent, session: SessionId, now: Timestamp) -> Result<bool, StoreError> {
-        if !down::has_all(self.conn, own.agent, session)? && !is_planted(Plant::PrunableUntold) {
+        if !down::has_all(self.conn, own.agent, session)? {
             return Ok(false);
         }
         prune::advance(self.conn, own, self.retention, now)
