@@ -42,7 +42,7 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
         // a claim is about a repair
         return match orders.is_empty() {
             true => desk.wish(Task::CheckIn, wall, chance),
-            false => Some(opening(CLAIM, "draft", draft(*chance.pick(&orders), wall, chance))),
+            false => Some(opening(CLAIM, "draft", draft(chance.pick(&orders), wall, chance))),
         };
     }
     // what is further on first, so that some things come to their end
