@@ -58,8 +58,12 @@ plants! {
     SameIds = "same-ids", "I2 I9";
     /// What an act brings about elsewhere is left out.
     EffectsLeftOut = "effects-left-out", "I6";
-    /// What an act of the hub's brings about elsewhere is left out.
+    /// What an act of the hub's opens elsewhere is left out.
     HubEffectsLeftOut = "hub-effects-left-out", "I6";
+    /// An approval directs no old part.
+    DirectiveLeftOut = "directive-left-out", "I6";
+    /// A settlement takes what was claimed for what was granted.
+    SettlesClaimed = "settles-claimed", "I6";
     /// What an act brings about elsewhere comes twice.
     EffectsTwice = "effects-twice", "I6";
     /// A station that passes a document back to its site keeps the pen.

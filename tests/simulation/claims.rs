@@ -9,8 +9,9 @@ use waystation_protocol::value::Value;
 use crate::chance::Chance;
 use crate::decisions::{Filed, Order};
 use crate::desk::{Desk, Paper};
-use crate::flows::{self, CLAIM, OLD_PART, ORDER, Step};
+use crate::flows::{self, CLAIM, OLD_PART, ORDER, SETTLEMENT, Step};
 use crate::old_parts;
+use crate::settlements;
 use crate::wishes::{ITEMS, Task, act_on, fields, opening};
 
 /// With so many claims in hand an outlet drafts no other.
@@ -23,7 +24,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// When the vehicle was sold, in days since 1970: early in 2026.
 const SOLD: i64 = 20_470;
 
-/// What a clerk wants of a claim or an old part whose pen is here; or another claim. `wall` is the device's clock.
+/// What a clerk wants of a claim, or of what comes of claims, whose pen is here; or another claim. `wall` is the device's clock.
 pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> {
     let is_in_time = |paper: &Paper| {
         let due = paper.fields.get("resubmit_due").and_then(Value::as_int);
@@ -33,6 +34,7 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     let is_due = |paper: &Paper| match paper.kind {
         CLAIM => is_here(paper) && is_in_time(paper),
         OLD_PART => is_here(paper) && paper.directive.is_some(),
+        SETTLEMENT => is_here(paper),
         _ => false,
     };
     let due: Vec<(&DocId, &Paper)> = desk.papers().filter(|(_, paper)| is_due(paper)).collect();
@@ -48,8 +50,10 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     // what is further on first, so that some things come to their end
     let furthest = due.iter().max_by_key(|(_, paper)| (paper.kind, flows::progress(paper.kind, &paper.state)));
     let (id, paper) = *furthest.filter(|_| chance.percent(60)).unwrap_or(chance.pick(&due));
-    if paper.kind == OLD_PART {
-        return old_parts::next(id, paper, chance);
+    match paper.kind {
+        OLD_PART => return old_parts::next(id, paper, chance),
+        SETTLEMENT => return settlements::next(id, paper, chance),
+        _ => {}
     }
     let (act, set) = match paper.state.as_str() {
         "draft" if chance.percent(4) => ("void", fields([("void_reason", "重复申报".into())])),
@@ -70,10 +74,10 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     Some(act_on(*id, CLAIM, act, set))
 }
 
-/// What nobody at an outlet may do with a claim or an old part; none where the step drawn would be right.
+/// What nobody at an outlet may do with a claim or what comes of it; none where the step drawn would be right.
 pub(crate) fn wrong(desk: &Desk, chance: &mut Chance) -> Option<Wish> {
     let found: Vec<(&DocId, &Paper)> =
-        desk.papers().filter(|(_, paper)| [CLAIM, OLD_PART].contains(&paper.kind)).collect();
+        desk.papers().filter(|(_, paper)| [CLAIM, OLD_PART, SETTLEMENT].contains(&paper.kind)).collect();
     if found.is_empty() {
         return None;
     }
@@ -181,6 +185,7 @@ fn money(chance: &mut Chance) -> Value {
 fn of_any(kind: &str, act: &str) -> BTreeMap<String, Value> {
     match (kind, act) {
         (OLD_PART, _) => old_parts::of_any(act),
+        (SETTLEMENT, _) => settlements::of_any(act),
         (_, "reject") => fields([("reject_reason", "过保".into())]),
         (_, "return") => fields([
             ("remark#9.field", "odometer".into()),

@@ -14,12 +14,13 @@ use waystation_protocol::value::Value;
 use crate::chance::Chance;
 use crate::claims;
 use crate::device::describe;
-use crate::flows::{self, CLAIM, HUB, OLD_PART, SHEET, TRANSFER};
+use crate::flows::{self, CLAIM, HUB, OLD_PART, SETTLEMENT, SHEET, TRANSFER};
 use crate::old_parts;
 use crate::oracle::journal::{decode, field, id};
 use crate::oracle::papers::measured;
 use crate::oracle::sql;
 use crate::people::is_restoring;
+use crate::settlements;
 use crate::transfers;
 use crate::violation::{Violation, broken};
 use crate::world::World;
@@ -116,7 +117,7 @@ pub(crate) fn decide(world: &mut World, chance: &mut Chance) -> Result<(), Viola
 /// Goes on with something that is passed on from party to party and is at the hub; or tries what the hub may not do.
 pub(crate) fn handle(world: &mut World, chance: &mut Chance) -> Result<(), Violation> {
     let mut all = Vec::new();
-    for kind in [TRANSFER, CLAIM, OLD_PART] {
+    for kind in [TRANSFER, CLAIM, OLD_PART, SETTLEMENT] {
         all.extend(filed(world, kind)?);
     }
     if all.is_empty() {
@@ -124,12 +125,20 @@ pub(crate) fn handle(world: &mut World, chance: &mut Chance) -> Result<(), Viola
     }
     if chance.percent(WRONG) {
         let found = chance.pick(&all);
+        let about = |order| (true, order);
         let order = match found.kind.as_str() {
-            TRANSFER => transfers::wrong_decision(found, chance),
-            CLAIM => claims::wrong_decision(found, chance),
-            _ => old_parts::wrong_decision(found, chance),
+            TRANSFER => transfers::wrong_decision(found, chance).map(about),
+            CLAIM => claims::wrong_decision(found, chance).map(about),
+            SETTLEMENT => settlements::wrong_decision(found, world.wall(), chance),
+            _ => old_parts::wrong_decision(found, chance).map(about),
         };
-        return order.map_or(Ok(()), |order| must_refuse(world, found, order));
+        return order.map_or(Ok(()), |(is_about, order)| must_refuse(world, (found, is_about), order));
+    }
+    if let Some(order) = settlements::generate(&all, world.wall(), chance).filter(|_| chance.percent(40)) {
+        let Order { act, set } = order;
+        let (kind, author) = (SETTLEMENT.to_owned(), REVIEWER.to_owned());
+        let wish = Wish { document: None, kind, act: act.into(), set, author, cause: None };
+        return carry_out(world, wish, None, chance);
     }
     let sites = known_sites(world)?;
     let parts: BTreeSet<String> =
@@ -139,6 +148,7 @@ pub(crate) fn handle(world: &mut World, chance: &mut Chance) -> Result<(), Viola
         let order = match found.kind.as_str() {
             TRANSFER => transfers::decision(found, &sites, chance),
             CLAIM => claims::decision(found, &parts, chance),
+            SETTLEMENT => settlements::decision(found, chance),
             _ => old_parts::decision(found, chance),
         };
         Some((found, order?))
@@ -189,14 +199,18 @@ fn wish_of(filed: &Filed, order: Order) -> Wish {
     Wish { document: Some(filed.document), kind, act: act.into(), set, author, cause: None }
 }
 
-/// The hub acts, as it may.
+/// The hub acts on a document, as it may.
 fn act_on(world: &mut World, filed: &Filed, order: Order, chance: &mut Chance) -> Result<(), Violation> {
-    let (act, document, wall) = (order.act, filed.document, world.wall());
+    carry_out(world, wish_of(filed, order), Some(filed.head), chance)
+}
+
+fn carry_out(world: &mut World, wish: Wish, seen: Option<EntryId>, chance: &mut Chance) -> Result<(), Violation> {
+    let (act, wall) = (wish.act.clone(), world.wall());
     let Some(worker) = world.hub.workers.first_mut() else { return Ok(()) };
-    match worker.act(wish_of(filed, order), Some(filed.head), Timestamp(wall)) {
+    match worker.act(wish, seen, Timestamp(wall)) {
         Ok(Some(deed)) => {
             world.count("act of the hub");
-            world.note(|| format!("the hub will {act} {document}: {}", deed.entry()));
+            world.note(|| format!("the hub will {act} {}: {}", deed.document(), deed.entry()));
             world.hub.is_due = true;
             world.people.under_way.push(deed);
             if chance.percent(UNTOLD) {
@@ -211,11 +225,13 @@ fn act_on(world: &mut World, filed: &Filed, order: Order, chance: &mut Chance) -
     }
 }
 
-/// The hub tries what it may not do.
-fn must_refuse(world: &mut World, filed: &Filed, order: Order) -> Result<(), Violation> {
+/// The hub tries what it may not do: with the document, or beside it.
+fn must_refuse(world: &mut World, (filed, is_about): (&Filed, bool), order: Order) -> Result<(), Violation> {
     let (act, state, wall) = (order.act, filed.state.clone(), world.wall());
+    let wish = wish_of(filed, order);
+    let document = wish.document.filter(|_| is_about);
     let Some(worker) = world.hub.workers.first_mut() else { return Ok(()) };
-    match worker.act(wish_of(filed, order), Some(filed.head), Timestamp(wall)) {
+    match worker.act(Wish { document, ..wish }, document.map(|_| filed.head), Timestamp(wall)) {
         Ok(Some(_)) => Err(broken("I8", format!("the hub may not {act} what is {state}, and does"))),
         Ok(None) | Err(ActError::Problems(_)) => {
             world.count("wrong act");

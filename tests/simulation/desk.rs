@@ -12,7 +12,7 @@ use waystation_protocol::id::{DocId, EntryId};
 use waystation_protocol::value::Value;
 
 use crate::chance::Chance;
-use crate::flows::{self, CLAIM, MOVEMENT, OLD_PART, ORDER, SHEET, Step, TRANSFER, VOID};
+use crate::flows::{self, CLAIM, MOVEMENT, OLD_PART, ORDER, SETTLEMENT, SHEET, Step, TRANSFER, VOID};
 use crate::violation::{Violation, broken};
 use crate::wishes::movement;
 
@@ -318,7 +318,10 @@ fn line_of(field: &str) -> Option<&str> {
 }
 
 fn kind_of(name: &str) -> &'static str {
-    [ORDER, MOVEMENT, SHEET, TRANSFER, CLAIM, OLD_PART].into_iter().find(|kind| *kind == name).unwrap_or("survey")
+    [ORDER, MOVEMENT, SHEET, TRANSFER, CLAIM, OLD_PART, SETTLEMENT]
+        .into_iter()
+        .find(|kind| *kind == name)
+        .unwrap_or("survey")
 }
 
 /// The step that follows a state of a repair order.

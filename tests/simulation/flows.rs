@@ -11,6 +11,8 @@ pub(crate) const TRANSFER: &str = "part_transfer";
 pub(crate) const CLAIM: &str = "claim";
 /// Old parts.
 pub(crate) const OLD_PART: &str = "old_part";
+/// Settlements.
+pub(crate) const SETTLEMENT: &str = "settlement";
 /// Movements of stock.
 pub(crate) const MOVEMENT: &str = "stock_movement";
 /// The hub, where the name of a site stands.
@@ -115,6 +117,20 @@ const FLOWS: &[(&str, &[Step])] = &[
         ],
     ),
     (
+        SETTLEMENT,
+        &[
+            Step("", "generate", Hub, "generated", Hub),
+            Step("generated", "adjust", Hub, "generated", Hub),
+            Step("generated", "issue", Hub, "issued", Site),
+            Step("issued", "confirm", Site, "confirmed", Hub),
+            Step("issued", "dispute", Site, "disputed", Hub),
+            Step("disputed", "adjust", Hub, "disputed", Hub),
+            Step("disputed", "issue", Hub, "issued", Site),
+            Step("confirmed", "pay", Hub, "paid", Hub),
+            Step("paid", "close", Hub, "closed", Hub),
+        ],
+    ),
+    (
         OLD_PART,
         &[
             Step("", "tag", Site, "tagged", Site),
@@ -189,12 +205,12 @@ pub(crate) fn progress(kind: &str, state: &str) -> usize {
 
 /// Whether one party passes documents of this kind on to another that writes on them too, and sites see what others did.
 pub(crate) fn is_passed_on(kind: &str) -> bool {
-    [TRANSFER, CLAIM, OLD_PART].contains(&kind)
+    [TRANSFER, CLAIM, OLD_PART, SETTLEMENT].contains(&kind)
 }
 
 /// Whether a new round begins with an act.
 pub(crate) fn is_next_round(kind: &str, act: &str) -> bool {
-    matches!((kind, act), (SHEET, "recount") | (CLAIM, "return"))
+    matches!((kind, act), (SHEET, "recount") | (CLAIM, "return") | (SETTLEMENT, "dispute"))
 }
 
 /// A party by name, where a document belongs to `site` and names this other one.

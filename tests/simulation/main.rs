@@ -21,6 +21,7 @@ mod poison;
 mod report;
 mod run;
 mod schedule;
+mod settlements;
 mod station;
 mod transfers;
 mod violation;

@@ -81,7 +81,11 @@ impl<'a> Stage<'a> {
             let Captured { entry, document, effects } = self.capture_one(wish)?;
             self.entries.push(entry.to_bytes());
             first.get_or_insert((document.id, entry.id));
-            for effect in effects.into_iter().filter(|_| !is_planted(Plant::HubEffectsLeftOut)) {
+            let is_left_out = |effect: &Effect| match effect {
+                Effect::Open { .. } => is_planted(Plant::HubEffectsLeftOut),
+                Effect::Note { .. } => is_planted(Plant::DirectiveLeftOut),
+            };
+            for effect in effects.into_iter().filter(|effect| !is_left_out(effect)) {
                 wishes.push_back(self.wish_of(effect, &document.site, entry.id, &author)?);
             }
             match self.documents.iter_mut().find(|known| known.id == document.id) {

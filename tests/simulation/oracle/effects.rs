@@ -9,7 +9,7 @@ use super::books::{Books, Id};
 use super::judgement::Folded;
 use super::papers::{Act, Paper};
 use super::sql;
-use crate::flows::{CLAIM, MOVEMENT, OLD_PART, ORDER, SHEET, TRANSFER, VOID};
+use crate::flows::{CLAIM, MOVEMENT, OLD_PART, ORDER, SETTLEMENT, SHEET, TRANSFER, VOID};
 use crate::violation::{Violation, broken};
 
 /// What an act moves in somebody's stock.
@@ -165,26 +165,10 @@ impl Moved {
     }
 }
 
-/// What is granted of a claim is the sum of its lines, and no line more than is asked for.
-pub(super) fn grants_add_up(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
-    for claim in papers.values().filter(|paper| paper.kind == CLAIM && paper.state == "approved") {
-        let lines: Vec<&str> = claim.fields.keys().filter_map(|field| field.strip_suffix(".price")).collect();
-        let granted = |line: &&str| claim.measured(&format!("{line}.granted"));
-        // a line is about one piece
-        let is_too_much = |line: &&&str| granted(line) > claim.measured(&format!("{line}.price"));
-        let sum: i64 = lines.iter().map(granted).sum();
-        if lines.iter().any(|line| is_too_much(&line)) || sum != claim.measured("granted") {
-            let what = format!("a claim's lines come to {sum}, granted is {}", claim.measured("granted"));
-            return Err(broken("I6", what));
-        }
-    }
-    Ok(())
-}
-
 /// Sums of facts and roll-ups are what the documents add up to.
 pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
     let mut stock: BTreeMap<(String, String, String), i64> = BTreeMap::new();
-    let (mut orders, mut surveys, mut transfers, mut claims, mut parts) = (0, 0, 0, 0, 0);
+    let (mut orders, mut surveys, mut transfers, mut claims, mut parts, mut settlements) = (0, 0, 0, 0, 0, 0);
     for paper in papers.values().filter(|paper| paper.state != VOID) {
         match paper.kind.as_str() {
             MOVEMENT => {
@@ -196,6 +180,7 @@ pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Resul
             TRANSFER => transfers += 1,
             CLAIM => claims += i64::from(paper.state != "draft"),
             OLD_PART => parts += 1,
+            SETTLEMENT => settlements += 1,
             _ => {}
         }
     }
@@ -219,6 +204,7 @@ pub(super) fn ledgers(books: &Connection, papers: &BTreeMap<Id, Paper>) -> Resul
             ("transfer", transfers),
             ("claim", claims),
             ("old_part", parts),
+            ("settlement", settlements),
         ];
         for (measure, expected) in counts {
             let query = format!("SELECT coalesce(sum(v1), 0) FROM {table} WHERE measure = ?1");

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use waystation_protocol::document::Document;
 use waystation_protocol::id::DocId;
 
+use super::balances;
 use super::books::{Books, Id, Kept};
 use super::effects::{self, Moved};
 use super::named::Named;
@@ -55,7 +56,7 @@ pub(crate) fn check(
     found.as_folded(&folded.papers)?;
     effects::ledgers(books, &folded.papers)?;
     effects::quantities_fall(&folded.papers)?;
-    effects::grants_add_up(&folded.papers)?;
+    balances::judge(&folded.papers)?;
     found.effects(&folded)?;
     devices.iter().try_for_each(|device| found.same_at(device, &folded.papers))
 }

@@ -4,6 +4,7 @@
 //! other crates, and the hub's database by SQL.
 
 pub(crate) mod awaited;
+pub(crate) mod balances;
 pub(crate) mod books;
 pub(crate) mod down;
 pub(crate) mod effects;

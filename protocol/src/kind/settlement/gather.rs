@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::kind::{self, header, old_part};
+use crate::plant::{Plant, is_planted};
 use crate::time::{self, Day};
 
 /// Most lines of one settlement, so that its entry fits; the next takes the rest.
@@ -81,7 +82,8 @@ impl Found {
 fn claims(filling: &Filling<'_>, site: &SiteId, until: Day) -> Vec<Found> {
     let all = filling.books.documents(kind::claim::CLAIM.name, site).into_iter();
     let approved = all.filter(|claim| claim.state == kind::claim::APPROVED.name && is_by(claim, until));
-    approved.filter_map(|claim| Found::of(CLAIMS, claim, kind::claim::GRANTED)).collect()
+    let amount = if is_planted(Plant::SettlesClaimed) { kind::claim::CLAIMED } else { kind::claim::GRANTED };
+    approved.filter_map(|claim| Found::of(CLAIMS, claim, amount)).collect()
 }
 
 /// Recoveries that a supplier agreed to, without what it has paid on them already.
