@@ -40,7 +40,7 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     let due: Vec<(&DocId, &Paper)> = desk.papers().filter(|(_, paper)| is_due(paper)).collect();
     let in_hand = due.iter().filter(|(_, paper)| paper.kind == CLAIM).count();
     if due.is_empty() || in_hand < IN_HAND && chance.percent(8) {
-        let orders: Vec<&DocId> = desk.papers().filter(|(_, paper)| paper.kind == ORDER).map(|(id, _)| id).collect();
+        let orders: Vec<DocId> = desk.papers().filter(|(_, paper)| paper.kind == ORDER).map(|(id, _)| *id).collect();
         // a claim is about a repair
         return match orders.is_empty() {
             true => desk.wish(Task::CheckIn, wall, chance),
