@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use waystation_protocol::fact;
 use waystation_protocol::id::DocId;
+use waystation_protocol::kind;
 use waystation_protocol::time::{self, Day, Timestamp};
 use waystation_protocol::value::Value;
 
@@ -196,14 +197,12 @@ fn filled() -> (Hub, Agent) {
         agent.act(Some(*id), "delivery_item", act, &[&delivered[..], &attempt].concat());
     }
     hub.take_all(&agent);
-    for (id, kind) in documents
-        .iter()
-        .flat_map(|ids| ids.iter().step_by(6))
-        .map(|id| (*id, agent.documents[id].kind.clone()))
-        .collect::<Vec<_>>()
-    {
-        if !["count_sheet", "settlement"].contains(&kind.as_str()) {
-            agent.act(Some(id), &kind, "void", &[("void_reason", "误录".into())]);
+    for id in documents.iter().flat_map(|ids| ids.iter().step_by(5)) {
+        let document = &agent.documents[id];
+        let kind = kind::find(&document.kind).unwrap();
+        let stands = kind.stands_once_ended && kind.has_ended(&document.state);
+        if !stands && !["count_sheet", "settlement"].contains(&kind.name) {
+            agent.act(Some(*id), kind.name, "void", &[("void_reason", "误录".into())]);
         }
     }
     hub.take_all(&agent);

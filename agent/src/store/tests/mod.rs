@@ -234,7 +234,7 @@ fn the_backlog_is_what_lies_above_the_stored_mark() {
     let store = outlet.open();
     let mut bytes = Vec::new();
     for index in 0..10 {
-        let receipt = store.capture(survey(&"站".repeat(index as usize)), at(index)).unwrap();
+        let receipt = store.capture(survey(&"站".repeat(index as usize + 1)), at(index)).unwrap();
         let entry: Entry = store.history(receipt.document.id).unwrap().pop().unwrap().1;
         bytes.push(entry.to_bytes().len() as u64);
     }
