@@ -197,7 +197,7 @@ fn filled() -> (Hub, Agent) {
         agent.act(Some(*id), "delivery_item", act, &[&delivered[..], &attempt].concat());
     }
     hub.take_all(&agent);
-    for id in documents.iter().flat_map(|ids| ids.iter().step_by(5)) {
+    for id in documents.iter().flat_map(|ids| ids.iter().step_by(6)) {
         let document = &agent.documents[id];
         let kind = kind::find(&document.kind).unwrap();
         let stands = kind.stands_once_ended && kind.has_ended(&document.state);
