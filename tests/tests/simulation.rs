@@ -25,7 +25,8 @@ fn simulate(arguments: &[&str]) -> (bool, Value) {
 
 /// Whether a planted bug is noticed.
 fn is_found(plant: &str) -> bool {
-    !simulate(&["--seeds", PATIENCE, "--plant", plant]).0
+    let holds = |arguments: &[&str]| simulate(&[&["--seeds", PATIENCE, "--plant", plant], arguments].concat()).0;
+    !holds(&["--wide"]) || !holds(&[])
 }
 
 fn plants() -> Vec<String> {
