@@ -12,6 +12,8 @@ const SCHEDULES: &str = "5000";
 const POWER_CUTS: &str = "20000";
 /// A planted bug must be found within so many seeds.
 const PATIENCE: &str = "2000";
+/// Wide schedules from the first that hold.
+const WIDE: &str = "250";
 
 /// Runs the simulator: whether all invariants held, and its last line.
 fn simulate(arguments: &[&str]) -> (bool, Value) {
@@ -25,8 +27,9 @@ fn simulate(arguments: &[&str]) -> (bool, Value) {
 
 /// Whether a planted bug is noticed.
 fn is_found(plant: &str) -> bool {
-    let holds = |arguments: &[&str]| simulate(&[&["--seeds", PATIENCE, "--plant", plant], arguments].concat()).0;
-    !holds(&["--wide"]) || !holds(&[])
+    // of the wide ones only those that hold without a plant: a later seed would notice any
+    let found = |arguments: &[&str]| !simulate(&[arguments, &["--plant", plant]].concat()).0;
+    found(&["--wide", "--seeds", WIDE]) || found(&["--seeds", PATIENCE])
 }
 
 fn plants() -> Vec<String> {
