@@ -7,10 +7,11 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use waystation_protocol::room::Room;
 use waystation_protocol::time::Timestamp;
 
 use crate::board::{self, Site};
-use crate::store::{Room, Store, StoreError, Totals};
+use crate::store::{Store, StoreError, Totals};
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -20,6 +20,7 @@ pub mod message;
 pub mod number;
 pub mod phone;
 pub mod plant;
+pub mod room;
 pub mod site;
 pub mod sync;
 pub mod time;

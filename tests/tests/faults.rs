@@ -256,6 +256,11 @@ fn a_hub_on_a_full_disk_says_so_and_goes_on_once_there_is_room() {
     disk.take_the_rest("filler");
     confirmed.extend(captured(&agent.http(), "full"));
     says_it_is_full(&hub.http());
+    let here = data.display().to_string();
+    let second =
+        process::run("waystation-hub", &["run", "--data", &here, "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    let message = String::from_utf8_lossy(&second.stderr);
+    assert!(message.contains("in use by another hub"), "not what the full disk is for: {message}");
     let before = unsent(&agent.http());
     hub.kill9();
     disk.take_the_rest("more");

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError};
+use waystation_protocol::room::Room;
 
 use super::error::StoreError;
 use super::turn::{self, TurnFile};
@@ -19,11 +20,6 @@ pub(super) const STORE: &str = "store.redb";
 
 /// redb's page cache. The journal is written at its end and read in order: more gains nothing.
 pub(super) const CACHE_BYTES: usize = 4 * 1024 * 1024;
-
-/// At this use of its disk, in percent, capturing stops …
-const FULL_PERCENT: u64 = 95;
-/// … unless this much is free all the same: 5 % of a large disk is room for years.
-const AMPLE_BYTES: u64 = 1 << 30;
 
 /// Opens the database at a path, and creates it where there is none.
 pub type Opener = Arc<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send + Sync>;
@@ -40,21 +36,6 @@ pub(super) struct Folder {
     /// Whether the database is the file of its name; if not, the file says nothing of it.
     pub(super) is_file: bool,
     _lock: File,
-}
-
-/// Room on the disk, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) used: u64,
-    pub(super) free: u64,
-}
-
-impl Room {
-    /// Whether what is left is kept for sync.
-    pub(super) fn is_short(self) -> bool {
-        let whole = u128::from(self.used) + u128::from(self.free);
-        u128::from(self.used) * 100 >= whole * u128::from(FULL_PERCENT) && self.free < AMPLE_BYTES
-    }
 }
 
 impl Folder {
@@ -138,8 +119,7 @@ impl Folder {
     /// Whether there is no room for captures. A reserve that was given up counts as occupied: it is not theirs.
     pub(super) fn is_short(&self) -> Result<bool, StoreError> {
         let missing = self.reserve_bytes.saturating_sub(self.held());
-        let Room { used, free } = room(&self.dir)?;
-        Ok(Room { used: used + missing, free: free.saturating_sub(missing) }.is_short())
+        Ok(room(&self.dir)?.without(missing).is_short())
     }
 
     /// Bytes of the reserve that are occupied.
@@ -204,23 +184,4 @@ pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_is_short_at_95_percent_of_a_small_disk() {
-        const MIB: u64 = 1 << 20;
-        for (used, free, expected) in [
-            (94 * MIB, 6 * MIB, false),
-            (95 * MIB, 5 * MIB, true),
-            (100 * MIB, 0, true),
-            (99_000 * MIB, 1_000 * MIB, true),
-            (3_900_000 * MIB, 100_000 * MIB, false),
-        ] {
-            assert_eq!(Room { used, free }.is_short(), expected, "{used} used, {free} free");
-        }
-    }
 }

@@ -129,6 +129,11 @@ impl StoreError {
         }
     }
 
+    /// Whether the disk may be what failed.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, StoreError::Sql(_) | StoreError::Folder { .. } | StoreError::Epoch(EpochError::Io { .. }))
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> StoreError {
         StoreError::Damaged(what.into())
     }

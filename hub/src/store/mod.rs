@@ -28,6 +28,8 @@ pub(crate) mod lost;
 mod meeting_tests;
 pub(crate) mod numbers;
 pub(crate) mod presence;
+#[cfg(test)]
+mod proof_tests;
 pub(crate) mod prune;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
@@ -60,6 +62,7 @@ use rusqlite::Row;
 use tokio::sync::{mpsc as async_mpsc, watch};
 use waystation_protocol::chain::{Hash, Seq};
 use waystation_protocol::id::AgentId;
+use waystation_protocol::room::Room;
 use waystation_protocol::site::SiteId;
 use waystation_protocol::time;
 
@@ -86,7 +89,6 @@ pub use journals::{Absent, JournalRow};
 pub use life::HubIdentity;
 pub use lost::LostRange;
 pub use restore::{AwaitedAgent, AwaitedStream, Cause, Ending, Owed, RestoreReport};
-pub use room::Room;
 pub use rows::{
     AgentRow, Filter, Group, HistoryEntry, Only, Page, Rollup, RollupRow, Scope, SiteRow, Sum, Totals, Trace, TracePage,
 };
@@ -159,7 +161,7 @@ impl Store {
     /// the database or the disk say.
     pub fn open(dir: &Path, options: Options) -> Result<Store, StoreError> {
         let disk = Disk::of(dir);
-        let is_full = |error: &StoreError| error.is_disk_full() || disk.is_out();
+        let is_full = |error: &StoreError| error.is_disk_full() || error.is_of_the_disk() && disk.is_out();
         match Store::open_once(dir, &options) {
             Err(error) if !options.is_visitor && is_full(&error) && disk.give_up_reserve() => {
                 tracing::warn!(%error, "the disk is full: the reserve is given up");

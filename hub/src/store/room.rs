@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use waystation_protocol::room::Room;
 
 use crate::durable;
 
@@ -16,33 +17,10 @@ const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// … but no more than this part of a small disk.
 const RESERVE_PART: u64 = 16;
 
-/// At this use of its disk, in percent, the hub takes nothing new …
-const FULL_PERCENT: u64 = 95;
-/// … unless this much is free all the same.
-const AMPLE_BYTES: u64 = 1 << 30;
-
 /// Below this even a start fails: the log's index alone takes half of it.
 const LEAST_BYTES: u64 = 64 * 1024;
 
 const RESERVE: &str = "hub.reserve";
-
-/// Room on a disk, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Occupied by anybody.
-    pub used: u64,
-    /// Left for the hub.
-    pub free: u64,
-}
-
-impl Room {
-    /// Whether the hub takes nothing new.
-    #[must_use]
-    pub fn is_short(self) -> bool {
-        let whole = u128::from(self.used) + u128::from(self.free);
-        u128::from(self.used) * 100 >= whole * u128::from(FULL_PERCENT) && self.free < AMPLE_BYTES
-    }
-}
 
 /// The disk of a data folder.
 #[derive(Debug, Clone)]
@@ -57,9 +35,8 @@ impl Disk {
 
     /// The room there is. A reserve that was given up counts as occupied: it is to be occupied again first.
     pub(crate) fn room(&self) -> io::Result<Room> {
-        let (Room { used, free }, whole) = self.look()?;
-        let missing = reserve_of(whole).saturating_sub(self.held());
-        Ok(Room { used: used + missing, free: free.saturating_sub(missing) })
+        let (room, whole) = self.look()?;
+        Ok(room.without(reserve_of(whole).saturating_sub(self.held())))
     }
 
     /// Whether so little is left that whatever failed just now failed for that.
@@ -133,20 +110,6 @@ fn occupy(path: &Path, bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn room_is_short_at_95_percent_of_a_small_disk() {
-        const MIB: u64 = 1 << 20;
-        for (used, free, expected) in [
-            (94 * MIB, 6 * MIB, false),
-            (95 * MIB, 5 * MIB, true),
-            (100 * MIB, 0, true),
-            (99_000 * MIB, 1_000 * MIB, true),
-            (3_900_000 * MIB, 100_000 * MIB, false),
-        ] {
-            assert_eq!(Room { used, free }.is_short(), expected, "{used} used, {free} free");
-        }
-    }
 
     #[test]
     fn a_reserve_is_occupied_once_and_given_up() {
