@@ -68,6 +68,8 @@ pub(crate) struct Desk {
     pub(crate) has_twin: bool,
     /// Whether the hub came back older.
     pub(crate) has_restores: bool,
+    /// Whether the hub may have forgotten what it told and let this device delete.
+    pub(crate) has_deleted: bool,
     /// How late it is at the hub.
     pub(crate) hub_wall: i64,
     /// Papers that this clerk only heard of.
@@ -181,12 +183,13 @@ impl Desk {
         // begins anew holds what the hub accepted (R-DOWN-6)
         let may_go = |id: &DocId| aside.contains(id) || self.has_restores && self.heard_of.contains(id);
         self.papers.retain(|id, _| shown.contains_key(id) || !may_go(id));
+        let may_differ = self.has_twin || self.has_restores && self.has_deleted;
         for (id, paper) in &mut self.papers {
             let Some(document) = shown.get(id) else {
                 return Err(broken("I1", format!("document {id} was confirmed and the device lacks it")));
             };
             if flows::is_passed_on(paper.kind) {
-                let is_excused = self.has_twin || aside.contains(id);
+                let is_excused = may_differ || aside.contains(id);
                 if paper.has_moved_on(document, &self.site, is_excused)? && !is_excused {
                     self.seen.insert(document.head);
                 }
@@ -202,7 +205,7 @@ impl Desk {
                 continue;
             }
             match paper.compare(document) {
-                Err(_) if self.has_twin || aside.contains(id) => *paper = Paper::of(document),
+                Err(_) if may_differ || aside.contains(id) => *paper = Paper::of(document),
                 compared => compared?,
             }
         }

@@ -69,9 +69,6 @@ struct Arguments {
     /// Names all plants, one per line
     #[arg(long)]
     list_plants: bool,
-    /// Also draws several parties' kinds, and agents that keep hardly anything
-    #[arg(long)]
-    wide: bool,
     /// Threads; one per core where it is not given
     #[arg(long)]
     threads: Option<usize>,
@@ -106,9 +103,6 @@ fn main() -> ExitCode {
     if let Err(wrong) = arguments.check() {
         eprintln!("error: {wrong}");
         return ExitCode::from(2);
-    }
-    if arguments.wide {
-        schedule::widen();
     }
     let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let order = |kind, seeds| Order { kind, from: arguments.from, seeds, plant: arguments.plant, threads };

@@ -14,7 +14,7 @@ use waystation_protocol::plant::{self, Plant};
 
 use crate::cuts::{self, Base};
 use crate::run;
-use crate::schedule::{self, Schedule};
+use crate::schedule::Schedule;
 use crate::violation::{Violation, broken};
 
 /// Violations told in full.
@@ -158,7 +158,7 @@ impl Report {
         let planted = plant.map_or_else(String::new, |plant| format!(" --plant {}", plant.name()));
         for (kind, seed, violation) in self.violations.iter().take(SHOWN) {
             let again = match kind {
-                Kind::Schedules => format!("{}--replay {seed}", if schedule::is_wide() { "--wide " } else { "" }),
+                Kind::Schedules => format!("--replay {seed}"),
                 Kind::Cuts => format!("--power-cuts 1 --from {seed}"),
             };
             println!("seed {seed}: {violation}");

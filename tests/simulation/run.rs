@@ -72,8 +72,10 @@ fn play(world: &mut World, schedule: &Schedule) -> Result<(), Violation> {
         let has_branches = world.has_branches || world.is_shared;
         let (has_restores, hub_wall) = (world.has_restores, world.wall());
         world.stations.iter_mut().for_each(|station| {
+            let has_deleted = promises::has_deleted(&station.device);
             let desk = &mut station.device.desk;
             (desk.has_twin, desk.has_restores, desk.hub_wall) = (has_branches, has_restores, hub_wall);
+            desk.has_deleted = has_deleted;
         });
         world.advance(world.now + 40)?;
     }
@@ -405,6 +407,10 @@ fn unsettled(world: &mut World) -> Result<Option<String>, Violation> {
         if let Some(due) = untold.iter().filter(|_| !is_twin).find(|due| is_behind(due)) {
             return Ok(Some(format!("device {} holds {} of what it is told: {due:?}", station.device.index, held.1)));
         }
+        // told late, of a journal that the hub has forgotten: it hears of it from the agent
+        if held.1 > 0 && !is_twin && !awaited::holds_told(world.oracle.books(&folder)?, &held)? {
+            return Ok(Some(format!("device {} was told what the hub does not know", station.device.index)));
+        }
     }
     if world.hub.has_mail() || world.hub.is_due {
         return Ok(Some("the hub works".to_owned()));
@@ -426,6 +432,8 @@ fn judge(world: &mut World) -> Result<(), Violation> {
         world.judge_deleted(index)?;
         world.stations[index].device.judge_kept()?;
         world.stations[index].device.is_away = world.stations[index].session.is_none();
+        let has_deleted = promises::has_deleted(&world.stations[index].device);
+        world.stations[index].device.desk.has_deleted = has_deleted;
         // what came down since is seen now
         world.stations[index].device.compare()?;
     }

@@ -2,26 +2,10 @@
 //!
 //! Each step carries its own salt: leaving others out changes nothing in it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use crate::chance::Chance;
 use crate::hub::RETENTION_MS;
 use crate::network::Weather;
 use crate::wishes::Task;
-
-/// Whether schedules also draw what is not clean yet: several parties' kinds, and agents that keep hardly anything. Seeds 255,
-/// 2142, 3227, 3512, 3565 and 3794 then break an invariant.
-static IS_WIDE: AtomicBool = AtomicBool::new(false);
-
-/// Draws that as well, in this process.
-pub(crate) fn widen() {
-    IS_WIDE.store(true, Ordering::Relaxed);
-}
-
-/// Whether it is drawn.
-pub(crate) fn is_wide() -> bool {
-    IS_WIDE.load(Ordering::Relaxed)
-}
 
 /// Steps of a schedule.
 const STEPS: (u64, u64) = (25, 70);
@@ -235,7 +219,7 @@ impl Schedule {
     pub(crate) fn of(seed: u64) -> Schedule {
         let mut schedule = Schedule::of_one_party(seed);
         let mut parties = Chance::new(seed).fork(PARTIES);
-        if is_wide() && parties.percent(WITH_PARTIES) {
+        if parties.percent(WITH_PARTIES) {
             // nothing goes from one station to another where there is one
             schedule.devices = schedule.devices.max(2);
             schedule.steps = with_parties(schedule.steps, schedule.devices, &mut parties);
@@ -253,7 +237,7 @@ impl Schedule {
         let steps = chance.within(STEPS.0, STEPS.1);
         let steps = (0..steps).map(|_| Step { action: action(&classes, places, &mut chance), salt: chance.next() });
         let steps = steps.collect();
-        let keeps_hardly = is_wide() && Chance::new(seed).fork(KEEPING).percent(HARDLY);
+        let keeps_hardly = Chance::new(seed).fork(KEEPING).percent(HARDLY);
         let retention_ms = if keeps_hardly { 500 } else { RETENTION_MS };
         let mut people = Chance::new(seed).fork(PEOPLE);
         if !people.percent(WITH_PEOPLE) {

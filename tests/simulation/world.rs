@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use waystation_agent::link::{self, Engine, LinkStatus};
 use waystation_agent::store::Store;
 use waystation_hub::clock;
-use waystation_protocol::id::{AgentId, SessionId};
+use waystation_protocol::id::{AgentId, DocId, SessionId};
 use waystation_protocol::time::Timestamp;
 
 use crate::chance::Chance;
@@ -25,7 +25,7 @@ const SITES: [&str; 3] = ["3701", "3702", "3703"];
 /// Frames an agent may want to send at one instant; more is a loop.
 const FRAMES_AT_ONCE: usize = 64;
 /// Events looked at while time passes; what is left then happens later.
-const EVENTS: usize = 120;
+const EVENTS: usize = 60;
 /// How soon after its death an agent starts again, unless told otherwise.
 const RESTART_MS: u64 = 2_000;
 
@@ -447,8 +447,11 @@ impl World {
         let clock = station.now(now);
         let head = station.device.store.as_ref().map_or(0, |store| store.head().seq.0);
         let done = what(&mut station.device, at(clock.wall.0, clock.tick.0))?;
-        station.device.note_written(head)?;
+        let written = station.device.note_written(head)?;
         self.note(|| format!("device {index}: {done:?}"));
+        for act in written {
+            self.note(|| format!("device {index} writes {} on {}", act.act, DocId::from_bytes(act.document)));
+        }
         self.look_at_power(index);
         if done == Done::Failed && self.stations[index].device.store.is_some() {
             // whoever saw a call fail looks at the list again before the next

@@ -12,8 +12,6 @@ const SCHEDULES: &str = "5000";
 const POWER_CUTS: &str = "20000";
 /// A planted bug must be found within so many seeds.
 const PATIENCE: &str = "2000";
-/// Wide schedules from the first that hold.
-const WIDE: &str = "250";
 
 /// Runs the simulator: whether all invariants held, and its last line.
 fn simulate(arguments: &[&str]) -> (bool, Value) {
@@ -27,9 +25,7 @@ fn simulate(arguments: &[&str]) -> (bool, Value) {
 
 /// Whether a planted bug is noticed.
 fn is_found(plant: &str) -> bool {
-    // of the wide ones only those that hold without a plant: a later seed would notice any
-    let found = |arguments: &[&str]| !simulate(&[arguments, &["--plant", plant]].concat()).0;
-    found(&["--wide", "--seeds", WIDE]) || found(&["--seeds", PATIENCE])
+    !simulate(&["--seeds", PATIENCE, "--plant", plant]).0
 }
 
 fn plants() -> Vec<String> {

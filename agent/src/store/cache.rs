@@ -162,6 +162,15 @@ pub(super) fn write(
     put_watermark(write, through, down)
 }
 
+/// Writes documents that are as they were but for what is kept beside them.
+pub(super) fn put_documents(write: &WriteTransaction, changed: &[Held]) -> Result<(), StoreError> {
+    let mut documents = write.open_table(DOCUMENTS)?;
+    for held in changed {
+        documents.insert(held.id.as_bytes(), document_row(held).as_slice())?;
+    }
+    Ok(())
+}
+
 fn write_aside(write: &WriteTransaction, changed: &[&Held]) -> Result<(), StoreError> {
     let mut aside = write.open_table(ASIDE)?;
     for held in changed.iter().filter(|held| held.dossier.is_some()) {

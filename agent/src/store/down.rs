@@ -17,7 +17,7 @@ use super::journal::Filled;
 use super::tables::{DOWN, DOWN_STREAMS, META, Row, follow};
 
 /// Most entries deleted in one commit.
-const COMMIT_ENTRIES: u64 = 4_096;
+const COMMIT_ENTRIES: u64 = 1_024;
 const WAITS: &str = "waits";
 const PRUNABLE: &str = "down_prunable";
 

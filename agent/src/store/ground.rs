@@ -20,9 +20,9 @@ use super::settle::{Known, Origin, Word};
 /// The store as folding sees it.
 pub(super) struct Ground<'a> {
     pub(super) zone: &'a TimeZone,
-    /// Up to where entries captured here are deleted, and processed by the hub.
+    /// Up to where entries captured here are deleted, and where the hub has decided on them and told all about it.
     pub(super) own_pruned: Seq,
-    pub(super) processed: Seq,
+    pub(super) decided: Seq,
     /// The present downward journal, and up to where it is deleted here.
     pub(super) stream: Option<StreamId>,
     pub(super) down_pruned: Seq,

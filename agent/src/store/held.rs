@@ -3,7 +3,7 @@
 //! An entry that extends the head is folded at once. Anything else is settled anew from all the document's entries, so
 //! that the outcome never depends on the order of arrival. Entries that are pruned stand in a base that is not unwound.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -237,15 +237,64 @@ impl Held {
         }
     }
 
-    /// Lays the document as it stands as the base, once its first entries are deleted and the hub has decided on the rest.
+    /// Lays the document as it stands as the base, once its first entries are deleted and the hub has decided on the rest. Where it
+    /// has not, [`Held::on_base_through`] has laid one.
     fn found(&mut self, ground: &Ground<'_>) {
         let down = self.down(ground.stream);
         let is_cut = self.seqs.first().is_some_and(|first| *first <= ground.own_pruned)
             || down.first().is_some_and(|first| *first <= ground.down_pruned);
-        let is_decided = self.seqs.last().is_none_or(|last| *last <= ground.processed) && self.open_aside() == 0;
+        let is_decided = self.seqs.last().is_none_or(|last| *last <= ground.decided) && self.open_aside() == 0;
         if is_cut && is_decided {
             self.lay_base(ground.stream, None);
         }
+    }
+
+    /// The same on a base of what lies up to `own` here, and of what the hub has told beneath what comes after. None where
+    /// nothing comes after, or that is in its base already.
+    pub(super) fn on_base_through(&self, own: Seq, ground: &Ground<'_>) -> Result<Option<Held>, StoreError> {
+        let base = self.dossier.as_ref().and_then(|dossier| dossier.base.as_ref());
+        let (base_own, base_down) = base.map_or((Seq(0), Seq(0)), |base| (base.own, base.down));
+        let last_own = self.seqs.iter().rev().find(|seq| **seq <= own).copied().unwrap_or(Seq(0));
+        if !self.goes_on_after(own) {
+            return Ok(None);
+        }
+        let Some(entries) = self.entries(ground)? else { return Ok(None) };
+        let later = |known: &Known| matches!(known.origin, Origin::Own(seq) if seq > own);
+        let later: BTreeSet<EntryId> =
+            entries.iter().filter(|known| later(known)).map(|known| known.entry.id).collect();
+        let follows = |known: &&Known| known.entry.after.is_some_and(|after| later.contains(&after));
+        let told = |known: &Known| match known.origin {
+            Origin::Down(seq) => Some(seq),
+            Origin::Own(_) => None,
+        };
+        let first_later = entries.iter().filter(follows).filter_map(told).min();
+        let last_down = self.down(ground.stream).iter().rev().find(|seq| first_later.is_none_or(|first| **seq < first));
+        let last_down = last_down.copied().unwrap_or(Seq(0));
+        if last_own <= base_own && last_down <= base_down {
+            return Ok(None);
+        }
+        let reach = Base { document: None, own: last_own.max(base_own), down: last_down.max(base_down) };
+        let below: Vec<Known> = entries.into_iter().filter(|known| reach.covers(known.origin)).collect();
+        let mut held = self.clone();
+        let dossier = held.dossier_mut();
+        let base = dossier.base.take().and_then(|base| base.document);
+        let settled = settle(base.as_ref(), below.clone(), &dossier.words);
+        let is_open =
+            |known: &Known| settled.aside.iter().any(|aside| aside.origin == known.origin && aside.is_in_the_way());
+        dossier.kept = below.into_iter().filter(is_open).map(|known| (known.origin, known.entry)).collect();
+        dossier.base = Some(Base { document: settled.document, ..reach });
+        held.settled(None, ground).map(|changed| Some(changed.held))
+    }
+
+    /// Whether something was captured on it after `own`.
+    pub(super) fn goes_on_after(&self, own: Seq) -> bool {
+        self.seqs.last().is_some_and(|last| *last > own)
+    }
+
+    /// The first of its entries in a downward journal that is in no base.
+    pub(super) fn first_above_base(&self, stream: Option<StreamId>) -> Option<Seq> {
+        let base = self.dossier.as_ref().and_then(|dossier| dossier.base.as_ref());
+        self.down(stream).iter().find(|seq| base.is_none_or(|base| **seq > base.down)).copied()
     }
 
     /// Makes the document as it stands the base, without the entry at `but`.

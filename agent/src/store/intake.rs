@@ -10,16 +10,13 @@ use redb::Database;
 use waystation_protocol::chain::{Mark, Seq};
 use waystation_protocol::id::StreamId;
 
+use super::bases::Bases;
 use super::cache::{self, Snapshot};
 use super::down::{self, DownState};
 use super::error::StoreError;
-use super::journal;
 use super::refold;
 use super::stage::Stage;
 use super::writer::{WriterThread, commit, describe};
-
-/// While more entries than this wait for the hub's decision, nothing is pruned: looking at all of them takes too long.
-const UNDECIDED_ENTRIES: u64 = 4_096;
 
 impl WriterThread {
     /// Takes in a stretch of a downward journal, in one commit with all it brings about. It is taken in even when the
@@ -87,44 +84,23 @@ impl WriterThread {
         }
     }
 
-    /// Entries of both journals below which none stands on a document with entries the hub has not decided on: those may
-    /// have to be taken out of it again, which needs all that it is made of.
-    pub(super) fn undecided(&self, database: &Database) -> Result<(Seq, Seq), StoreError> {
-        let (progress, stream) = (*self.shared.progress(), self.shared.down().stream());
-        let pending = progress.head.seq.0.saturating_sub(progress.confirmed.processed.0);
-        if pending > UNDECIDED_ENTRIES {
-            return Ok((Seq(0), Seq(0)));
-        }
-        let seqs: Vec<Seq> = (progress.confirmed.processed.next().0..=progress.head.seq.0).map(Seq).collect();
-        let snapshot = Snapshot::open(database)?;
-        let (mut own, mut down) = (Seq(u64::MAX), Seq(u64::MAX));
-        for (_, entry) in journal::entries_at(database, &seqs)? {
-            let id = entry.document();
-            let above = self.shared.overlay().documents.get(&id).cloned();
-            let held =
-                above.map_or_else(|| Ok(snapshot.held(id)?.map(Arc::new)), |held| Ok::<_, StoreError>(Some(held)))?;
-            if let Some(held) = held.filter(|held| !held.has_base()) {
-                own = held.seqs.first().map_or(own, |first| own.min(*first));
-                down = held.down(stream).first().map_or(down, |first| down.min(*first));
-            }
-        }
-        Ok((Seq(own.0.saturating_sub(1)), Seq(down.0.saturating_sub(1))))
-    }
-
     /// Deletes some thousands of entries of the downward journal in one commit.
     pub(super) fn prune_down(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let deleted = shared.database().and_then(|database| {
             let Some(limit) = self.down_limit(&database)? else { return Ok(None) };
-            let limit = limit.min(self.undecided(&database)?.1);
+            let bases = Bases::below_down(&shared, &database, limit)?;
+            let limit = limit.min(bases.limit_down());
             if limit <= shared.down().pruned() {
                 return Ok(None);
             }
             let mut current = None;
             commit(&shared, |write| {
+                bases.write(write)?;
                 current = Some(down::delete(write, &database, limit)?);
                 Ok(())
             })?;
+            bases.handle_written(&shared);
             Ok(current)
         });
         match deleted {

@@ -131,6 +131,11 @@ impl Progress {
         word.min(self.confirmed.stored.seq).min(self.confirmed.processed)
     }
 
+    /// Up to where the hub has decided on entries and told all about them: it lets none go before.
+    pub(super) fn decided(&self) -> Seq {
+        self.prunable().max(self.pruned.mark.seq)
+    }
+
     pub(super) fn backlog(&self) -> Backlog {
         Backlog {
             entries: self.head.seq.next().0 - self.unconfirmed_from().0,

@@ -4,6 +4,7 @@
 //! watermark and cache tables below it, always a fold of the journal. All calls block; one thread writes. Nothing
 //! here knows of MQTT, HTTP or clocks.
 
+mod bases;
 mod cache;
 mod damage;
 mod debris;

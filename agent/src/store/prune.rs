@@ -18,7 +18,7 @@ use super::sealed;
 use super::tables::{JOURNAL, KEPT, META};
 
 /// Most entries deleted in one commit: it takes a few milliseconds, so callers hardly wait for it.
-const COMMIT_ENTRIES: u64 = 4_096;
+const COMMIT_ENTRIES: u64 = 1_024;
 /// The file is compacted once this part of it, in percent, was deleted from …
 const COMPACT_PERCENT: u64 = 10;
 /// … but not for less than this, since compacting moves what stays …

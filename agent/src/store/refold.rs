@@ -246,7 +246,7 @@ impl<'a> Loading<'a> {
         fold(&Ground {
             zone: self.zone,
             own_pruned: self.progress.pruned.mark.seq,
-            processed: self.progress.confirmed.processed,
+            decided: self.progress.decided(),
             stream: self.down.stream(),
             down_pruned: self.down.pruned(),
             is_own: &|stream, seq| self.line.iter().any(|(own, last)| *own == stream && seq <= *last),

@@ -9,6 +9,7 @@ use redb::Database;
 
 use waystation_protocol::chain::Seq;
 
+use super::bases::Bases;
 use super::error::StoreError;
 use super::writer::{ROOM_COMMITS, WriterThread, commit, describe};
 use super::{cache, down, open, prune, refold};
@@ -70,16 +71,15 @@ impl WriterThread {
         let progress = *shared.progress();
         let deleted = shared.database().and_then(|database| {
             let Some(limit) = prune::limit(&database, &progress)? else { return Ok(None) };
-            let limit = limit.min(self.undecided(&database)?.0);
-            if limit <= progress.pruned.mark.seq {
-                return Ok(None);
-            }
+            let bases = Bases::below_own(&shared, &database, limit)?;
             let mut pruned = None;
             commit(&shared, |write| {
                 progress.save(write, &shared.proof(), &shared.ends())?;
+                bases.write(write)?;
                 pruned = Some(prune::delete(write, &database, limit)?);
                 Ok(())
             })?;
+            bases.handle_written(&shared);
             Ok(pruned)
         });
         match deleted {

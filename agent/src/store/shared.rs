@@ -244,6 +244,11 @@ impl Shared {
         }
     }
 
+    /// Documents are as these say, for everyone.
+    pub(super) fn merge(&self, later: Overlay) {
+        self.overlay.write().unwrap_or_else(PoisonError::into_inner).merge(later);
+    }
+
     /// Entries are durable: everyone may see them.
     pub(super) fn handle_committed(&self, committed: Committed) {
         let Committed { gained, progress: reached, down, is_rehydrated, disowns_cache: _, clock_read } = committed;
@@ -251,7 +256,7 @@ impl Shared {
             self.timepiece().handle_read(at);
         }
         let count = {
-            self.overlay.write().unwrap_or_else(PoisonError::into_inner).merge(gained);
+            self.merge(gained);
             let mut state = self.down();
             state.current = down.or(state.current);
             if is_rehydrated {

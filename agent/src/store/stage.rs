@@ -410,7 +410,7 @@ impl<'a> Stage<'a> {
         let ground = Ground {
             zone: &self.shared.zone,
             own_pruned: self.progress.pruned.mark.seq,
-            processed: self.progress.confirmed.processed,
+            decided: self.progress.decided(),
             stream: self.down.stream(),
             down_pruned: self.down.pruned(),
             is_own: &|stream, seq| self.shared.is_own(stream, seq),

@@ -76,6 +76,15 @@ pub(crate) fn untold(books: &Connection) -> Result<Vec<Untold>, Violation> {
     rows.map_err(sql)?.collect::<Result<_, _>>().map_err(sql)
 }
 
+/// Whether the hub holds a downward journal as far as an agent does.
+pub(crate) fn holds_told(books: &Connection, (stream, seq): &(Id, u64)) -> Result<bool, Violation> {
+    let query = "SELECT EXISTS (SELECT 1 FROM down_stream WHERE stream = ?1 AND head_seq >= ?2)
+                 OR EXISTS (SELECT 1 FROM stream WHERE stream = ?1 AND stored_seq >= ?2)";
+    let mut query = books.prepare_cached(query).map_err(sql)?;
+    let seq = i64::try_from(*seq).unwrap_or(i64::MAX);
+    query.query_row(rusqlite::params![&stream[..], seq], |row| row.get(0)).map_err(sql)
+}
+
 /// How far the hub has stored a journal.
 pub(crate) fn stored(books: &Connection, stream: &Id) -> Result<u64, Violation> {
     let query = "SELECT stored_seq FROM stream WHERE stream = ?1";

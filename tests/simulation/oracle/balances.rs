@@ -10,10 +10,10 @@ use super::papers::Paper;
 use crate::flows::{CLAIM, SETTLEMENT, VOID};
 use crate::violation::{Violation, broken};
 
-/// All of it.
-pub(super) fn judge(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+/// All of it. `is_lost`: whether something of a document is named lost.
+pub(super) fn judge(papers: &BTreeMap<Id, Paper>, is_lost: &dyn Fn(&Id) -> bool) -> Result<(), Violation> {
     grants_add_up(papers)?;
-    settlements_balance(papers)
+    settlements_balance(papers, is_lost)
 }
 
 /// What is granted of a claim is the sum of its lines, and no line more than is asked for.
@@ -34,7 +34,7 @@ fn grants_add_up(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
 
 /// opening + approved − deductions ± adjustments − paid = closing, each begins with the closing of one before it that no other
 /// goes on from, and nothing is settled twice.
-fn settlements_balance(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
+fn settlements_balance(papers: &BTreeMap<Id, Paper>, is_lost: &dyn Fn(&Id) -> bool) -> Result<(), Violation> {
     let by_name: BTreeMap<String, &Paper> =
         papers.iter().map(|(id, paper)| (DocId::from_bytes(*id).to_string(), paper)).collect();
     let (mut followed, mut settled) = (BTreeSet::new(), BTreeSet::new());
@@ -62,7 +62,9 @@ fn settlements_balance(papers: &BTreeMap<Id, Paper>) -> Result<(), Violation> {
             let theirs = by_name.get(&named).filter(|theirs| theirs.kind == of && theirs.site == found.site);
             let is_as_granted =
                 theirs.is_some_and(|theirs| theirs.measured(amount) == found.measured(&format!("{line}.amount")));
-            if !is_as_granted || !settled.insert(named.clone()) {
+            // a settlement came back whose claim, or the decision on it, did not
+            let is_sound = is_as_granted || named.parse().is_ok_and(|id: DocId| is_lost(id.as_bytes()));
+            if !is_sound || !settled.insert(named.clone()) {
                 return Err(broken("I6", format!("{line} of a settlement, {named}, is settled twice or wrongly")));
             }
         }

@@ -129,8 +129,7 @@ impl Books {
         for (id, part) in papers.iter().filter(|(_, paper)| paper.kind == OLD_PART) {
             let said = part.notes.values().filter_map(|note| note.get("directive")?.as_text());
             let (said, id): (Vec<&str>, String) = (said.collect(), DocId::from_bytes(*id).to_string());
-            // what a restore lost, a damaged file may have lost too
-            if said.is_empty() && self.has_restores && (self.has_branches || self.named.has_lost_told) {
+            if said.is_empty() && self.has_restores && self.named.has_lost_told {
                 continue;
             }
             if said != Vec::from_iter(due.get(&id).map(String::as_str)) {

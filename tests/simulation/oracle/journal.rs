@@ -1,17 +1,29 @@
 //! Journals read anew: payloads unpacked, lengths taken, chains recomputed, entries decoded with ciborium.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use ciborium::Value;
 use waystation_protocol::chain::Seq;
+use zstd::bulk::Decompressor;
 
 use crate::cuts::kept;
 use crate::device::Device;
 use crate::violation::{Violation, broken};
 
+/// A payload unpacked is never longer.
+const MOST_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// Making one anew takes longer than what it is made for.
+    static UNPACKER: RefCell<Decompressor<'static>> = RefCell::new(Decompressor::new().expect("there is memory"));
+}
+
 /// The entries of a payload, as captured.
 pub(crate) fn entries(payload: &[u8]) -> Result<Vec<Vec<u8>>, Violation> {
-    let raw = zstd::stream::decode_all(payload).map_err(|error| broken("I7", format!("a payload: {error}")))?;
+    let mut raw = Vec::with_capacity(MOST_BYTES);
+    let unpacked = UNPACKER.with_borrow_mut(|unpacker| unpacker.decompress_to_buffer(payload, &mut raw));
+    unpacked.map_err(|error| broken("I7", format!("a payload: {error}")))?;
     let (mut entries, mut at) = (Vec::new(), 0);
     while at < raw.len() {
         let (mut length, mut shift) = (0usize, 0);

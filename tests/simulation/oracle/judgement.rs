@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ciborium::Value;
 use rusqlite::Connection;
 use waystation_protocol::document::Document;
-use waystation_protocol::id::DocId;
+use waystation_protocol::id::{DocId, EntryId};
 
 use super::balances;
 use super::books::{Books, Id, Kept};
@@ -47,6 +47,8 @@ pub(crate) fn check(
     let have_deleted = devices.iter().filter(|device| promises::has_deleted(device));
     found.have_deleted = have_deleted.map(|device| device.index).collect();
     found.named = Named::read(books, devices)?;
+    // what a restore lost, a disk put back or a damaged file may have lost too
+    found.named.has_lost_told |= given.has_restores && given.has_branches;
     let folded = found.each_once()?;
     found.nothing_lost(devices)?;
     promises::decisions(people, devices, (&found.applied(), &found.waiting_entries()), given)?;
@@ -56,7 +58,11 @@ pub(crate) fn check(
     found.as_folded(&folded.papers)?;
     effects::ledgers(books, &folded.papers)?;
     effects::quantities_fall(&folded.papers)?;
-    balances::judge(&folded.papers)?;
+    let waiting = found.waiting();
+    // which decisions a lost range of what was told held, nobody knows
+    let is_lost =
+        |document: &Id| found.named.has_lost_told || waiting.contains(document) || found.named.has_lost_of(document);
+    balances::judge(&folded.papers, &is_lost)?;
     found.effects(&folded)?;
     devices.iter().try_for_each(|device| found.same_at(device, &folded.papers))
 }
@@ -168,7 +174,10 @@ impl Books {
 
     /// Documents that wait, visibly, for an entry that is named lost.
     fn waiting(&self) -> BTreeSet<Id> {
-        let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
+        // a copy beside its journal that proves nothing is not that entry
+        let stored = self.raw.iter().filter(|((stream, _), _)| !self.branches.contains(stream));
+        let mut arrived: BTreeSet<Id> = stored.filter_map(|(_, bytes)| Act::read(bytes)).map(|act| act.id).collect();
+        arrived.extend(self.applied());
         let aside = self.aside.keys().filter_map(|place| Act::read(self.raw.get(place)?)).collect::<Vec<_>>();
         self.named.waiting(&arrived, &aside)
     }
@@ -254,10 +263,12 @@ impl Books {
         let arrived: BTreeSet<Id> = self.raw.values().filter_map(|bytes| Act::read(bytes)).map(|act| act.id).collect();
         // What the hub told, then forgot by a restore, its agent brings back unless the hub had let it delete that (R-OLDER-3,
         // R-PRUNE-2): after the retention period, where no backup covered it. Nobody has it then but as the document it came to.
-        let is_forgotten = |head: &Id| {
+        let is_forgotten = |document: &Document| {
             // one of two copies of a disk is connected at a time: what the hub told the other, it may not know any more
             let may_be_gone = self.has_restores && (device.is_away || self.have_deleted.contains(&device.index));
-            may_be_gone && !arrived.contains(head) && !self.written.contains(head)
+            let is_known =
+                |entry: &EntryId| arrived.contains(entry.as_bytes()) || self.written.contains(entry.as_bytes());
+            may_be_gone && !document.notes.keys().chain([&document.head]).all(is_known)
         };
         for (id, document) in &shown {
             let here = Value::serialized(document).map_err(|error| broken("harness", error.to_string()))?;
@@ -266,7 +277,7 @@ impl Books {
             let is_named = self.named.has_lost_of(id.as_bytes())
                 || waiting.contains(id.as_bytes())
                 || device.undocumented.contains(id.as_bytes())
-                || is_forgotten(document.head.as_bytes());
+                || is_forgotten(document);
             if theirs != Some(&here) && !is_named && !self.may_differ(id.as_bytes(), &own, &contested) {
                 let what = if theirs.is_some() { "differs at" } else { "is missing at" };
                 return Err(broken("I4", format!("document {id} of device {} {what} the hub", device.index)));

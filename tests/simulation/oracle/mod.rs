@@ -15,7 +15,7 @@ pub(crate) mod named;
 pub(crate) mod papers;
 pub(crate) mod promises;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -26,6 +26,9 @@ use waystation_protocol::id::{AgentId, SessionId};
 use crate::violation::{Violation, broken};
 use frames::Said;
 
+/// A journal, a seq, and the chain's hash there.
+type Place = ([u8; 16], u64, [u8; 32]);
+
 /// Statements of the oracle's that stay prepared.
 const STATEMENTS: usize = 64;
 
@@ -33,6 +36,8 @@ const STATEMENTS: usize = 64;
 #[derive(Default)]
 pub(crate) struct Oracle {
     reader: Option<Connection>,
+    /// Marks of journals that this database was seen to hold: it forgets none.
+    held: BTreeSet<Place>,
     /// How far each journal goes in some backup.
     covered: BTreeMap<[u8; 16], i64>,
     /// The restore that is open.
@@ -74,6 +79,7 @@ impl Oracle {
     /// Lets go of the database: its file is about to be replaced.
     pub(crate) fn close(&mut self) {
         self.reader = None;
+        self.held.clear();
     }
 
     /// The hub's database, to be read.
@@ -104,10 +110,10 @@ impl Oracle {
             frozen.look(books)?;
             down.hear_hub((books, frozen), *agent.as_bytes(), may_go, due)?;
         }
-        let books = self.books(folder)?;
         match said {
             Some(Said::Ack { stream, stored, processed, prunable, .. }) => {
-                backed(books, &stream, stored)?;
+                self.backed(folder, stream, stored)?;
+                let books = self.books(folder)?;
                 if is_downward(books, &stream)? {
                     return Ok(());
                 }
@@ -115,10 +121,20 @@ impl Oracle {
                 self.judge_cover(folder, stream, prunable)
             }
             Some(Said::Welcome { stream, ladder, .. }) => {
-                ladder.into_iter().try_for_each(|rung| backed(books, &stream, rung))
+                ladder.into_iter().try_for_each(|rung| self.backed(folder, stream, rung))
             }
             _ => Ok(()),
         }
+    }
+
+    /// I5: a mark that the hub claims is one that its database holds.
+    fn backed(&mut self, folder: &Path, stream: [u8; 16], mark: (u64, [u8; 32])) -> Result<(), Violation> {
+        let place = (stream, mark.0, mark.1);
+        if !self.held.contains(&place) {
+            backed(self.books(folder)?, &stream, mark)?;
+            self.held.insert(place);
+        }
+        Ok(())
     }
 
     /// An agent says something: what it acknowledges is on its disk.

@@ -27,7 +27,8 @@ pub(crate) struct Named {
     gone: BTreeSet<Id>,
     /// Every place at which an entry was written, and by which device.
     written: BTreeMap<Id, Vec<(usize, Written)>>,
-    /// Whether something that agents were told is named lost: what it was is not known, but no device wrote it.
+    /// Whether something that agents were told is named lost, or may be lost on both sides: what it was is not known, but no
+    /// device wrote it.
     pub(super) has_lost_told: bool,
 }
 

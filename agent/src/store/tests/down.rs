@@ -23,6 +23,8 @@ struct Hub {
     chains: BTreeMap<DocId, (Document, Vec<EntryId>)>,
     /// How far the agent's journal was judged.
     judged: Seq,
+    /// How far it was when the agent last had heard all.
+    heard: Seq,
     /// What is set aside, with its place.
     aside: Vec<(Seq, Entry)>,
     waived: BTreeSet<EntryId>,
@@ -43,6 +45,7 @@ impl Hub {
             stream: DOWN,
             chains: BTreeMap::new(),
             judged: Seq(0),
+            heard: Seq(0),
             aside: Vec::new(),
             waived: BTreeSet::new(),
             told: Vec::new(),
@@ -189,7 +192,7 @@ impl Hub {
         }
     }
 
-    /// All that was told has arrived; parts of what was judged and of what was told may go.
+    /// Parts of what was judged and told, and of the downward journal, may go.
     fn let_go(&mut self, store: &Store, own: Seq, down: Seq) {
         self.has_pruned = true;
         store.record_stored(store.head(), self.judged, own).unwrap();
@@ -391,12 +394,14 @@ impl Bench {
                 return hub.send(store, 1);
             }
             Step::Anew => return,
-            Step::Prune(own, down) if hub.sent == hub.told.len() => {
+            Step::Prune(own, down) => {
+                if hub.sent == hub.told.len() {
+                    hub.heard = hub.judged;
+                }
                 let seq = |index: &prop::sample::Index, last: usize| Seq(index.index(last + 1) as u64);
-                let judged = usize::try_from(hub.judged.0).unwrap();
-                return hub.let_go(store, seq(own, judged), seq(down, hub.sent));
+                let heard = usize::try_from(hub.heard.0).unwrap();
+                return hub.let_go(store, seq(own, heard), seq(down, hub.sent));
             }
-            Step::Prune(..) => return,
             Step::Close | Step::Cut => return self.reopen(matches!(step, Step::Cut)),
         };
         match captured {
@@ -449,6 +454,31 @@ fn notes_let_in_after_their_rows_are_deleted_stand_together() {
     hub.let_go(store, Seq(3), hub.mark.seq);
     bench.reopen(true);
     assert_eq!(bench.store.document(run).unwrap().unwrap().notes.len(), 2);
+}
+
+/// An entry is processed, and its document's earlier ones go, before the agent hears that another took its place.
+#[test]
+fn what_was_captured_after_entries_that_are_deleted_is_taken_out_again() {
+    for is_cached in [false, true] {
+        let mut bench = Bench::new();
+        let run = bench.store.capture(run("0"), at(0)).unwrap().document.id;
+        bench.runs.push(run);
+        bench.act(&Step::Rest, 1);
+        bench.act(&Step::Judge(false), 1);
+        let add = wish(Some(run), "delivery_run", "add", &[("vehicle", "鲁A".into())]);
+        bench.store.capture(add, at(2)).unwrap();
+        if is_cached {
+            bench.store.rest();
+        }
+        bench.hub.rival(run, false);
+        bench.act(&Step::Judge(false), 3);
+        bench.hub.let_go(&bench.store, Seq(1), Seq(0));
+        bench.reopen(true);
+        bench.hub.send(&bench.store, usize::MAX);
+        let shown = bench.store.document(run).unwrap().unwrap();
+        assert_eq!(shown.fields["vehicle"].as_text(), Some("别处"));
+        assert_eq!(bench.store.set_aside(run).unwrap().len(), 1);
+    }
 }
 
 /// What the next downward journal tells again of a document, all of whose entries are deleted here, stands on it already.
