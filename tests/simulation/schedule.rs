@@ -8,7 +8,7 @@ use crate::network::Weather;
 use crate::wishes::Task;
 
 /// Steps of a schedule.
-const STEPS: (u64, u64) = (25, 70);
+const STEPS: (u64, u64) = (18, 48);
 
 /// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

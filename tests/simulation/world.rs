@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use waystation_agent::link::{self, Engine, LinkStatus};
 use waystation_agent::store::Store;
 use waystation_hub::clock;
+use waystation_protocol::frame::sealed;
 use waystation_protocol::id::{AgentId, DocId, SessionId};
 use waystation_protocol::time::Timestamp;
 
@@ -25,7 +26,7 @@ const SITES: [&str; 3] = ["3701", "3702", "3703"];
 /// Frames an agent may want to send at one instant; more is a loop.
 const FRAMES_AT_ONCE: usize = 64;
 /// Events looked at while time passes; what is left then happens later.
-const EVENTS: usize = 60;
+const EVENTS: usize = 40;
 /// How soon after its death an agent starts again, unless told otherwise.
 const RESTART_MS: u64 = 2_000;
 
@@ -75,6 +76,7 @@ impl World {
         let (seed, devices) = (schedule.seed, schedule.devices);
         let chance = Chance::new(seed).fork(77);
         clock::pretend(seed, Timestamp(START_MS));
+        sealed::remember();
         let hub = Hub::new(&folder.join("template"), &folder.join("hub"), schedule.retention_ms)?;
         let mut world = World {
             now: 0,

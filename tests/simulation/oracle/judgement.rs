@@ -194,8 +194,18 @@ impl Books {
         let acts: Vec<(i64, Act)> =
             self.raw.iter().filter_map(|((stream, _), bytes)| Some((*stream, Act::read(bytes)?))).collect();
         let mut streams: BTreeMap<(Id, Option<&String>), BTreeSet<i64>> = BTreeMap::new();
-        for (stream, act) in &acts {
+        for (stream, act) in acts.iter().filter(|(stream, _)| !self.returned.contains(stream)) {
             streams.entry((act.document, self.owners.get(stream))).or_default().insert(*stream);
+        }
+        // what an outlet did may stand only where the other, who was told of it, brought it back
+        let at_home: BTreeSet<Id> =
+            acts.iter().filter(|(stream, _)| !self.returned.contains(stream)).map(|(_, act)| act.id).collect();
+        for (stream, act) in acts.iter().filter(|(_, act)| self.written.contains(&act.id) && !at_home.contains(&act.id))
+        {
+            let of_document = streams.iter_mut().filter(|((document, _), _)| *document == act.document);
+            of_document.for_each(|(_, streams)| {
+                streams.insert(*stream);
+            });
         }
         let several = streams.into_iter().filter(|(_, streams)| streams.len() > 1);
         let mut contested: BTreeSet<Id> = several.map(|((document, _), _)| document).collect();
