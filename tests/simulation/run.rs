@@ -254,6 +254,7 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
                 world.stop_agent(index, 500, Device::kill);
                 let folder = world.hub.folder().to_owned();
                 let at_hub = awaited::ids(world.oracle.books(&folder)?)?;
+                world.stations[index].spoke_for = None;
                 let device = &mut world.stations[index].device;
                 let kept: BTreeSet<[u8; 16]> = confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes()).collect();
                 let now = device.confirmed.iter().map(|confirmed| *confirmed.entry.as_bytes());
@@ -287,7 +288,9 @@ fn take_copies(world: &mut World, action: Action, chance: &mut Chance) -> Result
 
 /// Bits of a device's file flip. What the hub has of what is lost must stay there.
 fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Violation> {
-    if world.stations[index].device.store.is_none() || world.stations[index].device.disk.is_failing() {
+    let device = &world.stations[index].device;
+    // nor one that closed itself when its disk failed
+    if device.store.is_none() || device.disk.is_failing() || device.shown().is_err() {
         return Ok(());
     }
     world.count("damaged file");
@@ -296,6 +299,7 @@ fn strike(world: &mut World, index: usize, chance: &mut Chance) -> Result<(), Vi
     let folder = world.hub.folder().to_owned();
     let at_hub = awaited::ids(world.oracle.books(&folder)?)?;
     let station = &mut world.stations[index];
+    station.spoke_for = None;
     let cost = damage::strike(&mut station.device, chance)?;
     station.back_at = world.now + 500;
     // a store that lay in another place begins a stream of its own

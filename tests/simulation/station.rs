@@ -1,12 +1,13 @@
 //! A device with its link: the agent's end of the protocol, its connection and its clocks.
 
 use waystation_agent::link::{Engine, Now};
-use waystation_protocol::id::{AgentId, SessionId};
+use waystation_protocol::id::{AgentId, SessionId, StreamId};
 use waystation_protocol::time::{Tick, Timestamp};
 
 use crate::desk::{Confirmed, Desk};
 use crate::device::Device;
 use crate::disk::Image;
+use crate::violation::{Violation, broken};
 
 /// Wall time at the beginning: 2026-11-23T02:40:00Z.
 pub(crate) const START_MS: i64 = 1_795_401_600_000;
@@ -29,6 +30,8 @@ pub(crate) struct Station {
     pub(crate) clock_ms: i64,
     /// When its agent started.
     pub(crate) booted_at: u64,
+    /// The stream it last spoke for from this disk.
+    pub(crate) spoke_for: Option<StreamId>,
     /// Copies of its disk, with what its clerk knew then.
     pub(crate) copies: Vec<(Image, Desk, Vec<Confirmed>)>,
 }
@@ -45,6 +48,7 @@ impl Station {
             mute_until: 0,
             clock_ms: 0,
             booted_at: 0,
+            spoke_for: None,
             copies: Vec::new(),
         }
     }
@@ -52,6 +56,15 @@ impl Station {
     /// Its agent's id, while the agent runs.
     pub(crate) fn agent(&self) -> Option<AgentId> {
         self.engine.as_ref().map(|engine| engine.identity().agent)
+    }
+
+    /// I3: the stream it spoke for is the one on its disk.
+    pub(crate) fn judge_stream(&self) -> Result<(), Violation> {
+        let Some(store) = &self.device.store else { return Ok(()) };
+        match self.spoke_for.filter(|spoke_for| *spoke_for != store.identity().stream) {
+            Some(stream) => Err(broken("I3", format!("an agent spoke for stream {stream}, which is not on its disk"))),
+            None => Ok(()),
+        }
     }
 
     /// Its clocks.

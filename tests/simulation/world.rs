@@ -295,7 +295,9 @@ impl World {
                     let is_mute = station.mute_until > now;
                     let agent = engine.identity().agent;
                     self.note(|| format!("device {index} says {}", crate::oracle::frames::describe(&bytes)));
-                    if let Some(store) = &self.stations[index].device.store {
+                    let station = &mut self.stations[index];
+                    if let Some(store) = &station.device.store {
+                        station.spoke_for = Some(store.identity().stream);
                         self.oracle.hear_agent(&bytes, store)?;
                     }
                     if !is_mute {
@@ -360,6 +362,7 @@ impl World {
             return Ok(false);
         }
         station.booted_at = now;
+        station.judge_stream()?;
         station.engine = station.device.store.clone().map(|store| Engine::new(store, LinkStatus::new(true), seed));
         self.note(|| format!("device {index} starts"));
         Ok(true)
