@@ -370,6 +370,7 @@ impl Work {
             "digest": digest(document),
             "fields": form::fields_json(kind::find(&document.kind), &document.state, &document.fields, &self.zone),
             "head": document.head,
+            "warnings": kind::odd(document).into_iter().map(|odd| json!({ "field": odd.field, "zh": odd.zh, "en": odd.en })).collect::<Vec<_>>(),
             "whereabouts": self.store.whereabouts(document.id)?.name(),
         }))
     }

@@ -18,14 +18,17 @@ use super::error::StoreError;
 use super::held::Held;
 use super::journal;
 use super::overlay::{ImportKey, Overlay};
+use super::readings::{self, Readings};
 use super::rebuild::list_row;
 use super::settle::Origin;
-use super::tables::{ASIDE, BALANCES, COUNTERS, DOCUMENTS, IMPORTED, LIST, META, TOLD, document_row, parse_document};
+use super::tables::{
+    ASIDE, BALANCES, COUNTERS, DOCUMENTS, IMPORTED, LIST, META, READINGS, TOLD, document_row, parse_document,
+};
 use super::told::{self, Told};
 
 /// The form of the cache tables. A cache of another form is rebuilt; a later form must read this one's documents, which
 /// are the truth where entries are pruned.
-const FORM: u32 = 4;
+const FORM: u32 = 5;
 pub(super) const WATERMARK: &str = "cache";
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +48,7 @@ pub(super) struct Snapshot {
     documents: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     imported: ReadOnlyTable<&'static [u8; 24], &'static [u8; 16]>,
     balances: ReadOnlyTable<&'static [u8], i64>,
+    readings: ReadOnlyTable<&'static [u8], i64>,
     counters: ReadOnlyTable<&'static str, u64>,
 }
 
@@ -59,6 +63,7 @@ impl Snapshot {
             documents: read.open_table(DOCUMENTS)?,
             imported: read.open_table(IMPORTED)?,
             balances: read.open_table(BALANCES)?,
+            readings: read.open_table(READINGS)?,
             counters: read.open_table(COUNTERS)?,
             read,
         })
@@ -90,6 +95,17 @@ impl Snapshot {
 
     pub(super) fn balance(&self, key: &[u8]) -> Result<i64, StoreError> {
         Ok(self.balances.get(key)?.map_or(0, |sum| sum.value()))
+    }
+
+    /// What a vehicle's odometer showed.
+    pub(super) fn readings(&self, vin: &str) -> Result<Readings, StoreError> {
+        let first = readings::beginning(vin);
+        let rows = self.readings.range(first.as_slice()..)?;
+        let of_vehicle = rows.take_while(|row| row.as_ref().is_ok_and(|(key, _)| key.value().starts_with(&first)));
+        of_vehicle
+            .map(|row| row.map(|(key, km)| (key.value().to_vec(), Some(km.value()))))
+            .collect::<Result<_, _>>()
+            .map_err(StoreError::from)
     }
 
     pub(super) fn counter(&self, series: &str) -> Result<Option<u64>, StoreError> {
@@ -126,6 +142,7 @@ pub(super) fn create(write: &WriteTransaction) -> Result<(), StoreError> {
     write.open_table(LIST)?;
     write.open_table(IMPORTED)?;
     write.open_table(BALANCES)?;
+    write.open_table(READINGS)?;
     write.open_table(ASIDE)?;
     Ok(())
 }
@@ -158,6 +175,7 @@ pub(super) fn write(
         let sum = balances.get(key.as_slice())?.map_or(0, |sum| sum.value());
         balances.insert(key.as_slice(), sum.saturating_add(*gain))?;
     }
+    put_readings(write, &overlay.readings)?;
     write_aside(write, &changed)?;
     put_watermark(write, through, down)
 }
@@ -167,6 +185,18 @@ pub(super) fn put_documents(write: &WriteTransaction, changed: &[Held]) -> Resul
     let mut documents = write.open_table(DOCUMENTS)?;
     for held in changed {
         documents.insert(held.id.as_bytes(), document_row(held).as_slice())?;
+    }
+    Ok(())
+}
+
+/// Writes what odometers showed.
+pub(super) fn put_readings(write: &WriteTransaction, readings: &Readings) -> Result<(), StoreError> {
+    let mut table = write.open_table(READINGS)?;
+    for (key, km) in readings {
+        match km {
+            Some(km) => table.insert(key.as_slice(), *km)?,
+            None => table.remove(key.as_slice())?,
+        };
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ mod overlay;
 mod pages;
 mod place;
 mod prune;
+mod readings;
 mod rebuild;
 mod refold;
 mod request;

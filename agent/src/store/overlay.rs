@@ -19,6 +19,7 @@ use waystation_protocol::site::SiteId;
 use waystation_protocol::value::Value;
 
 use super::held::{Changed, Held};
+use super::readings::{self, Readings};
 
 /// The identity of an imported row: the end of its key as text, then a hash of all of it. Keys that follow each other in
 /// a file mostly differ at their end, so they lie together on the disk.
@@ -35,6 +36,8 @@ pub(super) struct Overlay {
     pub(super) imported: HashMap<ImportKey, Option<DocId>>,
     /// What ledger sums gained, by [`balance_key`].
     pub(super) balances: HashMap<Vec<u8>, i64>,
+    /// What odometers showed.
+    pub(super) readings: Readings,
     /// How many entries captured here made it …
     pub(super) entries: usize,
     /// … and how many of the downward journal.
@@ -50,6 +53,7 @@ impl Overlay {
         }
         let was = before.and_then(|held| held.document.as_ref());
         add_balances(&mut self.balances, was, held.document.as_ref(), zone);
+        readings::note(&mut self.readings, was, held.document.as_ref());
         if is_planted(Plant::DownCountedTwice) && held.is_older_than(Seq(0)) {
             add_balances(&mut self.balances, was, held.document.as_ref(), zone);
         }
@@ -67,6 +71,7 @@ impl Overlay {
     pub(super) fn merge(&mut self, later: Overlay) {
         self.documents.extend(later.documents);
         self.imported.extend(later.imported);
+        self.readings.extend(later.readings);
         for (key, gain) in later.balances {
             *self.balances.entry(key).or_default() += gain;
         }

@@ -18,8 +18,9 @@ use super::down::DownState;
 use super::error::StoreError;
 use super::list::searched_text;
 use super::overlay::{add_balances, import_key_of_document};
+use super::readings::{self, Readings};
 use super::tables::{
-    ASIDE, BALANCES, DOCUMENTS, IMPORTED, LIST, OLD_DOCUMENTS, document_row, list_key_of, parse_document,
+    ASIDE, BALANCES, DOCUMENTS, IMPORTED, LIST, OLD_DOCUMENTS, READINGS, document_row, list_key_of, parse_document,
 };
 
 type Documents = ReadOnlyTable<&'static [u8; 16], &'static [u8]>;
@@ -34,6 +35,7 @@ pub(super) fn rebuild(database: &Database, pruned: Seq, down: &DownState, zone: 
     write.delete_table(LIST)?;
     write.delete_table(IMPORTED)?;
     write.delete_table(BALANCES)?;
+    write.delete_table(READINGS)?;
     write.delete_table(ASIDE)?;
     cache::create(&write)?;
     if let Some(before) = before {
@@ -62,6 +64,7 @@ fn keep(
     let mut imported = write.open_table(IMPORTED)?;
     let mut aside = write.open_table(ASIDE)?;
     let mut sums: HashMap<Vec<u8>, i64> = HashMap::new();
+    let mut read = Readings::new();
     let (mut kept, mut dropped) = (0_u64, 0_u64);
     for row in before.iter()? {
         let (id, row) = row?;
@@ -89,7 +92,9 @@ fn keep(
             imported.insert(&key, id.as_bytes())?;
         }
         add_balances(&mut sums, None, Some(document), zone);
+        readings::note(&mut read, None, Some(document));
     }
+    cache::put_readings(write, &read)?;
     let mut balances = write.open_table(BALANCES)?;
     for (key, sum) in &sums {
         balances.insert(key.as_slice(), *sum)?;

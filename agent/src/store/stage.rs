@@ -22,6 +22,7 @@ use waystation_protocol::kind::{self, header, stock_movement};
 use waystation_protocol::number::Series;
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
+use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::At;
@@ -34,6 +35,7 @@ use super::held::Held;
 use super::journal::Progress;
 use super::numbers::Leases;
 use super::overlay::{ImportKey, Overlay, balance_key, import_key};
+use super::readings::{self, Readings};
 use super::sealed;
 use super::settle::{Known, Origin};
 use super::shared::Shared;
@@ -455,6 +457,18 @@ impl<'a> Stage<'a> {
         let recent = self.shared.overlay().balances.get(&key).copied().unwrap_or(0);
         Ok(self.snapshot.balance(&key)?.saturating_add(recent).saturating_add(staged))
     }
+
+    fn odometer(&self, vin: &str, at: Timestamp, but: DocId) -> Result<Option<i64>, StoreError> {
+        let mut all = self.snapshot.readings(vin)?;
+        let of_vehicle = |readings: &Readings| {
+            let first = readings::beginning(vin);
+            let rows = readings.range(first.clone()..).take_while(|(key, _)| key.starts_with(&first));
+            rows.map(|(key, km)| (key.clone(), *km)).collect::<Vec<_>>()
+        };
+        all.extend(of_vehicle(&self.shared.overlay().readings));
+        all.extend(of_vehicle(&self.gained.readings));
+        Ok(readings::latest(&all, vin, at, but))
+    }
 }
 
 impl Act {
@@ -505,5 +519,12 @@ impl Books for StageBooks<'_, '_> {
 
     fn positions(&self) -> (u64, u64) {
         (self.up.0, self.stage.down.head().seq.0)
+    }
+
+    fn odometer(&self, vin: &str, at: Timestamp, but: DocId) -> Option<i64> {
+        self.stage.odometer(vin, at, but).unwrap_or_else(|error| {
+            self.failure.replace(Some(error));
+            None
+        })
     }
 }

@@ -46,6 +46,8 @@ pub(super) const OLD_DOCUMENTS: TableDefinition<'_, &[u8; 16], &[u8]> = TableDef
 pub(super) const LIST: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("list");
 /// Cache: identity of an imported row → its document.
 pub(super) const IMPORTED: TableDefinition<'_, &[u8; 24], &[u8; 16]> = TableDefinition::new("imported_rows");
+/// Cache: vehicle, when and document → kilometres (see `readings`).
+pub(super) const READINGS: TableDefinition<'_, &[u8], i64> = TableDefinition::new("reading");
 /// Cache: measure, site and keys → running sum of the measure's first value.
 pub(super) const BALANCES: TableDefinition<'_, &[u8], i64> = TableDefinition::new("balance");
 

@@ -15,7 +15,7 @@ use waystation_protocol::kind::{self, KINDS};
 use waystation_protocol::site::SiteId;
 
 use super::kinds::{Labels, labels};
-use super::problem::Problem;
+use super::problem::{Problem, Wrong};
 use super::{App, Params};
 use crate::board;
 use crate::store::{Filter, Flag, HistoryEntry, Store, StoreError};
@@ -79,6 +79,8 @@ pub struct DocumentJson {
 pub struct DocumentWithHistory {
     #[serde(flatten)]
     document: DocumentJson,
+    /// What is worth a second look: nothing is refused for it.
+    warnings: Vec<Wrong>,
     /// Where it clashes with other documents, across sites: nothing is refused for it.
     flags: Vec<FlagJson>,
     /// When its latest entry reached the hub.
@@ -242,6 +244,7 @@ pub async fn document(State(app): State<App>, Path(id): Path<String>) -> Result<
     };
     Ok(Json(DocumentWithHistory {
         document: document_json(&document, &zone),
+        warnings: kind::odd(&document).into_iter().map(Wrong::from).collect(),
         flags: flags.into_iter().map(flag).collect(),
         received_at: history.iter().map(|entry| entry.received_at).max().map(|at| at.rfc3339(&zone)),
         history: history.iter().map(|entry| entry_json(&document, entry, &zone)).collect(),

@@ -158,7 +158,7 @@ fn resolve(config: &Config, entries: &[EntryPlace], ask: &Ask) -> anyhow::Result
     let mut refused = Vec::new();
     for (entry, number) in numbers {
         let row = store.wait_decided(number, PATIENCE_MS)?;
-        if row.outcome.as_deref() == Some("refused") {
+        if matches!(row.outcome.as_deref(), Some("refused" | "still")) {
             refused.push(told(entry, &row));
         } else {
             say(format_args!("{}", told(entry, &row)))?;

@@ -126,6 +126,7 @@ texts! {
     line = "行" / "Line";
     cleared = "已清除" / "cleared";
     imported = "导入" / "Imported";
+    odd = "请核对" / "Worth a second look";
     flags = "跨单据核对" / "Compared across documents";
     flagged_only = "只看有冲突的" / "Only those that clash";
     clashes_with = "与以下单据冲突" / "clashes with";

@@ -41,6 +41,10 @@ pub trait Books {
     fn on_hand_milli(&self, item: &str, location: &str) -> i64;
     /// How far the upward and the downward journal go.
     fn positions(&self) -> (u64, u64);
+    /// Kilometres that a vehicle's odometer last showed, until a time, on another document than this; at an outlet only.
+    fn odometer(&self, _vin: &str, _until: Timestamp, _but: DocId) -> Option<i64> {
+        None
+    }
     /// A rule of the network's by name, such as `claim.max_rounds`, where this store knows one: the hub does.
     fn rule(&self, _name: &str) -> Option<i64> {
         None
@@ -95,6 +99,8 @@ pub struct Change<'a> {
     pub author: &'a str,
     /// When.
     pub now: Timestamp,
+    /// What the writer's store knows.
+    pub books: &'a dyn Books,
 }
 
 /// What an act brings about elsewhere, in its own commit.
@@ -152,7 +158,7 @@ pub fn capture(
     let kind = kind::find(&wish.kind).ok_or_else(|| vec![unknown_kind(&wish.kind)])?;
     let mut entry = entry_of(kind, before, wish, moment);
     let is_import = entry.act == header::IMPORTED;
-    let mut problems = if is_import { Vec::new() } else { stated_problems(kind, &entry) };
+    let mut problems = if is_import { Vec::new() } else { stated_problems(kind, &entry, writer) };
     if let (Some(fill), false) = (kind.fill, is_import || entry.act == header::NOTE) {
         let Entry { act, author, set, .. } = &mut entry;
         fill(&Filling { before, act, author, now: moment.now, books }, set);
@@ -166,7 +172,7 @@ pub fn capture(
         }
     };
     let (act, set, author) = (entry.act.as_str(), &entry.set, entry.author.as_str());
-    let change = Change { before, after: &document, act, set, author, now: moment.now };
+    let change = Change { before, after: &document, act, set, author, now: moment.now, books };
     if !is_import && entry.act != header::NOTE {
         problems.extend(taken_problems(kind, &change));
         problems.extend(required_problems(kind, &document));
@@ -227,9 +233,12 @@ fn size_problems(entry: &Entry) -> Vec<Problem> {
     problems
 }
 
-/// What the store fills in nobody states, except where it is the effect of another act.
-fn stated_problems(kind: &Kind, entry: &Entry) -> Vec<Problem> {
-    let is_filled = |key: &&String| entry.cause.is_none() && kind.field_at(key).is_some_and(|field| field.is_filled);
+/// What the store fills in nobody states, except where it is the effect of another act, or the hub's people note it: what becomes
+/// of an old part that was tagged after the approval of its claim, say.
+fn stated_problems(kind: &Kind, entry: &Entry, writer: Writer<'_>) -> Vec<Problem> {
+    let is_hubs_word = matches!(writer, Writer::Hub) && entry.act == header::NOTE;
+    let may_state = entry.cause.is_some() || is_hubs_word;
+    let is_filled = |key: &&String| !may_state && kind.field_at(key).is_some_and(|field| field.is_filled);
     let stated = entry.set.keys().filter(is_filled);
     stated.map(|key| Problem::at(key, "此字段由系统填写", "the store states this, not a person")).collect()
 }

@@ -157,7 +157,8 @@ pub static CLAIM: Kind = Kind {
         vehicle::phone_is_sound,
         charges::nothing_negative,
         charges::granted_within_claimed,
-        a_new_meter_is_shown,
+        vehicle::odometer_stands,
+        vehicle::new_meter_is_shown,
         each_side_states_its_own,
         decided_by_another,
         returned_with_remarks,
@@ -167,6 +168,7 @@ pub static CLAIM: Kind = Kind {
         variant::goes_its_way,
     ],
     effects: Some(effects),
+    odd: &[vehicle::vin_is_odd],
     cross: across::RULES,
     rules: rules::ALL,
     measures: &[&CLAIMS, &CLAIM_TIMES],
@@ -241,13 +243,6 @@ fn remarked(set: &Set) -> impl Iterator<Item = u32> {
         Some(Key::Line { group: REMARKS, number, field }) if field == remark::FIELD.name() => Some(number),
         _ => None,
     })
-}
-
-fn a_new_meter_is_shown(change: &Change<'_>) -> Vec<Problem> {
-    if change.after.get(METER_REPLACED) == Some(true) && change.after.get(METER_PHOTO).is_none() {
-        return vec![Problem::at(METER_PHOTO.name(), "更换里程表须附照片", "a replaced meter is shown by a photo")];
-    }
-    Vec::new()
 }
 
 /// A reviewer decides and changes nothing of what was claimed; nobody else decides.

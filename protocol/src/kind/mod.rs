@@ -133,6 +133,8 @@ pub struct Kind {
     pub checks: &'static [Check],
     /// The same, of what no history may break either: an import is checked for it too.
     pub bounds: &'static [Check],
+    /// What is worth a second look, and stops nothing.
+    pub odd: &'static [fn(&Document) -> Vec<Problem>],
     /// What an act brings about on other documents.
     pub effects: Option<fn(&Change<'_>) -> Vec<Effect>>,
     /// What the hub compares across documents and sites.
@@ -168,6 +170,12 @@ pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.name == name)
 }
 
+/// What of a document is worth a second look, and stops nothing.
+pub fn odd(document: &Document) -> Vec<Problem> {
+    let told = find(&document.kind).map_or(&[][..], |kind| kind.odd);
+    told.iter().flat_map(|odd| odd(document)).collect()
+}
+
 /// Every measure of every kind.
 pub fn measures() -> impl Iterator<Item = &'static Measure> {
     KINDS.iter().flat_map(|kind| kind.measures.iter().copied())
@@ -194,6 +202,7 @@ impl Kind {
         stands_once_ended: false,
         checks: &[],
         bounds: &[],
+        odd: &[],
         effects: None,
         cross: &[],
         rules: &[],

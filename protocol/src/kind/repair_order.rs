@@ -55,6 +55,8 @@ crate::fields! {
     pub ENGINE_NO: Text = "engine_no" "发动机号" / "Engine number";
     pub SALE_DATE: Date = "sale_date" "销售日期" / "Sale date";
     pub ODOMETER: Km = "odometer" "里程" / "Odometer";
+    pub METER_REPLACED: Flag = "meter_replaced" "更换里程表" / "Meter replaced";
+    pub METER_PHOTO: Text = "meter_photo" "里程表照片" / "Photo of the meter";
     pub CATEGORY: Text = "category" "产品类别" / "Product category";
     pub BRAND: Text = "brand" "品牌" / "Brand";
     pub SERIAL: Text = "serial" "序列号" / "Serial number", searched;
@@ -191,12 +193,15 @@ pub static REPAIR_ORDER: Kind = Kind {
         a_booking_has_its_slot,
         vehicle::vin_is_sound,
         vehicle::phone_is_sound,
+        vehicle::odometer_stands,
+        vehicle::new_meter_is_shown,
         issued_lines_stand,
         odometer_rises,
         promise_follows_check_in,
         passed_to_release,
     ],
     effects: Some(effects),
+    odd: &[vehicle::vin_is_odd],
     cross: &[ODOMETER_FALLS],
     measures: &[&REPAIR, &FAULTS, &TURNAROUND],
     facts,
@@ -304,7 +309,7 @@ fn effects(change: &Change<'_>) -> Vec<Effect> {
 }
 
 fn odometer_at_check_in(document: &Document) -> Option<Trait> {
-    vehicle::reading(document, document.get(CHECKED_IN_AT)?)
+    vehicle::compared(document, document.get(CHECKED_IN_AT)?)
 }
 
 fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {

@@ -7,11 +7,8 @@ use crate::time;
 /// The rules.
 pub(super) const RULES: &[Cross] = &[ODOMETER_FALLS, ONCE_RUN_IN, SAME_ORDER, SAME_DAY];
 
-/// A new meter begins anew.
-const ODOMETER_FALLS: Cross = vehicle::odometer_falls(|claim| {
-    let is_old = is_alive(claim) && claim.get(METER_REPLACED) != Some(true);
-    is_old.then(|| vehicle::reading(claim, claim.occurred_at())).flatten()
-});
+const ODOMETER_FALLS: Cross =
+    vehicle::odometer_falls(|claim| is_alive(claim).then(|| vehicle::compared(claim, claim.occurred_at())).flatten());
 
 const ONCE_RUN_IN: Cross = Cross {
     name: "run_in_once",

@@ -43,6 +43,8 @@ fn every_check_of_an_outlets_claim_refuses() {
         ("{order}\nA c:claim draft variant=ordinary phone=12", "draft: phone"),
         ("{order}\nA c:claim draft variant=ordinary odometer=-1", "draft: odometer"),
         ("{order}\nA c:claim draft variant=ordinary meter_replaced=yes", "draft: meter_photo"),
+        ("{submitted}\nA r2:repair_order check_in vin=1M8GDM9AXKP042788 odometer=8999 {walk_in}", "check_in: odometer"),
+        ("{submitted}\nA d:claim draft variant=ordinary vin=1M8GDM9AXKP042788 odometer=1", "draft: odometer"),
         ("{order}\nA c:claim draft variant=ordinary failed_at=1769990000000", "draft: failed_at"),
         ("{order}\nA c:claim draft variant=ordinary {part} part#1.price=m:-1", "draft: part#1.price"),
         ("{ordinary}\nA c edit other#2.charge=x other#2.amount=usd:1", "edit: one document has one currency"),

@@ -19,12 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use told::{Act, Line, Said, Story};
 
-use super::{KINDS, header};
+use super::{KINDS, header, vehicle};
 use crate::document::capture::{Books, Effect, Moment, Wish, capture};
 use crate::document::fold::Writer;
 use crate::document::{Document, Party};
 use crate::fact;
-use crate::id::{EntryId, IdSource};
+use crate::id::{DocId, EntryId, IdSource};
 use crate::site::{SiteId, Sites};
 use crate::time::{Timestamp, zone};
 use crate::value::Value;
@@ -50,6 +50,12 @@ impl Books for World {
 
     fn positions(&self) -> (u64, u64) {
         (0, 0)
+    }
+
+    fn odometer(&self, vin: &str, until: Timestamp, but: DocId) -> Option<i64> {
+        let others = self.documents.values().filter(|document| document.id != but);
+        let readings = others.filter_map(vehicle::reading).filter(|reading| reading.vin == vin && reading.at <= until);
+        readings.max_by_key(|reading| reading.at).map(|reading| reading.km)
     }
 
     fn rule(&self, name: &str) -> Option<i64> {

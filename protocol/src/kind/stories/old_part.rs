@@ -17,6 +17,9 @@ fn nothing_is_done_with_an_old_part_but_what_the_approval_directs() {
         ("{shipped}\nhub o record forwarded_to=S1", "record: directive"),
         ("{direct}\nhub o receive", "receive: directive"),
         ("{ordinary}\n{tagged}\nA o note directive=discount", "note: directive"),
+        // one that was tagged after the approval of its claim the hub's people direct
+        ("{ordinary}\n{tagged}\nhub o note directive=maker\nA o box box_no=B1", "boxed A"),
+        ("{ordinary}\n{tagged}\nhub o note directive=maker\nA o discount discount=m:1", "discount: directive"),
         ("{ordinary}\n{tagged} directive=discount", "tag: directive"),
     ]);
 }

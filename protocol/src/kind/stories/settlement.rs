@@ -124,6 +124,7 @@ fn a_settlement_that_does_not_balance_is_refused() {
         set: &BTreeMap::new(),
         author: "审核员",
         now: world.now,
+        books: &world,
     };
     let found = |after: &Document| {
         let change = crate::document::capture::Change { after, ..change };

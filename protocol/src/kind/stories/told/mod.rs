@@ -140,7 +140,8 @@ pub(crate) fn spelled(story: &str) -> String {
 
 /// What many stories say.
 const WORDS: &[(&str, &str)] = &[
-    ("order", "A r:repair_order check_in checked_in_at=1759980000000 pre_inspection=好 symptom=异响 category=车"),
+    ("walk_in", "checked_in_at=1759980000000 pre_inspection=好 symptom=异响"),
+    ("order", "A r:repair_order check_in {walk_in} category=车"),
     ("tagged", "A o:old_part tag claim=@c part=P1 tag_no=T1 removed_at=1759990000000"),
     ("vehicle", "vin=1M8GDM9AXKP042788 model=M1 sale_date=day:-70 odometer=9000 customer=张伟 repair_order=@r"),
     ("fault", "failed_at=1759990000000 symptom=异响 causal_part=P1 fault=F01 severity=major supplier=S1"),
