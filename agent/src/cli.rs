@@ -23,6 +23,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, Settings};
 use crate::presence::Presence;
+use crate::store::Store;
 use desk::Desk;
 
 const EXAMPLES: &str = "\
@@ -200,7 +201,7 @@ fn execute(command: Command, config: Config) -> Result<ExitCode> {
         Command::Import { kind, map, file, dry_run, json, suggest: _ } => {
             return import::run(&config, &import::Wanted { kind, map, file, dry_run, json });
         }
-        Command::Export { kind, wanted } => at_desk(&config, |desk| export::run(desk, &config, &kind, &wanted))?,
+        Command::Export { kind, wanted } => at_known_desk(&config, |desk| export::run(desk, &config, &kind, &wanted))?,
         Command::Template { kind, wanted } => template::run(&kind, &wanted)?,
         Command::New { kind, json, by } => {
             let mut body = body(&json)?;
@@ -211,23 +212,34 @@ fn execute(command: Command, config: Config) -> Result<ExitCode> {
         Command::Act { document, act, json, by } => {
             let mut body = json.map_or_else(|| Ok(Map::new()), |json| self::body(&json))?;
             put_author(&mut body, by);
-            at_desk(&config, |desk| {
+            at_known_desk(&config, |desk| {
                 let id = desk.resolve(&document)?;
                 print_json(&desk.act(&id, &act, body)?)
             })?;
         }
         Command::List { kind, state, limit, json } => {
-            at_desk(&config, |desk| list::documents(desk, kind, state, limit, json))?;
+            at_known_desk(&config, |desk| list::documents(desk, kind, state, limit, json))?;
         }
-        Command::Show { document } => at_desk(&config, |desk| {
+        Command::Show { document } => at_known_desk(&config, |desk| {
             let id = desk.resolve(&document)?;
             let text = serde_json::to_string_pretty(&desk.show(&id)?)?;
             print(&text)
         })?,
-        Command::Dismiss => at_desk(&config, Desk::dismiss_salvage)?,
-        Command::Status { json } => at_desk(&config, |desk| list::status(desk, json))?,
+        Command::Dismiss => at_known_desk(&config, Desk::dismiss_salvage)?,
+        Command::Status { json } => at_known_desk(&config, |desk| list::status(desk, json))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same where there is an agent: looking for one makes none.
+fn at_known_desk<T>(config: &Config, work: impl FnOnce(&Desk) -> Result<T>) -> Result<T> {
+    if Presence::read(&config.data).is_none() && !Store::exists_in(&config.data) {
+        bail!(
+            "there is no agent in {}: name its folder with --data, or begin one there with `run` or `new`",
+            config.data.display()
+        );
+    }
+    at_desk(config, work)
 }
 
 /// Does `work` at the desk and closes it, whatever comes of it.

@@ -69,7 +69,7 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
             ("submit", named.map(|(line, part)| (format!("{line}.old_part"), part.to_string().into())).collect())
         }
         _ if chance.percent(20) => ("edit", fields([("part#1.price", money(chance))])),
-        _ => ("resubmit", fields([("odometer", Value::Int(9_000 + i64::try_from(chance.below(90)).unwrap_or(0)))])),
+        _ => ("resubmit", fields([("place", format!("{} 号门", chance.below(90)).into())])),
     };
     Some(act_on(*id, CLAIM, act, set))
 }

@@ -29,7 +29,8 @@ pub(crate) fn wish(desk: &Desk, wall: i64, chance: &mut Chance) -> Option<Wish> 
     }
     let furthest = here.iter().max_by_key(|(_, paper)| flows::progress(TRANSFER, &paper.state));
     let (id, paper) = *furthest.filter(|_| chance.percent(50)).unwrap_or(chance.pick(&here));
-    if chance.percent(3) {
+    // what was shipped arrives
+    if chance.percent(3) && paper.state != "shipped" {
         return Some(act_on(*id, TRANSFER, "void", fields([("void_reason", "重复申请".into())])));
     }
     let (act, set) = next(paper, chance)?;

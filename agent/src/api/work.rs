@@ -381,8 +381,11 @@ impl Work {
             Party::Site(site) => self.store.identity().sites.include(site),
             Party::Hub => false,
         };
-        let mut acts: Vec<&str> =
-            if has_pen { kind.steps_from(&document.state).map(|step| step.act).collect() } else { vec![] };
+        let mut acts: Vec<&str> = if has_pen {
+            kind.steps_from(&document.state).filter(|step| !step.is_for_hub_alone()).map(|step| step.act).collect()
+        } else {
+            vec![]
+        };
         if has_pen && document.state != VOID.name {
             acts.push(header::VOIDED);
         }

@@ -126,10 +126,11 @@ impl Folder {
         }
     }
 
-    /// The database was closed in order, and its journal goes to `head`.
+    /// The database was closed in order, and its journal goes to `head`. Its pages are looked at once more: others may have changed
+    /// the file while it was open, and what is noted is believed at the next start.
     pub(super) fn note_closed(&self, head: Mark) {
         let Some(file) = self.turn_file().filter(|_| self.is_file) else { return };
-        let noted = digest(&self.database()).and_then(|digest| {
+        let noted = self.check_pages().and_then(|()| digest(&self.database())).and_then(|digest| {
             let closed = Closed { digest, head: head.seq.0, hash: head.hash.to_string() };
             turn::write(self.dir(), &TurnFile { closed: Some(closed), ..file })
         });

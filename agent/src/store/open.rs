@@ -3,6 +3,8 @@
 //! The same path opens the store at start and again after a failed commit, so that memory never claims what the disk
 //! does not have.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use redb::{Database, ReadableDatabase, ReadableTable, TableError, WriteTransaction};
 
 use ed25519_dalek::SigningKey;
@@ -72,7 +74,9 @@ pub(super) fn open(
         let database = folder.create(opener, |database| give_birth(database, birth))?;
         return begin(database, folder, opener, birth, zone);
     }
-    match open_sound(folder, opener, birth, zone) {
+    // redb trusts pages whose checksums it was not told to look at, and panics where they are torn
+    let sound = catch_unwind(AssertUnwindSafe(|| open_sound(folder, opener, birth, zone)));
+    match sound.unwrap_or_else(|_| Err(StoreError::Damaged("its pages make no sense".to_owned()))) {
         Err(StoreError::Damaged(reason)) if folder.is_file => {
             tracing::error!(reason, "the store is damaged: what can be read of it is salvaged");
             begin(salvage(folder, opener, birth, &reason)?, folder, opener, birth, zone)

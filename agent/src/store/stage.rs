@@ -521,6 +521,14 @@ impl Books for StageBooks<'_, '_> {
         (self.up.0, self.stage.down.head().seq.0)
     }
 
+    fn find(&self, document: DocId) -> Option<Document> {
+        let held = self.stage.held(document).unwrap_or_else(|error| {
+            self.failure.replace(Some(error));
+            None
+        });
+        held.and_then(|held| held.document.clone())
+    }
+
     fn odometer(&self, vin: &str, at: Timestamp, but: DocId) -> Option<i64> {
         self.stage.odometer(vin, at, but).unwrap_or_else(|error| {
             self.failure.replace(Some(error));

@@ -141,6 +141,7 @@ impl From<Refusal> for Reason {
             Refusal::UnknownAct { kind, act } => format!("“{kind}”没有操作“{act}”"),
             Refusal::WrongState { act, state } => format!("状态“{state}”下不能执行“{act}”"),
             Refusal::NoPen { holder } => format!("记录方不是执笔方，执笔方是 {holder}"),
+            Refusal::HubsAct { act } => format!("操作“{act}”只能由中心人员执行，不论执笔方是谁"),
             Refusal::UnknownField(field) => format!("没有字段“{field}”"),
             Refusal::WrongType { field, expected } => {
                 format!("字段“{field}”的值类型不符，应为{}", expected.expectation_zh())
@@ -183,6 +184,7 @@ mod tests {
             Refusal::UnknownAct { kind: "x".into(), act: "y".into() },
             Refusal::WrongState { act: "y".into(), state: "z".into() },
             Refusal::NoPen { holder: "the hub".into() },
+            Refusal::HubsAct { act: "approve".into() },
             Refusal::UnknownField("x".into()),
             Refusal::WrongType { field: "x".into(), expected: Type::Text },
             Refusal::WrongSite,

@@ -148,6 +148,7 @@ pub(super) fn report(report: Option<&RestoreReport>, is_json: bool) -> String {
         let words = match owed {
             Owed::Hello => "has not said HELLO since",
             Owed::Downward => "has not brought back all it was told",
+            _ if report.ending.is_some() => "did not bring back all it was told",
             Owed::Release => "cannot bring back all it was told: its sites stay read-only until release-restore",
         };
         lines.push(format!("agent {} ({}) {words}", agent.agent, names(&agent.sites)));

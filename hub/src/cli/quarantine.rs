@@ -102,12 +102,14 @@ pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result
             say(format_args!("{text}"))
         }
         QuarantineCommand::Show { entry } => {
-            let (case, told) = found(&beside(config)?, entry)?;
+            let store = beside(config)?;
+            let (case, told) = (found(&store, entry)?, Told::of(&store)?);
             say(format_args!("{}", serde_json::to_string_pretty(&told.case(&case))?))
         }
         QuarantineCommand::Fix { entry, json, person } => {
             let fix = read_fix(&json)?;
-            let (case, told) = found(&beside(config)?, entry)?;
+            let store = beside(config)?;
+            let (case, told) = (found(&store, entry)?, Told::of(&store)?);
             let change = told.change(&case.row, fix).map_err(|problem| anyhow::anyhow!(problem.detail))?;
             let action = Action::Fix(change);
             resolve(config, &[entry], &Ask { action, who: person.by, why: person.why })
@@ -122,11 +124,9 @@ pub(super) fn run(config: &Config, command: QuarantineCommand) -> anyhow::Result
     }
 }
 
-fn found(store: &Store, entry: EntryPlace) -> anyhow::Result<(Case, Told)> {
-    let Some(case) = store.quarantine_case(entry)? else {
-        bail!("entry {entry} is not in quarantine; see `quarantine list`");
-    };
-    Ok((case, Told::of(store)?))
+fn found(store: &Store, entry: EntryPlace) -> anyhow::Result<Case> {
+    let found = store.quarantine_case(entry)?;
+    found.ok_or_else(|| anyhow::anyhow!("entry {entry} is not in quarantine; see `quarantine list`"))
 }
 
 fn read_fix(path: &Path) -> anyhow::Result<Fix> {
@@ -151,6 +151,10 @@ fn store(config: &Config) -> anyhow::Result<Store> {
 
 fn resolve(config: &Config, entries: &[EntryPlace], ask: &Ask) -> anyhow::Result<()> {
     let store = store(config)?;
+    // all of them or none
+    for entry in entries {
+        found(&store, *entry)?;
+    }
     let mut numbers = Vec::new();
     for entry in entries {
         numbers.push((*entry, store.ask(*entry, ask.clone())?));

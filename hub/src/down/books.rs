@@ -57,6 +57,12 @@ impl HubBooks<'_> {
         Ok(self.conn.prepare_cached(sql)?.query_row(of, |row| row.get(0))?)
     }
 
+    fn one(&self, id: DocId) -> Result<Option<Document>, StoreError> {
+        let mut statement = self.conn.prepare_cached("SELECT body FROM document WHERE id = ?1")?;
+        let mut rows = statement.query([id.as_bytes()])?;
+        rows.next()?.map(|row| document_at(row, 0)).transpose()
+    }
+
     fn of_site(&self, kind: &str, site: &SiteId) -> Result<Vec<Document>, StoreError> {
         let sql =
             "SELECT body FROM document WHERE kind = ?1 AND site = (SELECT id FROM site WHERE site = ?2) ORDER BY n";
@@ -86,6 +92,10 @@ impl Books for HubBooks<'_> {
 
     fn received_at(&self, entry: EntryId) -> Option<Timestamp> {
         self.kept(self.arrival(entry))
+    }
+
+    fn find(&self, document: DocId) -> Option<Document> {
+        self.kept(self.one(document))
     }
 
     fn documents(&self, kind: &str, site: &SiteId) -> Vec<Document> {

@@ -27,6 +27,7 @@ const CODES: &[(&str, &str, &str)] = &[
     ("wrong_state", "状态不符", "wrong state"),
     ("wrong_site", "站点不符", "wrong site"),
     ("no_pen", "单据不在该方手中", "no pen"),
+    ("hubs_act", "只能由中心人员执行", "the hub's act"),
     (SUPERSEDED, "已有别的后续记录", "superseded"),
     (SAME_ID, "标识重复", "same id"),
     ("mismatch", "与单据不符", "does not fit its document"),

@@ -53,6 +53,10 @@ pub trait Books {
     fn received_at(&self, _entry: EntryId) -> Option<Timestamp> {
         None
     }
+    /// A document, where this store has it.
+    fn find(&self, _document: DocId) -> Option<Document> {
+        None
+    }
     /// Every document of a kind that belongs to a site, in the order they were opened; at the hub only.
     fn documents(&self, _kind: &str, _site: &SiteId) -> Vec<Document> {
         Vec::new()
@@ -352,6 +356,7 @@ fn refused(refusal: &Refusal) -> Problem {
             };
             Problem::whole(zh, en)
         }
+        Refusal::HubsAct { .. } => Problem::whole("此操作只能由中心人员执行", en),
         Refusal::WrongState { .. } => Problem::whole("当前状态不能执行此操作", en),
         Refusal::UnknownAct { .. } => Problem::whole("没有这个操作", en),
         Refusal::Superseded { .. } => Problem::whole("单据已被他人更改", en),

@@ -123,6 +123,11 @@ impl Step {
         self.roles.iter().any(|role| role.is_of_hub())
     }
 
+    /// Whether nobody but the hub's people takes it, wherever the pen was given.
+    pub fn is_for_hub_alone(&self) -> bool {
+        !self.roles.is_empty() && self.roles.iter().all(|role| role.is_of_hub())
+    }
+
     /// Whether it opens a document.
     pub const fn is_opening(&self) -> bool {
         self.from.is_empty()

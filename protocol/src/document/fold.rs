@@ -76,6 +76,12 @@ pub enum Refusal {
         /// Who does.
         holder: String,
     },
+    /// The act is the hub's, whoever holds the pen.
+    #[error("'{act}' is for the hub's people alone, wherever the pen is")]
+    HubsAct {
+        /// The act's name.
+        act: String,
+    },
     /// A field is unknown to the kind.
     #[error("unknown field '{0}'")]
     UnknownField(String),
@@ -109,6 +115,7 @@ impl Refusal {
             Refusal::UnknownAct { .. } => "unknown_act",
             Refusal::WrongState { .. } => "wrong_state",
             Refusal::NoPen { .. } => "no_pen",
+            Refusal::HubsAct { .. } => "hubs_act",
             Refusal::UnknownField(_) => "unknown_field",
             Refusal::WrongType { .. } => "wrong_type",
             Refusal::WrongSite => "wrong_site",
@@ -241,6 +248,9 @@ fn advance(
             return Err(unknown_act(kind, entry));
         }
         let step = kind.step(&entry.act, Some(&document.state)).ok_or_else(|| wrong_state(document, entry))?;
+        if matches!(writer, Writer::Agent(_)) && step.is_for_hub_alone() && !is_planted(Plant::AnyPen) {
+            return Err(Refusal::HubsAct { act: entry.act.clone() });
+        }
         if let Some(to) = step.to {
             next.state = to.name.to_owned();
         }

@@ -83,6 +83,7 @@ fn the_hub_decides_on_a_locked_count_and_a_recount_gives_the_pen_back() {
     check("count_sheet", "open lock hub:reject", "rejected");
     check("count_sheet", "open lock hub:recount count lock hub:approve", "approved");
     check("count_sheet", "open lock approve", "no_pen");
+    check("count_sheet", "open lock hub:hand_over approve", "hubs_act");
     check("count_sheet", "open lock hub:recount hub:approve", "no_pen");
     check("count_sheet", "open lock hub:recount hub:count", "no_pen");
     check("count_sheet", "open lock hub:reject hub:approve", "wrong_state");

@@ -10,7 +10,7 @@ mod report;
 mod rules;
 mod variant;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kind, charges, old_part, recovery, vehicle};
 use crate::document::Document;
@@ -18,7 +18,7 @@ use crate::document::capture::{Change, Effect, Problem};
 use crate::document::column::Col;
 use crate::document::field::{Key, Lines};
 use crate::document::filling::{Filling, Set};
-use crate::document::flow::{Holder, Role, State, open, state, stay, step};
+use crate::document::flow::{Holder, Role, State, VOID, open, state, stay, step};
 use crate::id::DocId;
 use crate::site::SiteId;
 use crate::value::{Choice, Value, choice};
@@ -161,6 +161,8 @@ pub static CLAIM: Kind = Kind {
         vehicle::new_meter_is_shown,
         each_side_states_its_own,
         decided_by_another,
+        what_was_preauthorised_stands,
+        old_parts_are_its_own,
         returned_with_remarks,
         resubmitted_in_time,
         old_parts_are_disposed_of,
@@ -179,7 +181,7 @@ pub static CLAIM: Kind = Kind {
 const PARTS: &str = "part";
 
 fn fill(filling: &Filling<'_>, set: &mut Set) {
-    vehicle::fill_phone(filling, set);
+    vehicle::fill(filling, set);
     charges::fill_amounts(filling, set);
     let fields = filling.fields(set);
     filling.state(set, CLAIMED.name(), charges::sum(&fields, charges::claimed));
@@ -251,6 +253,8 @@ fn each_side_states_its_own(change: &Change<'_>) -> Vec<Problem> {
         ("granted" | "disposition" | "responsible" | "basis", act) => act == "approve",
         ("appraised_by", act) => act == "approve" || act == "reject",
         ("price_cap", act) => act == "preauthorise",
+        // whom a compensation is charged to, its approval may be the first to say
+        ("supplier", "approve") => change.after.get(VARIANT) == Some("compensation"),
         (_, act) => !["review", "preauthorise", "return", "approve", "reject"].contains(&act),
     };
     let is_foreign = |key: &&String| match Key::parse(key) {
@@ -267,7 +271,8 @@ fn each_side_states_its_own(change: &Change<'_>) -> Vec<Problem> {
 fn decided_by_another(change: &Change<'_>) -> Vec<Problem> {
     let is_review = ["review", "preauthorise", "return", "approve", "reject"].contains(&change.act);
     let submitter = change.after.lines(PASSAGES).pop().and_then(|line| line.get(passage::SUBMITTED_BY));
-    if is_review && submitter.map(str::trim) == Some(change.author.trim()) {
+    let authors = submitter.into_iter().chain([change.after.opened_by.as_str()]);
+    if is_review && authors.map(visible).any(|author| author == visible(change.author)) {
         return vec![Problem::at(
             "author",
             "审核人须不同于申报人",
@@ -275,6 +280,52 @@ fn decided_by_another(change: &Change<'_>) -> Vec<Problem> {
         )];
     }
     Vec::new()
+}
+
+/// A name as people read it: without blanks, and without what takes no room.
+fn visible(name: &str) -> String {
+    let is_unseen =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    name.chars().filter(|c| !is_unseen(*c)).collect()
+}
+
+/// What was pre-authorised is what is then claimed: the same vehicle, the same assembly, from the same vendor.
+fn what_was_preauthorised_stands(change: &Change<'_>) -> Vec<Problem> {
+    let Some(before) = change.before.filter(|before| before.get(PRICE_CAP).is_some() || is_preauthorised(before))
+    else {
+        return Vec::new();
+    };
+    let kept = [VIN.name(), ASSEMBLY.name(), SERIAL_OLD.name(), VENDOR.name()];
+    let is_changed = |name: &&&str| before.fields.get(**name) != change.after.fields.get(**name);
+    let changed = kept.iter().filter(is_changed);
+    changed.map(|name| Problem::at(*name, "已预批，不能更改", "what was pre-authorised stays as it is")).collect()
+}
+
+fn is_preauthorised(claim: &Document) -> bool {
+    [PREAUTHORISED.name, ACTUALS.name].contains(&claim.state.as_str())
+}
+
+/// An old part on a line was tagged for this claim, and is on no other line.
+fn old_parts_are_its_own(change: &Change<'_>) -> Vec<Problem> {
+    let is_due = ["submit", "resubmit", "submit_actuals", "approve"].contains(&change.act);
+    let mut seen = BTreeSet::new();
+    let mut problems = Vec::new();
+    for line in change.after.lines(PARTS) {
+        let key = format!("{PARTS}#{}.{}", line.number, part::OLD_PART.name());
+        let Some(id) = line.get(part::OLD_PART).filter(|_| is_due || change.set.contains_key(&key)) else { continue };
+        let found =
+            change.books.find(id).filter(|found| found.kind == old_part::OLD_PART.name && found.state != VOID.name);
+        let problem = match found {
+            None => Some(("没有这件旧件，请先挂签", "there is no such old part here: tag it first")),
+            Some(found) if found.get(old_part::CLAIM) != Some(change.after.id) => {
+                Some(("此旧件是为另一鉴定单挂签的", "this old part was tagged for another claim"))
+            }
+            Some(_) if !seen.insert(id) => Some(("此旧件已在另一行", "this old part is on another line already")),
+            Some(_) => None,
+        };
+        problems.extend(problem.map(|(zh, en)| Problem::at(key, zh, en)));
+    }
+    problems
 }
 
 fn returned_with_remarks(change: &Change<'_>) -> Vec<Problem> {
@@ -294,8 +345,14 @@ fn returned_with_remarks(change: &Change<'_>) -> Vec<Problem> {
     for number in remarks {
         let key = format!("{REMARKS}#{number}.{}", remark::FIELD.name());
         let names = change.set.get(&key).and_then(Value::as_text).unwrap_or_default();
-        if CLAIM.field_at(names).is_none_or(|field| field.is_filled) || known.contains(&number) {
-            problems.push(Problem::at(key, "没有这个字段", "a remark is new and names a field of the claim"));
+        if known.contains(&number) {
+            problems.push(Problem::at(
+                &key,
+                "此编号的意见已有，请用下一个编号",
+                "this remark was made before: take the next number",
+            ));
+        } else if CLAIM.field_at(names).is_none_or(|field| field.is_filled) {
+            problems.push(Problem::at(key, "没有这个字段", "a remark names a field of the claim"));
         }
     }
     problems
@@ -337,7 +394,7 @@ fn effects(change: &Change<'_>) -> Vec<Effect> {
     let parts = claim.lines(PARTS).into_iter();
     let directed = parts.filter_map(|line| line.get(part::OLD_PART).zip(line.get(part::DISPOSITION)));
     let mut effects: Vec<Effect> = directed.map(direct).collect();
-    if claim.get(VARIANT) == Some("compensation") {
+    if claim.get(VARIANT) == Some("compensation") && claim.get(GRANTED) > Some(0) {
         effects.push(Effect::Open { kind: "recovery", act: "judge", set: charge(claim) });
     }
     effects

@@ -6,10 +6,10 @@
 use jiff::tz::TimeZone;
 
 use super::Kind;
-use crate::document::Document;
 use crate::document::capture::{Change, Problem};
 use crate::document::filling::{Filling, Set};
-use crate::document::flow::{Holder, Role, State, open, state, stay, step};
+use crate::document::flow::{Holder, Role, State, VOID, open, state, stay, step};
+use crate::document::{Document, Party};
 use crate::fact::{Fact, Measure};
 use crate::value::{Choice, Value, choice};
 
@@ -39,6 +39,9 @@ pub const DISPOSITIONS: &[Choice] = &[
     choice("discount", "折价处理", "Discount"),
 ];
 
+/// What was wrong as it came, or should have.
+pub const ARRIVALS: &[Choice] = &[choice("mismatch", "不符", "Mismatch"), choice("short", "缺件", "Short")];
+
 crate::fields! {
     pub CLAIM: Link("claim") = "claim" "鉴定单" / "Claim", from TAGGED;
     pub REPAIR_ORDER: Link("repair_order") = "repair_order" "维修工单" / "Repair order";
@@ -58,6 +61,7 @@ crate::fields! {
     pub WAYBILL: Text = "waybill" "运单号" / "Waybill", searched;
     pub DISCOUNT: Money = "discount" "折价金额" / "Discount";
     pub DISCREPANCY: Text = "discrepancy" "差异说明" / "Discrepancy";
+    pub ARRIVAL: Choice(ARRIVALS) = "arrival" "到件情况" / "Arrival", filled;
     pub RECEIVED_AT: Time = "received_at" "收件时间" / "Received at", filled;
     pub FORWARDED_TO: Text = "forwarded_to" "接收供应商" / "Forwarded to";
     pub WRITE_OFF_NO: Text = "write_off_no" "核销单号" / "Write-off number";
@@ -116,15 +120,21 @@ pub static OLD_PART: Kind = Kind {
     ],
     fill: Some(fill),
     stands_once_ended: true,
-    checks: &[goes_as_directed, worth_something],
+    checks: &[goes_as_directed, worth_something, stays_what_it_is],
     measures: &[&OLD_PARTS],
     facts,
     ..Kind::PLAIN
 };
 
 fn fill(filling: &Filling<'_>, set: &mut Set) {
-    if ["receive", "record"].contains(&filling.act) {
-        filling.state(set, RECEIVED_AT.name(), Some(Value::Int(filling.now.0)));
+    match filling.act {
+        "receive" | "record" => {
+            filling.state(set, RECEIVED_AT.name(), Some(Value::Int(filling.now.0)));
+            // it came after all
+            filling.state(set, ARRIVAL.name(), None);
+        }
+        "mismatch" | "short" => filling.state(set, ARRIVAL.name(), Some(Value::from(filling.act))),
+        _ => {}
     }
 }
 
@@ -148,6 +158,26 @@ fn goes_as_directed(change: &Change<'_>) -> Vec<Problem> {
     }
 }
 
+/// A part that was directed is the one that comes back: it is neither another one now, nor void. The hub may void what lies at an outlet
+/// that cannot act any more, once it has taken the pen.
+fn stays_what_it_is(change: &Change<'_>) -> Vec<Problem> {
+    let Some(before) = change.before else { return Vec::new() };
+    let is_directed = before.noted(DIRECTIVE).is_some();
+    let is_there = [TAGGED.name, BOXED.name].contains(&before.state.as_str());
+    if change.after.state == VOID.name && (!is_there || is_directed && before.pen != Party::Hub) {
+        return vec![Problem::whole(
+            "已核定去向的旧件不能作废",
+            "what becomes of this part was decided: it is not voided",
+        )];
+    }
+    let kept = [CLAIM.name(), PART.name(), SERIAL.name()];
+    let is_changed = |name: &&&str| before.fields.get(**name) != change.after.fields.get(**name);
+    let changed = kept.iter().filter(|name| is_directed && before.fields.contains_key(**name)).filter(is_changed);
+    changed
+        .map(|name| Problem::at(*name, "已核定去向，不能更改", "what becomes of this part was decided: it stays"))
+        .collect()
+}
+
 fn worth_something(change: &Change<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if change.after.get(DISCOUNT).is_some_and(|discount| discount < 0) {
@@ -165,6 +195,7 @@ fn facts(part: &Document, zone: &TimeZone) -> Vec<Fact> {
     let received = part.get(RECEIVED_AT);
     let due = part.noted(RETURN_DUE);
     let in_time = received.is_some_and(|at| due.is_none_or(|due| at <= due));
+    let came = |how: &str| i64::from(part.get(ARRIVAL) == Some(how));
     let is_in = |state: State| i64::from(part.state == state.name);
     vec![Fact {
         measure: &OLD_PARTS,
@@ -176,8 +207,8 @@ fn facts(part: &Document, zone: &TimeZone) -> Vec<Fact> {
             i64::from(part.get(WAYBILL).is_some()),
             i64::from(received.is_some()),
             i64::from(in_time),
-            is_in(MISMATCH),
-            is_in(SHORT),
+            came("mismatch"),
+            came("short"),
             i64::from(part.get(DISCOUNT).is_some()),
             is_in(WRITTEN_OFF),
             part.get(DISCOUNT).unwrap_or(0),

@@ -10,7 +10,7 @@ use crate::document::Document;
 use crate::document::capture::{Change, Effect, Problem};
 use crate::document::column::{Col, Quantity};
 use crate::document::filling::{Filling, Set};
-use crate::document::flow::{Holder, Role, State, open, state, step};
+use crate::document::flow::{Holder, Role, State, VOID, open, state, step};
 use crate::fact::{self, Fact, Measure};
 use crate::value::{Choice, Value, choice};
 
@@ -135,7 +135,7 @@ pub static PART_TRANSFER: Kind = Kind {
     ],
     fill: Some(fill),
     stands_once_ended: true,
-    checks: &[quantities_fall, somebody_else_ships, received_as_said, request_stands],
+    checks: &[quantities_fall, somebody_else_ships, received_as_said, request_stands, what_is_on_its_way_arrives],
     effects: Some(effects),
     measures: &[&TRANSFERS, &TRANSFER_TIMES],
     facts,
@@ -222,6 +222,18 @@ fn request_stands(change: &Change<'_>) -> Vec<Problem> {
     let is_changed = |key: &&String| change.before.is_some() && asked.contains(&key.as_str());
     let changed = change.set.keys().filter(is_changed);
     changed.map(|key| Problem::at(key, "申请内容不能更改", "what was asked for stays as it is")).collect()
+}
+
+/// What was shipped left somebody's stock: it arrives, whole, short or damaged.
+fn what_is_on_its_way_arrives(change: &Change<'_>) -> Vec<Problem> {
+    let was_shipped = change.before.is_some_and(|before| before.fields.contains_key(SHIPPED_Q.name()));
+    if change.after.state == VOID.name && was_shipped {
+        return vec![Problem::whole(
+            "已发货的调件不能作废，请收货",
+            "what was shipped is not voided: receive it, be it short",
+        )];
+    }
+    Vec::new()
 }
 
 /// A station that ships posts what left its stock, one that receives what entered it in good order.

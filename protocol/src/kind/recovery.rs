@@ -4,12 +4,12 @@
 
 use jiff::tz::TimeZone;
 
-use super::{Audience, Kind};
+use super::{Audience, Kind, settlement};
 use crate::document::Document;
 use crate::document::capture::{Change, Problem};
 use crate::document::field::Lines;
 use crate::document::filling::{Filling, Set};
-use crate::document::flow::{Holder, Role, State, open, state, stay, step};
+use crate::document::flow::{Holder, Role, State, VOID, open, state, stay, step};
 use crate::document::lines;
 use crate::fact::{Fact, Measure};
 use crate::value::{self, Choice, Value, choice};
@@ -51,6 +51,7 @@ crate::fields! {
     pub THIRD_PARTY: Text = "third_party" "第三方鉴定" / "Third party's appraisal";
     pub FACTOR: Integer = "factor" "技术系数（万分之）" / "Technical factor (basis points)";
     pub AGREED_SUM: Money = "agreed" "协定金额" / "Agreed";
+    pub AGREED_AT: Time = "agreed_at" "协定时间" / "Agreed at", filled;
     pub INVOICE_NO: Text = "invoice_no" "发票号" / "Invoice number", searched;
     pub PAID_SUM: Money = "paid" "已付金额" / "Paid";
 }
@@ -103,7 +104,7 @@ pub static RECOVERY: Kind = Kind {
     ],
     fill: Some(fill),
     stands_once_ended: true,
-    checks: &[names_the_supplier, claims_are_kept, sums_stay_within],
+    checks: &[names_the_supplier, charges_claims, claims_are_kept, sums_stay_within, is_collected_once],
     audience: |_| Audience::Nobody,
     measures: &[&RECOVERIES],
     facts,
@@ -118,6 +119,49 @@ fn fill(filling: &Filling<'_>, set: &mut Set) {
         Some((sum.map_or(0, |(sum, _)| sum).saturating_add(minor), currency))
     });
     filling.state(set, CLAIMED.name(), sum.map(|(minor, currency)| Value::measured(minor, currency)));
+    if filling.act == "agree" {
+        filling.state(set, AGREED_AT.name(), Some(Value::Int(filling.now.0)));
+    }
+}
+
+/// It charges claims that there are, and nothing less than nothing.
+fn charges_claims(change: &Change<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for line in change.after.lines(CLAIMS) {
+        let key = |column: &str| format!("{CLAIMS}#{}.{column}", line.number);
+        let link = key(claim::CLAIM.name());
+        let named = line.get(claim::CLAIM).filter(|_| change.set.contains_key(&link));
+        if named.is_some_and(|id| change.books.find(id).is_none_or(|found| found.kind != "claim")) {
+            problems.push(Problem::at(link, "没有这张鉴定单", "there is no such claim"));
+        }
+        if line.get(claim::AMOUNT) < Some(0) && line.get(claim::AMOUNT).is_some() {
+            problems.push(Problem::at(key(claim::AMOUNT.name()), "不能为负数", "this is not negative"));
+        }
+    }
+    problems
+}
+
+/// What a settlement of its supplier's has gathered is paid there; and what was paid, or is settled, is not voided.
+fn is_collected_once(change: &Change<'_>) -> Vec<Problem> {
+    let is_voided = change.after.state == VOID.name;
+    if !is_voided && change.act != "pay" {
+        return Vec::new();
+    }
+    let settlements = change.books.documents(settlement::SETTLEMENT.name, &change.after.site);
+    let id = change.after.id.to_string();
+    let gathers = |found: &&Document| found.state != VOID.name && settlement::names(found, &id);
+    if let Some(found) = settlements.iter().find(gathers) {
+        let number = found.number().unwrap_or_default();
+        return vec![Problem::whole(
+            format!("供应商结算单 {number} 已含此追偿，请在该结算单处理"),
+            format!("settlement {number} of its supplier has gathered it: go on there"),
+        )];
+    }
+    let is_paid = change.before.is_some_and(|before| before.state == PAID.name);
+    if is_voided && is_paid {
+        return vec![Problem::whole("已付款的追偿不能作废", "a recovery that was paid is not voided")];
+    }
+    Vec::new()
 }
 
 fn names_the_supplier(change: &Change<'_>) -> Vec<Problem> {

@@ -209,7 +209,7 @@ pub static REPAIR_ORDER: Kind = Kind {
 };
 
 fn fill(filling: &Filling<'_>, set: &mut Set) {
-    vehicle::fill_phone(filling, set);
+    vehicle::fill(filling, set);
     if filling.act != "issue_parts" {
         return;
     }
@@ -332,7 +332,9 @@ fn facts(document: &Document, zone: &TimeZone) -> Vec<Fact> {
             values: vec![1],
         });
     }
-    if let Some((checked_in, released)) = document.get(CHECKED_IN_AT).zip(document.get(RELEASED_AT)) {
+    // a clock that was wrong at one of them tells nothing of how long it took
+    let times = document.get(CHECKED_IN_AT).zip(document.get(RELEASED_AT)).filter(|(from, to)| from <= to);
+    if let Some((checked_in, released)) = times {
         let promised = document.get(PROMISED_AT);
         let kept = promised.is_some_and(|promised| released <= promised);
         facts.push(Fact {

@@ -169,6 +169,11 @@ pub static SETTLEMENT: Kind = Kind {
     ..Kind::PLAIN
 };
 
+/// Whether a line of it stands for this document.
+pub fn names(settlement: &Document, document: &str) -> bool {
+    gather::linked(std::slice::from_ref(settlement)).contains(document)
+}
+
 fn is_of_supplier(settlement: &Document) -> bool {
     settlement.site == SiteId::hub()
 }
@@ -245,6 +250,7 @@ fn begins_where_the_last_ended(change: &Change<'_>) -> Vec<Problem> {
 fn each_act_sets_its_own(change: &Change<'_>) -> Vec<Problem> {
     let is_foreign = |key: &&String| match Key::parse(key) {
         _ if SETTLEMENT.field_at(key).is_none_or(|field| field.is_filled) => false,
+        Some(Key::Line { group: DEDUCTED_LINES, number, .. }) if is_gathered(change, number) => true,
         Some(Key::Line { group: DEDUCTED_LINES | ADJUSTMENTS, .. }) => !["generate", "adjust"].contains(&change.act),
         Some(Key::Line { group, number, .. }) => {
             let amount = format!("{group}#{number}.{}", AMOUNT.name());
@@ -270,6 +276,12 @@ fn each_act_sets_its_own(change: &Change<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Whether a deduction was gathered: it stands, and what is wrong with it is adjusted with a comment.
+fn is_gathered(change: &Change<'_>, number: u32) -> bool {
+    let link = format!("{DEDUCTED_LINES}#{number}.{}", deduction::OLD_PART.name());
+    change.before.is_some_and(|before| before.fields.contains_key(&link))
+}
+
 fn goes_to_its_party(change: &Change<'_>) -> Vec<Problem> {
     match (change.act, is_of_supplier(change.after)) {
         ("issue", true) => vec![Problem::whole("供应商结算不下发", "a supplier's settlement stays at the hub")],
@@ -293,9 +305,12 @@ fn pays_what_is_due(change: &Change<'_>) -> Vec<Problem> {
 
 /// The next settlement begins with what this one ended with.
 fn paid_stands(change: &Change<'_>) -> Vec<Problem> {
-    let is_paid = change.before.is_some_and(|before| before.state == PAID.name);
-    if change.after.state == VOID.name && is_paid {
+    let was = |state: State| change.before.is_some_and(|before| before.state == state.name);
+    if change.after.state == VOID.name && was(PAID) {
         return vec![Problem::whole("已付款的结算不能作废", "a settlement that was paid is not voided")];
+    }
+    if change.after.state == VOID.name && was(ISSUED) {
+        return vec![Problem::whole("已下发的结算不能作废，请提出异议", "what was issued is not voided: dispute it")];
     }
     Vec::new()
 }

@@ -86,8 +86,12 @@ pub fn vin_is_odd(document: &Document) -> Vec<Problem> {
     }
 }
 
-/// A telephone number that can be read is stored as E.164.
-pub fn fill_phone(filling: &Filling<'_>, set: &mut Set) {
+/// A VIN is stored in capitals and without blanks, a telephone number that can be read as E.164.
+pub fn fill(filling: &Filling<'_>, set: &mut Set) {
+    if let Some(vin) = set.get(VIN.name()).and_then(Value::as_text) {
+        let vin: String = vin.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
+        filling.state(set, VIN.name(), Some(Value::Text(vin)));
+    }
     if let Some(number) = set.get(PHONE.name()).and_then(Value::as_text).and_then(phone::e164) {
         filling.state(set, PHONE.name(), Some(Value::Text(number)));
     }

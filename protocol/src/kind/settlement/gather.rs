@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::kind::{self, header, old_part};
 use crate::plant::{Plant, is_planted};
-use crate::time::{self, Day};
+use crate::time::{self, Day, Timestamp};
 
 /// Most lines of one settlement, so that its entry fits; the next takes the rest.
 const MOST_LINES: usize = 500;
@@ -30,7 +30,7 @@ pub(super) fn gather(filling: &Filling<'_>, set: &mut Set) {
     open_balance(filling, set, &earlier, &stated);
     let until = set.get(UNTIL.name()).and_then(Value::as_int).and_then(|day| i32::try_from(day).ok()).map(Day);
     let Some(until) = until else { return };
-    let found = if site == SiteId::hub() { recoveries(filling, &party) } else { claims(filling, &site, until) };
+    let found = if site == SiteId::hub() { recoveries(filling, &party, until) } else { claims(filling, &site, until) };
     let settled = linked(&earlier);
     let fits = |found: &Found| found.amount.1 == stated && !settled.contains(found.document.id.to_string().as_str());
     for (number, found) in (1..).zip(found.iter().filter(|found| fits(found)).take(MOST_LINES)) {
@@ -86,16 +86,17 @@ fn claims(filling: &Filling<'_>, site: &SiteId, until: Day) -> Vec<Found> {
     approved.filter_map(|claim| Found::of(CLAIMS, claim, amount)).collect()
 }
 
-/// Recoveries that a supplier agreed to, without what it has paid on them already.
-fn recoveries(filling: &Filling<'_>, supplier: &str) -> Vec<Found> {
+/// Recoveries that a supplier agreed to by the end of the last day, without what it has paid on them already.
+fn recoveries(filling: &Filling<'_>, supplier: &str, until: Day) -> Vec<Found> {
     let all = filling.books.documents(kind::recovery::RECOVERY.name, &SiteId::hub()).into_iter();
     let of_supplier =
         all.filter(|found| found.state != VOID.name && found.get(kind::recovery::SUPPLIER) == Some(supplier));
     let unpaid = of_supplier.filter_map(|found| {
+        let agreed_at = found.get(kind::recovery::AGREED_AT).unwrap_or(found.changed_at);
         let paid = found.get(kind::recovery::PAID_SUM).unwrap_or(0);
         let mut found = Found::of(RECOVERIES, found, kind::recovery::AGREED_SUM)?;
         found.amount.0 -= paid;
-        Some(found)
+        is_at_most(agreed_at, until).then_some(found)
     });
     unpaid.filter(|found| found.amount.0 > 0).collect()
 }
@@ -127,11 +128,15 @@ fn discounts(
 }
 
 fn is_by(document: &Document, until: Day) -> bool {
-    time::zone("").is_ok_and(|zone| document.changed_at.day(&zone) <= until)
+    is_at_most(document.changed_at, until)
+}
+
+fn is_at_most(at: Timestamp, until: Day) -> bool {
+    time::zone("").is_ok_and(|zone| at.day(&zone) <= until)
 }
 
 /// What earlier settlements name.
-fn linked(earlier: &[Document]) -> BTreeSet<&str> {
+pub(super) fn linked(earlier: &[Document]) -> BTreeSet<&str> {
     let is_link = |key: &str| {
         [".claim", ".recovery", ".old_part"].iter().any(|end| key.ends_with(end))
             && matches!(Key::parse(key), Some(Key::Line { .. }))

@@ -54,6 +54,22 @@ fn every_check_of_an_outlets_claim_refuses() {
         ("{ordinary}\nA c edit price_cap=m:1", "edit: price_cap"),
         ("{ordinary}\nA c edit {remark}", "edit: remark#1.code remark#1.comment remark#1.field"),
         ("{ordinary}\nA c edit reject_reason=x", "edit: reject_reason"),
+        (
+            "{reviewing}\nhub c hand_over\nA c approve {granted}",
+            "approve: 'approve' is for the hub's people alone, wherever the pen is",
+        ),
+        ("{ordinary}\nA c edit part#1.old_part=@r", "edit: part#1.old_part"),
+        (
+            "{order}\nA c:claim draft variant=compensation {vehicle} {fault} {lines}\nA c edit supplier=null\nA c submit\n\
+             hub c review\nhub c approve {granted} responsible=supplier basis=x supplier=S9",
+            "approved hub",
+        ),
+        ("{ordinary}\n{tagged}\nA d:claim draft variant=ordinary {part} part#1.old_part=@o", "draft: part#1.old_part"),
+        (
+            "{order}\nA c:claim draft variant=major_assembly {vehicle} {fault} {lines} {assembly}\nA c submit\nhub c review\n\
+             hub c preauthorise\nA c edit assembly=变速箱",
+            "edit: assembly",
+        ),
         ("{ordinary}\nhub c review", "review: the writer does not hold the pen, site A does"),
         ("{ordinary}\nB c submit", "submit: the writer does not hold the pen, site A does"),
         ("{submitted}\nA c edit odometer=1", "edit: the writer does not hold the pen, the hub does"),

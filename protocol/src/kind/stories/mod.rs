@@ -66,6 +66,10 @@ impl Books for World {
         self.arrivals.get(&entry).copied()
     }
 
+    fn find(&self, document: DocId) -> Option<Document> {
+        self.documents.values().find(|found| found.id == document).cloned()
+    }
+
     fn documents(&self, kind: &str, site: &SiteId) -> Vec<Document> {
         let all = self.order.iter().map(|name| &self.documents[name]);
         all.filter(|document| document.kind == kind && document.site == *site).cloned().collect()

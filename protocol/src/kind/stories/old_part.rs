@@ -21,6 +21,10 @@ fn nothing_is_done_with_an_old_part_but_what_the_approval_directs() {
         ("{ordinary}\n{tagged}\nhub o note directive=maker\nA o box box_no=B1", "boxed A"),
         ("{ordinary}\n{tagged}\nhub o note directive=maker\nA o discount discount=m:1", "discount: directive"),
         ("{ordinary}\n{tagged} directive=discount", "tag: directive"),
+        ("{ordinary}\n{tagged}\nA o void void_reason=x", "void A"),
+        ("{to_maker}\nA o void void_reason=x", "void: what becomes of this part was decided: it is not voided"),
+        ("{to_maker}\nhub o reclaim reclaim_reason=x\nhub o void void_reason=x", "void hub"),
+        ("{to_maker}\nA o correct part=P2", "correct: part"),
     ]);
 }
 
@@ -46,6 +50,9 @@ fn old_parts_are_counted_by_what_came_back_in_time() {
     assert_eq!(told("{shipped}\nhub o receive"), ["P1 : 1 1 1 1 1 0 0 0 0 0"]);
     assert_eq!(told("rule old_part.return_days=2\n{shipped}\n+3d\nhub o receive"), ["P1 : 1 1 1 1 0 0 0 0 0 0"]);
     assert_eq!(told("{shipped}\nhub o short discrepancy=x"), ["P1 : 1 1 1 0 0 0 1 0 0 0"]);
+    let written_off = "{shipped}\nhub o short discrepancy=x\nhub o write_off write_off_no=H";
+    assert_eq!(told(written_off), ["P1 : 1 1 1 0 0 0 1 0 1 0"]);
+    assert_eq!(told("{shipped}\nhub o short discrepancy=x\nhub o receive"), ["P1 : 1 1 1 1 1 0 0 0 0 0"]);
     assert_eq!(
         told("{to_discount}\nA o discount discount=m:500\nhub o write_off write_off_no=H1"),
         ["P1 : 1 0 0 0 0 0 0 1 1 500"]

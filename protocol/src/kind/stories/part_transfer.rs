@@ -49,6 +49,7 @@ fn every_check_of_a_transfer_refuses() {
         ("A t:part_transfer request", "request: part quantity need_by"),
         ("A t:part_transfer request part=P1 quantity=q:0 need_by=1760100000000", "request: quantity"),
         ("{asked}\nhub t approve", "approve: mode approved"),
+        ("{lent}\nA t void void_reason=x", "void: what was shipped is not voided: receive it, be it short"),
         ("{asked}\nhub t approve mode=maker approved=q:2001", "approve: approved"),
         ("{asked}\nhub t approve mode=maker approved=m:1", "approve: approved"),
         ("{asked}\nhub t approve mode=supplier approved=q:1", "approve: supplier"),

@@ -17,6 +17,17 @@ fn every_check_of_a_recovery_refuses() {
         ("hub v:recovery judge site=hub responsible=supplier", "judge: basis claimed supplier"),
         ("{judged}\nhub v correct claim#3.claim=@c claim#3.amount=usd:1", "correct: one document has one currency"),
         ("{judged}\nhub v correct claimed=m:1", "correct: claimed"),
+        ("{judged}\nhub v correct claim#3.claim=@r claim#3.amount=m:1", "correct: claim#3.claim"),
+        ("{judged}\nhub v correct claim#1.amount=m:-1", "correct: claim#1.amount"),
+        (
+            "{charged}\nhub v invoice invoice_no=I\nhub v pay paid=m:1",
+            "pay: settlement  of its supplier has gathered it: go on there",
+        ),
+        (
+            "{judged}\nhub v notify\nhub v confirm\nhub v agree agreed=m:1\nhub v invoice invoice_no=I\nhub v pay paid=m:1\n\
+             hub v void void_reason=x",
+            "void: a recovery that was paid is not voided",
+        ),
         ("{judged}\nhub v notify supplier=S2", "notify: supplier"),
         ("{judged}\nhub v notify claim#1.amount=m:1", "notify: claim#1.amount"),
         ("{judged}\nhub v notify\nhub v dispute", "dispute: objection"),

@@ -45,6 +45,11 @@ fn a_settlement_gathers_what_was_granted_and_not_settled_before() {
     );
     assert_eq!(sums("{approved}\nhub s:settlement generate site=B period=x until=20400", "s").3, 0);
     assert_eq!(sums("{approved}\nhub s:settlement generate site=A period=x until=20400 currency=USD", "s").3, 0);
+    // and so does what a supplier agreed to later
+    let agreed = "{judged}\nhub v notify\nhub v confirm\nhub v agree agreed=m:10005\n";
+    let of_supplier =
+        |until: u32| format!("{agreed}hub s:settlement generate site=hub party=S1 period=x until={until}");
+    assert_eq!((sums(&of_supplier(20_369), "s").3, sums(&of_supplier(20_400), "s").3), (0, 1));
     // a void settlement gives its claims free
     assert_eq!(
         sums("{generated}\nhub s void void_reason=错\nhub n:settlement generate site=A period=x until=20400", "n").1,
@@ -108,6 +113,12 @@ fn every_check_of_a_settlement_refuses() {
         (
             "{issued}\nA s confirm invoice_no=F\nhub s pay paid=m:1\nhub s void void_reason=x",
             "void: a settlement that was paid is not voided",
+        ),
+        ("{issued}\nA s void void_reason=x", "void: what was issued is not voided: dispute it"),
+        (
+            "{to_discount}\nA o discount discount=m:500\nhub s:settlement generate site=A period=x until=20400\n\
+             hub s adjust deduction#1.amount=m:0",
+            "adjust: deduction#1.amount",
         ),
     ]);
 }
