@@ -280,6 +280,7 @@ pub fn agent_shape(file: &Path) -> String {
     table!("documents", &[u8; 16], &[u8], |_, row| document_row(row));
     table!("list", &[u8], &[u8], |key, row| list_row(key, row));
     table!("imported_rows", &[u8; 24], &[u8; 16], |_, _| String::new());
+    table!("reading", &[u8], i64, |key, _| format!("{} NUL", key.iter().take(18).filter(|byte| **byte == 0).count()));
     table!("balance", &[u8], i64, |key, _| format!("{} NUL", key.iter().filter(|byte| **byte == 0).count()));
     shapes.end(&names)
 }

@@ -94,18 +94,20 @@ fn a_count_that_the_hub_goes_on_with_expects_what_the_site_has() {
 #[test]
 fn a_notice_reaches_everyone_and_what_stays_at_the_hub_nobody() {
     let mut hub = Hub::open();
-    let (east, late) = (Agent::new(1, &["3701"]), Agent::new(2, &["3702"]));
+    let (mut east, late) = (Agent::new(1, &["3701"]), Agent::new(2, &["3702"]));
     let (mut at_east, mut at_late) = (Told::default(), Told::default());
+    let claim = east.act(None, "claim", "draft", &[("variant", "ordinary".into())]);
+    hub.take_all(&east);
     hub.tell(&east, &mut at_east);
     let notice = |audience: &str| [("title", "召回".into()), ("body", "内容".into()), ("audience", audience.into())];
     let nowhere = hub.begin("notice", "publish", &notice("9999")).unwrap_err();
     assert!(matches!(&nowhere, ActError::Problems(problems) if problems[0].field.as_deref() == Some("audience")));
-    let (first, _) = hub.begin("notice", "publish", &notice("*")).unwrap();
+    hub.begin("notice", "publish", &notice("*")).unwrap();
     hub.begin("notice", "publish", &notice("3701")).unwrap();
     let charge = [
         ("responsible", "maker".into()),
         ("basis", "材质缺陷".into()),
-        ("claim#1.claim", first.to_string().into()),
+        ("claim#1.claim", claim.to_string().into()),
         ("claim#1.amount", Value::measured(100, "CNY")),
     ];
     hub.begin("recovery", "judge", &charge).unwrap();
@@ -117,7 +119,7 @@ fn a_notice_reaches_everyone_and_what_stays_at_the_hub_nobody() {
     let newest = Agent::new(3, &["3701"]);
     let mut at_newest = Told::default();
     hub.tell(&newest, &mut at_newest);
-    assert_eq!(at_newest.words(), "notice publish, notice publish", "so after a rebuild");
+    assert_eq!(at_newest.words(), "claim draft, notice publish, notice publish", "so after a rebuild");
     assert!(matches!(hub.begin("survey", "answer", &[]), Err(ActError::Problems(_))), "outlets answer surveys");
 }
 

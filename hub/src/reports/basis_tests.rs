@@ -200,7 +200,9 @@ fn filled() -> (Hub, Agent) {
     for id in documents.iter().flat_map(|ids| ids.iter().step_by(6)) {
         let document = &agent.documents[id];
         let kind = kind::find(&document.kind).unwrap();
-        let stands = kind.stands_once_ended && kind.has_ended(&document.state);
+        let is_on_its_way = ["shipped", "received", "short", "damaged", "mismatch", "forwarded", "discounted", "paid"];
+        let stands = is_on_its_way.contains(&document.state.as_str())
+            || kind.stands_once_ended && kind.has_ended(&document.state);
         if !stands && !["count_sheet", "settlement"].contains(&kind.name) {
             agent.act(Some(*id), kind.name, "void", &[("void_reason", "误录".into())]);
         }
