@@ -99,11 +99,26 @@ struct Marks {
 }
 
 fn marks(conn: &Connection, row: i64) -> Result<Marks, StoreError> {
-    let sql = "SELECT stored_seq, stored_hash, processed_seq, prunable_seq FROM stream WHERE id = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([row], |row| {
+    marks_in(conn, row, limits::LINE_STREAMS)
+}
+
+/// `above`: so many streams that it may have come from are looked at.
+fn marks_in(conn: &Connection, row: i64, above: usize) -> Result<Marks, StoreError> {
+    let sql = "SELECT stream.stored_seq, stream.stored_hash, stream.processed_seq, stream.prunable_seq, stream.floor_seq, parent.id
+               FROM stream LEFT JOIN stream AS parent ON parent.stream = stream.parent_stream WHERE stream.id = ?1";
+    let (mut marks, floor, parent) = conn.prepare_cached(sql)?.query_row([row], |row| {
         let stored = Mark { seq: seq_at(row, 0)?, hash: hash_at(row, 1)? };
-        Ok(Marks { stored, processed: seq_at(row, 2)?, prunable: seq_at(row, 3)? })
-    })?)
+        let marks = Marks { stored, processed: seq_at(row, 2)?, prunable: seq_at(row, 3)? };
+        Ok((marks, seq_at(row, 4)?, row.get::<_, Option<i64>>(5)?))
+    })?;
+    // below its floor a branch is its parent's, which may stand still
+    if let Some(parent) = parent.filter(|_| above > 0) {
+        let below = marks_in(conn, parent, above - 1)?.processed;
+        if below < floor {
+            marks.processed = below;
+        }
+    }
+    Ok(marks)
 }
 
 /// The acknowledgement of a journal, within a transaction: nothing of it comes from memory that another worker may have

@@ -233,6 +233,25 @@ fn a_fork_follows_its_parent_within_one_commit() {
     assert_eq!(verify(&hub), Ok(()));
 }
 
+/// While a restore is open a journal may stand still that a fork has left.
+#[test]
+fn below_its_floor_a_fork_is_processed_as_far_as_its_parent() {
+    let main = agent(4);
+    let mut hub = Hub::open();
+    hub.greet(&main);
+    hub.send(&main, &main.batch(1, 4));
+    let mut fork = main.fork(7, 3);
+    more(&mut fork, 1);
+    hub.send(&fork, &fork.fork_batch(4, 4));
+    hub.settle();
+    let conn = rusqlite::Connection::open(hub.dir.path().join(super::DATABASE)).unwrap();
+    for (processed, expected) in [(4, 4), (1, 1), (3, 4)] {
+        let sql = "UPDATE stream SET processed_seq = ?1 WHERE stream = ?2";
+        conn.execute(sql, rusqlite::params![processed, main.stream.as_bytes()]).unwrap();
+        assert_eq!(hub.greet(&fork).processed, Seq(expected), "the parent is processed to {processed}");
+    }
+}
+
 #[test]
 fn what_a_fork_may_delete_waits_for_its_parent() {
     let main = agent(4);
