@@ -66,6 +66,29 @@ fn day(outlet: &Outlet, is_pruned: bool) -> Captured {
     captured
 }
 
+/// Others change the file while it is open: closing it in order vouches for nothing of that.
+#[test]
+fn a_file_that_was_damaged_while_it_was_open_is_salvaged_at_the_next_start() {
+    for first in [4_096, 9_000, 20_000] {
+        let outlet = Outlet::new();
+        let captured = day(&outlet, false);
+        let store = outlet.open();
+        let path = outlet.dir.join("store.redb");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(first).step_by(60_000).for_each(|byte| *byte ^= 0x10);
+        std::fs::write(&path, bytes).unwrap();
+        store.close();
+        let salvage = check(&outlet, &captured, "changed while open");
+        assert!(salvage.is_some(), "from {first} on");
+    }
+    let outlet = Outlet::new();
+    day(&outlet, false);
+    let store = outlet.open();
+    std::fs::OpenOptions::new().write(true).open(outlet.dir.join("store.redb")).unwrap().set_len(0).unwrap();
+    store.close();
+    assert!(outlet.open().salvage().is_some(), "emptied while open");
+}
+
 /// The full report beside a salvaged store.
 fn report(outlet: &Outlet, store: &Store) -> Option<Salvage> {
     let salvage = store.salvage()?;
@@ -94,7 +117,12 @@ fn check(outlet: &Outlet, captured: &Captured, name: &str) -> Option<Salvage> {
         let lost: BTreeSet<u64> = lost.collect();
         let (is_lost, place) = (seqs.iter().any(|seq| lost.contains(seq)), store.whereabouts(*id).unwrap());
         let says_so = matches!(place, Whereabouts::Damaged | Whereabouts::Aside);
-        assert!(found.is_none() || is_lost == says_so, "{name}: {id} {seqs:?}, lost {lost:?}: {place:?}");
+        // where its row is lost too, nobody knows whose a lost entry was: the document is as it was before
+        let is_as_before = is_lost && found.as_ref() != Some(document);
+        assert!(
+            found.is_none() || is_lost == says_so || is_as_before,
+            "{name}: {id} {seqs:?}, lost {lost:?}: {place:?}"
+        );
     }
     let mut listed = 0;
     let mut filter = Filter { limit: 500, ..Filter::default() };
