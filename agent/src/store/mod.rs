@@ -5,6 +5,7 @@
 //! here knows of MQTT, HTTP or clocks.
 
 mod bases;
+mod books;
 mod cache;
 mod damage;
 mod debris;

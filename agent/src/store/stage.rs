@@ -13,19 +13,19 @@ use serde::{Deserialize, Serialize};
 
 use waystation_protocol::chain::{Hash, Mark, Seq};
 use waystation_protocol::document::Document;
-use waystation_protocol::document::capture::{Books, Captured, Effect, Moment, Problem, Wish, capture};
+use waystation_protocol::document::capture::{Captured, Effect, Moment, Problem, Wish, capture};
 use waystation_protocol::document::fold::Writer;
 use waystation_protocol::down::Stamp;
 use waystation_protocol::entry::Entry;
 use waystation_protocol::id::{DocId, EntryId};
-use waystation_protocol::kind::{self, header, stock_movement};
+use waystation_protocol::kind::{self, header};
 use waystation_protocol::number::Series;
 use waystation_protocol::plant::{Plant, is_planted};
 use waystation_protocol::site::SiteId;
-use waystation_protocol::time::Timestamp;
 use waystation_protocol::value::Value;
 
 use super::At;
+use super::books::StageBooks;
 use super::cache::{self, Snapshot};
 use super::down::{self, DownState, DownStream};
 use super::error::{CaptureError, StoreError};
@@ -34,8 +34,7 @@ use super::hearing::{AGENT_AUTHOR, Heard};
 use super::held::Held;
 use super::journal::Progress;
 use super::numbers::Leases;
-use super::overlay::{ImportKey, Overlay, balance_key, import_key};
-use super::readings::{self, Readings};
+use super::overlay::{ImportKey, Overlay, import_key};
 use super::sealed;
 use super::settle::{Known, Origin};
 use super::shared::Shared;
@@ -450,25 +449,6 @@ impl<'a> Stage<'a> {
         }
         Ok(self.snapshot.held(id)?.map(Arc::new))
     }
-
-    fn on_hand_milli(&self, site: &SiteId, item: &str, location: &str) -> Result<i64, StoreError> {
-        let key = balance_key(stock_movement::STOCK.name, site, &[item, location]);
-        let staged = self.gained.balances.get(&key).copied().unwrap_or(0);
-        let recent = self.shared.overlay().balances.get(&key).copied().unwrap_or(0);
-        Ok(self.snapshot.balance(&key)?.saturating_add(recent).saturating_add(staged))
-    }
-
-    fn odometer(&self, vin: &str, at: Timestamp, but: DocId) -> Result<Option<i64>, StoreError> {
-        let mut all = self.snapshot.readings(vin)?;
-        let of_vehicle = |readings: &Readings| {
-            let first = readings::beginning(vin);
-            let rows = readings.range(first.clone()..).take_while(|(key, _)| key.starts_with(&first));
-            rows.map(|(key, km)| (key.clone(), *km)).collect::<Vec<_>>()
-        };
-        all.extend(of_vehicle(&self.shared.overlay().readings));
-        all.extend(of_vehicle(&self.gained.readings));
-        Ok(readings::latest(&all, vin, at, but))
-    }
 }
 
 impl Act {
@@ -497,42 +477,4 @@ fn reserved(wish: &Wish) -> Option<Problem> {
     }
     let is_numbered = wish.set.contains_key(header::NUMBER.name());
     is_numbered.then(|| Problem::at(header::NUMBER.name(), "单号由系统编制", "the store gives numbers"))
-}
-
-/// The stage as a kind's `fill` sees it. A failed read is kept for after the capture.
-struct StageBooks<'a, 'b> {
-    stage: &'a Stage<'b>,
-    /// Of the document.
-    site: Option<SiteId>,
-    up: Seq,
-    failure: RefCell<Option<StoreError>>,
-}
-
-impl Books for StageBooks<'_, '_> {
-    fn on_hand_milli(&self, item: &str, location: &str) -> i64 {
-        let Some(site) = &self.site else { return 0 };
-        self.stage.on_hand_milli(site, item, location).unwrap_or_else(|error| {
-            self.failure.replace(Some(error));
-            0
-        })
-    }
-
-    fn positions(&self) -> (u64, u64) {
-        (self.up.0, self.stage.down.head().seq.0)
-    }
-
-    fn find(&self, document: DocId) -> Option<Document> {
-        let held = self.stage.held(document).unwrap_or_else(|error| {
-            self.failure.replace(Some(error));
-            None
-        });
-        held.and_then(|held| held.document.clone())
-    }
-
-    fn odometer(&self, vin: &str, at: Timestamp, but: DocId) -> Option<i64> {
-        self.stage.odometer(vin, at, but).unwrap_or_else(|error| {
-            self.failure.replace(Some(error));
-            None
-        })
-    }
 }
